@@ -1,0 +1,17 @@
+"""What happens around a step: rollouts, evaluation, times, records, the screen."""
+
+from gmpo.callbacks.evaluation import EvaluationCallback
+from gmpo.callbacks.progress import ProgressCallback
+from gmpo.callbacks.rollout import RolloutCallback
+from gmpo.callbacks.rollout_table import RolloutTableCallback
+from gmpo.callbacks.summary import SummaryCallback
+from gmpo.callbacks.throughput import ThroughputCallback
+
+__all__ = [
+    "EvaluationCallback",
+    "ProgressCallback",
+    "RolloutCallback",
+    "RolloutTableCallback",
+    "SummaryCallback",
+    "ThroughputCallback",
+]

@@ -1,0 +1,47 @@
+"""Validation inside training."""
+
+from collections import defaultdict
+
+from lightning import Callback, Trainer
+
+from gmpo.evaluation.metrics import mean_at_k, pass_at_k
+from gmpo.policy import PolicyModule
+from gmpo.types import PromptBatch
+
+
+class EvaluationCallback(Callback):
+    """Validates before the first step and logs val/SOURCE/mean@k and pass@k, k responses to each problem."""
+
+    def __init__(self) -> None:
+        self._rewards: dict[str, list[list[float]]] = defaultdict(list)
+
+    def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Run the validation loop once, as Lightning's training loop runs it later."""
+        if trainer.enable_validation:
+            loop = trainer.fit_loop.epoch_loop.val_loop
+            trainer.validating = True
+            loop.run()
+            trainer.training = True
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: PolicyModule,
+        outputs: object,
+        batch: PromptBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the rewards of the batch."""
+        for group in batch.groups:
+            self._rewards[group.prompt.source].append([rollout.reward for rollout in group.rollouts])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Log what the policy solved."""
+        for source, rewards in self._rewards.items():
+            k = len(rewards[0])
+            solved = [pass_at_k(sum(reward > 0 for reward in group), len(group), k) for group in rewards]
+            pl_module.log(f"val/{source}/mean@{k}", mean_at_k(rewards))
+            pl_module.log(f"val/{source}/pass@{k}", sum(solved) / len(solved))
+        pl_module.log("step", float(pl_module.rollout_step))
+        self._rewards.clear()

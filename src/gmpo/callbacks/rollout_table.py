@@ -1,0 +1,88 @@
+"""What the policy actually writes: sampled responses, for people to read."""
+
+import json
+from pathlib import Path
+
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from gmpo.policy import PolicyModule
+from gmpo.types import Group, PromptBatch
+
+
+class RolloutTableCallback(Callback):
+    """Appends some groups of each step to FOLDER/train.jsonl and validation.jsonl, and shows them in TensorBoard.
+
+    groups: how many groups of each step, with all of their responses; so many from validation too.
+    """
+
+    def __init__(self, folder: str, groups: int) -> None:
+        self.folder = Path(folder)
+        self.groups = groups
+
+    def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Lay out TensorBoard's chart of the log-ratio's range."""
+        names = ["policy/log_ratio_mean", "policy/log_ratio_min", "policy/log_ratio_max"]
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_custom_scalars({"policy": {"log_ratio range": ["Margin", names]}})
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Record training rollouts."""
+        self._record(trainer, pl_module.rollout_step, "train", batch.groups[: self.groups])
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: PolicyModule,
+        outputs: object,
+        batch: PromptBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Record validation rollouts of the first batch."""
+        if batch_idx == 0:
+            self._record(trainer, pl_module.rollout_step, "validation", batch.groups[: self.groups])
+
+    @rank_zero_only
+    def _record(self, trainer: Trainer, step: int, purpose: str, groups: list[Group]) -> None:
+        rows = [row for group in groups for row in _rows(step, group)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{purpose}.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text(f"rollouts/{purpose}", _markdown(rows), step)
+
+
+def _rows(step: int, group: Group) -> list[dict[str, object]]:
+    return [
+        {
+            "rollout_step": step,
+            "prompt_index": group.prompt.index,
+            "prompt": group.prompt.text,
+            "answer": group.prompt.answer,
+            "response": rollout.response.text,
+            "reward": rollout.reward,
+            "advantage": rollout.advantage,
+            "tokens": len(rollout.response.token_ids),
+            "truncated": rollout.response.truncated,
+        }
+        for rollout in group.rollouts
+    ]
+
+
+def _markdown(rows: list[dict[str, object]]) -> str:
+    columns = ("prompt", "response", "answer", "reward", "advantage")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines += [f"| {' | '.join(_cell(row[column]) for column in columns)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    escaped = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
+    return escaped

@@ -1,0 +1,68 @@
+"""The table at the end of a run."""
+
+from collections.abc import Mapping
+from statistics import fmean
+
+from lightning import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from gmpo.callbacks.throughput import STAGES
+from gmpo.policy import PolicyModule
+from gmpo.types import PromptBatch
+
+FIRST, LAST = 3, 5  # rollout steps that "before" and "after" average over
+
+
+class SummaryCallback(Callback):
+    """Prints reward and validation before and after, tokens per second, where the time went, and the folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.steps: list[dict[str, float]] = []
+        self.validations: list[dict[str, float]] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Keep the step's metrics."""
+        self.steps.append(_numbers(trainer.callback_metrics))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Keep the validation's metrics."""
+        metrics = _numbers(trainer.callback_metrics)
+        self.validations.append({name: value for name, value in metrics.items() if name.startswith("val/")})
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Print."""
+        console = Console()
+        if self.steps:
+            console.print(self._before_and_after())
+            console.print(self._where_time_went())
+        console.print(f"run folder: {self.folder}", highlight=False, soft_wrap=True)
+
+    def _before_and_after(self) -> Table:
+        table = Table("", "before", "after", title=f"after {len(self.steps)} rollout steps")
+        first, last = self.steps[:FIRST], self.steps[-LAST:]
+        rewards = [f"{fmean(step['reward/mean'] for step in steps):.3f}" for steps in (first, last)]
+        table.add_row(f"reward/mean (first {len(first)}, last {len(last)} steps)", *rewards)
+        if self.validations:
+            before, after = self.validations[0], self.validations[-1]
+            for name in before:
+                table.add_row(name, f"{before[name]:.3f}", f"{after[name]:.3f}")
+        return table
+
+    def _where_time_went(self) -> Table:
+        total = sum(step["time/step"] for step in self.steps)
+        tokens = sum(step["throughput/tokens_per_second"] * step["time/step"] for step in self.steps)
+        table = Table("stage", "seconds", "share", title=f"{tokens / total:.0f} response tokens/s over {total:.0f} s")
+        seconds = {stage: sum(step[f"time/{stage}"] for step in self.steps) for stage in STAGES}
+        for stage, spent in (seconds | {"other": total - sum(seconds.values())}).items():
+            table.add_row(stage, f"{spent:.1f}", f"{spent / total:.0%}")
+        return table
+
+
+def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}  # type: ignore[arg-type]

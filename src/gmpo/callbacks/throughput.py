@@ -1,0 +1,23 @@
+"""How long a step took and where the time went."""
+
+from lightning import Callback, Trainer
+
+from gmpo.policy import PolicyModule
+from gmpo.types import PromptBatch
+
+STAGES = ("weight_sync", "generate", "reward", "log_probs", "update")
+
+
+class ThroughputCallback(Callback):
+    """Logs time/STAGE in seconds, time/step, and response tokens per second of the whole step."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Log the step that just ended."""
+        clock = pl_module.clock
+        seconds = clock.elapsed()
+        tokens = sum(len(rollout.response.token_ids) for group in batch.groups for rollout in group.rollouts)
+        pl_module.log_dict({f"time/{stage}": clock.seconds[stage] for stage in STAGES})
+        pl_module.log_dict({"time/step": seconds, "throughput/tokens_per_second": tokens / seconds})
+        pl_module.log("step", float(pl_module.rollout_step))  # the loggers' axis, instead of Lightning's own count

@@ -1,0 +1,42 @@
+"""Prompts without end, in an order that a seed decides."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gmpo.types import Prompt
+
+
+class PromptStream:
+    """Draws prompts epoch after epoch, each epoch in an order of its own.
+
+    The order depends on the seed alone and the state is one number, so a stream that continues
+    draws what the first would have drawn.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], seed: int, shuffle: bool = True) -> None:
+        self.prompts = prompts
+        self.seed = seed
+        self.shuffle = shuffle
+        self.position = 0  # prompts drawn so far
+
+    def draw(self, count: int) -> list[Prompt]:
+        """The next `count` prompts."""
+        drawn = [self._at(position) for position in range(self.position, self.position + count)]
+        self.position += count
+        return drawn
+
+    def _at(self, position: int) -> Prompt:
+        epoch, place = divmod(position, len(self.prompts))
+        return self.prompts[self._order(epoch)[place]]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(len(self.prompts))
+        if self._cached_epoch != epoch:
+            self._cached_epoch = epoch
+            self._cached_order = np.random.default_rng([self.seed, epoch]).permutation(len(self.prompts))
+        return self._cached_order
+
+    _cached_epoch = -1
+    _cached_order = np.empty(0, dtype=np.int64)

@@ -1,0 +1,5 @@
+"""The policy: its model, its log-probabilities, and the LightningModule that updates it."""
+
+from gmpo.policy.module import PolicyModule
+
+__all__ = ["PolicyModule"]

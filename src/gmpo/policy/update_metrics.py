@@ -1,0 +1,58 @@
+"""What the updates of one rollout step looked like."""
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MaxMetric, MeanMetric, Metric, MinMetric
+
+from gmpo.objectives.kl import kl_estimate
+from gmpo.objectives.objective import Objective, log_ratios
+from gmpo.types import MicroBatch
+
+MEANS = ("entropy", "kl_old", "log_ratio_mean", "clip_fraction")
+
+
+class UpdateMetrics(nn.Module):
+    """Metrics over the response tokens of all mini-batches of a rollout step, and over its optimizer steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        metrics: dict[str, Metric] = {name: MeanMetric() for name in (*MEANS, "loss", "grad_norm", "log_prob_gap")}
+        metrics |= {"log_ratio_min": MinMetric(), "log_ratio_max": MaxMetric()}
+        self.metrics = nn.ModuleDict(metrics)
+
+    @torch.no_grad()
+    def add_micro_batch(self, objective: Objective, batch: MicroBatch, log_probs: Tensor, entropy: Tensor) -> None:
+        """Count the response tokens of one forward pass."""
+        assert batch.old_log_probs is not None
+        if not batch.mask.any():
+            return
+        log_ratio = log_ratios(log_probs.detach(), batch.old_log_probs, batch.mask)
+        tokens = batch.mask
+        self._add("entropy", entropy[tokens])
+        # samples come from the old policy: KL(old || new) by k3 with the roles of the two swapped
+        self._add("kl_old", kl_estimate(batch.old_log_probs, log_probs.detach(), "k3")[tokens])
+        self._add("clip_fraction", objective.clipped(log_ratio, batch.advantages, tokens)[tokens].float())
+        for name in ("log_ratio_min", "log_ratio_mean", "log_ratio_max"):
+            self._add(name, log_ratio[tokens])
+
+    @torch.no_grad()
+    def add_old_log_probs(self, batch: MicroBatch) -> None:
+        """Count how far the engine's log-probs are from the trainer's."""
+        assert batch.old_log_probs is not None
+        self._add("log_prob_gap", (batch.rollout_log_probs - batch.old_log_probs).abs()[batch.mask])
+
+    def add_step(self, loss: Tensor, grad_norm: Tensor) -> None:
+        """Count one optimizer step."""
+        self._add("loss", loss)
+        self._add("grad_norm", grad_norm)
+
+    def compute_and_reset(self) -> dict[str, Tensor]:
+        """The values under their public names, and a clean start."""
+        values = {name: metric.compute() for name, metric in self.metrics.items() if metric.update_called}
+        for metric in self.metrics.values():
+            metric.reset()
+        rollout_gap = {"rollout/log_prob_gap": values.pop("log_prob_gap")} if "log_prob_gap" in values else {}
+        return {f"policy/{name}": value for name, value in values.items()} | rollout_gap
+
+    def _add(self, name: str, values: Tensor) -> None:
+        self.metrics[name].update(values.float())

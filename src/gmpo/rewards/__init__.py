@@ -1,0 +1,6 @@
+"""Rewards: what a response is worth."""
+
+from gmpo.rewards.exact_match import ExactMatch
+from gmpo.rewards.reward import Reward
+
+__all__ = ["ExactMatch", "Reward"]

@@ -1,0 +1,1 @@
+"""Engines that generate responses, behind one protocol."""

@@ -1,0 +1,43 @@
+"""What an engine is."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from gmpo.types import Prompt, Response, Sampling
+
+
+class Engine(Protocol):
+    """Generates responses with weights that the trainer hands over."""
+
+    policy_version: int  # the update its weights come from; 0 is the model as loaded
+
+    def start(self) -> None:
+        """Load the model. Everything heavy happens here, nothing in the constructor."""
+        ...
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
+        """Replace the weights by these, named as transformers names them; the iterable is consumed once."""
+        ...
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Response]]:
+        """`sampling.samples` responses to each prompt, each from a seed of its own.
+
+        seeds: for each prompt, one for each response. The same seed, prompt and weights give the same
+        response, whatever else is in the batch.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the engine and every process that it started."""
+        ...
+
+
+def request_seed(run_seed: int, purpose: str, rollout_step: int, prompt: int, response: int) -> int:
+    """The seed of one request, in [0, 2^31): the same for the same place in a run, and spread widely."""
+    place = f"{run_seed}/{purpose}/{rollout_step}/{prompt}/{response}".encode()
+    return int.from_bytes(hashlib.blake2b(place, digest_size=4).digest(), "big") >> 1

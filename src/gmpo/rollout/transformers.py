@@ -1,0 +1,129 @@
+"""Generation by transformers: for machines without vLLM, and for quick tests."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from gmpo.types import Prompt, Response, Sampling
+
+
+class TransformersEngine:
+    """Generates with a second copy of the model, in batches padded on the left.
+
+    max_sequences: of one batch; on a CPU smaller batches waste less on sequences that ended.
+    """
+
+    def __init__(self, model_path: str, dtype: str, max_sequences: int) -> None:
+        self.model_path = model_path
+        self.dtype = dtype
+        self.max_sequences = max_sequences
+        self.policy_version = 0
+        self._model: PreTrainedModel | None = None
+
+    def start(self) -> None:
+        """As `Engine`."""
+        self._model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype).eval()
+        if torch.cuda.is_available():
+            self._model.to("cuda")
+        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, padding_side="left")
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
+        """As `Engine`."""
+        own = dict(self._started().named_parameters())
+        with torch.no_grad():
+            for name, tensor in weights:
+                own[name].copy_(tensor)
+        self.policy_version = policy_version
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Response]]:
+        """As `Engine`."""
+        requests = [(p, seed) for p, prompt_seeds in zip(prompts, seeds, strict=True) for seed in prompt_seeds]
+        order = sorted(range(len(requests)), key=lambda i: len(requests[i][0].token_ids))
+        responses: dict[int, Response] = {}
+        for start in range(0, len(order), self.max_sequences):
+            chunk = order[start : start + self.max_sequences]
+            responses |= zip(chunk, self._generate([requests[i] for i in chunk], sampling), strict=True)
+        in_order = iter([responses[i] for i in range(len(requests))])
+        return [[next(in_order) for _ in prompt_seeds] for prompt_seeds in seeds]
+
+    def close(self) -> None:
+        """As `Engine`."""
+        self._model = None
+
+    def _generate(self, requests: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Response]:
+        model = self._started()
+        draw = SeededDraw([seed for _, seed in requests], sampling.temperature > 0)
+        inputs = self._tokenizer.pad({"input_ids": [p.token_ids for p, _ in requests]}, return_tensors="pt")
+        output_ids = model.generate(
+            **inputs.to(model.device),
+            max_new_tokens=sampling.max_tokens,
+            do_sample=False,
+            logits_processor=LogitsProcessorList([*_warpers(sampling), draw]),
+        )
+        new_ids = output_ids[:, inputs["input_ids"].shape[1] :].tolist()
+        log_probs = torch.stack(draw.log_probs, dim=1).tolist()
+        rows = [self._response(*row) for row in zip(new_ids, log_probs, strict=True)]
+        return rows
+
+    def _response(self, token_ids: list[int], log_probs: list[float]) -> Response:
+        end = self._tokenizer.eos_token_id
+        length = token_ids.index(end) + 1 if end in token_ids else len(token_ids)
+        token_ids = token_ids[:length]
+        text = self._tokenizer.decode(token_ids, skip_special_tokens=True)
+        return Response(token_ids, log_probs[:length], text, truncated=token_ids[-1] != end)
+
+    def _started(self) -> PreTrainedModel:
+        if self._model is None:
+            raise RuntimeError("the transformers engine generates only between start() and close()")
+        return self._model
+
+
+class SeededDraw(LogitsProcessor):
+    """Draws each row's token from the row's own seed, and leaves `generate` no other choice.
+
+    By the Gumbel-max trick: the argmax of log-probs plus Gumbel noise is a sample. `log_probs` holds, for each
+    step, the log-probability of each row's token.
+    """
+
+    def __init__(self, seeds: Sequence[int], sample: bool) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.sample = sample
+        self.log_probs: list[Float[Tensor, "B"]] = []
+
+    def __call__(self, input_ids: Int[Tensor, "B S"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        """Scores of 0 for the drawn tokens and minus infinity for the others."""
+        log_probs = scores.float().log_softmax(-1)
+        noisy = log_probs + self._gumbel(log_probs.shape[-1]).to(log_probs.device) if self.sample else log_probs
+        drawn = noisy.argmax(-1, keepdim=True)
+        self.log_probs.append(log_probs.gather(-1, drawn).squeeze(-1))
+        return torch.full_like(scores, float("-inf")).scatter(-1, drawn, 0.0)
+
+    def _gumbel(self, vocabulary: int) -> Float[Tensor, "B V"]:
+        rows = [torch.empty(vocabulary).exponential_(generator=g) for g in self.generators]
+        return -torch.stack(rows).log()
+
+
+def _warpers(sampling: Sampling) -> list[LogitsProcessor]:
+    warpers: list[LogitsProcessor] = []
+    if sampling.temperature not in (0, 1):
+        warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
+    if sampling.top_k > 0:
+        warpers.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        warpers.append(TopPLogitsWarper(sampling.top_p))
+    return warpers

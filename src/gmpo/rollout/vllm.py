@@ -1,0 +1,135 @@
+"""vLLM in the trainer's own process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer
+
+from gmpo.rollout.weight_sync import with_tied_head
+from gmpo.types import Prompt, Response, Sampling
+
+if TYPE_CHECKING:
+    from vllm import LLM, RequestOutput, SamplingParams
+
+QUIET_AND_QUICK_ON_CPU = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process: weights pass by reference
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TORCHDYNAMO_DISABLE": "1",  # two sampler functions are compiled otherwise: 2 to 13 s
+}
+
+
+class VLLMEngine:
+    """Generates with vLLM, in this process, one request for each response.
+
+    model_path: as the policy's. dtype: the policy's as well; vLLM's own choice would turn float32 into bfloat16.
+    max_tokens: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
+    memory_share: of a GPU's memory, weights included. block_size: tokens of a block of the prefix cache.
+    """
+
+    def __init__(
+        self,
+        model_path: str,
+        dtype: str,
+        max_tokens: int,
+        max_sequences: int,
+        kv_cache_gib: int,
+        memory_share: float,
+        block_size: int | None = None,
+    ) -> None:
+        self.model_path = model_path
+        self.dtype = dtype
+        self.max_tokens = max_tokens
+        self.max_sequences = max_sequences
+        self.kv_cache_gib = kv_cache_gib
+        self.memory_share = memory_share
+        self.block_size = block_size
+        self.policy_version = 0
+        self._llm: LLM | None = None
+
+    def start(self) -> None:
+        """Load the model into vLLM, leaving this process's threads and random numbers as they were."""
+        on_cpu = not torch.cuda.is_available()
+        os.environ.update(QUIET_AND_QUICK_ON_CPU if on_cpu else {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(self.kv_cache_gib)
+        set_num_threads, threads, random_state = torch.set_num_threads, torch.get_num_threads(), torch.get_rng_state()
+        from vllm import LLM
+
+        self._llm = LLM(
+            model=self.model_path,
+            dtype=self.dtype,
+            max_model_len=self.max_tokens,
+            max_num_seqs=self.max_sequences,
+            gpu_memory_utilization=self.memory_share,
+            enforce_eager=on_cpu,
+            logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
+            worker_extension_cls="gmpo.rollout.vllm_extension.WeightLoading",
+            disable_log_stats=True,
+            **({} if self.block_size is None else {"block_size": self.block_size}),
+        )
+        torch.set_num_threads = set_num_threads  # vLLM for CPU puts a stub in its place
+        torch.set_num_threads(threads)
+        torch.set_rng_state(random_state)
+        self._tied = bool(AutoConfig.from_pretrained(self.model_path).tie_word_embeddings)
+        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path)
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
+        """As `Engine`; keys and values computed from the old weights are forgotten."""
+        llm = self._started()
+        llm.collective_rpc("load_policy", args=(with_tied_head(weights, self._tied),))
+        llm.reset_prefix_cache()
+        self.policy_version = policy_version
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Response]]:
+        """As `Engine`."""
+        requests = [
+            ({"prompt_token_ids": prompt.token_ids}, _parameters(sampling, seed))
+            for prompt, prompt_seeds in zip(prompts, seeds, strict=True)
+            for seed in prompt_seeds
+        ]
+        inputs, parameters = [list(column) for column in zip(*requests, strict=True)]
+        outputs = self._started().generate(inputs, parameters, use_tqdm=False)
+        texts = self._tokenizer.batch_decode([o.outputs[0].token_ids for o in outputs], skip_special_tokens=True)
+        responses = iter([_response(o, text) for o, text in zip(outputs, texts, strict=True)])
+        return [[next(responses) for _ in prompt_seeds] for prompt_seeds in seeds]
+
+    def close(self) -> None:
+        """As `Engine`."""
+        if self._llm is not None:
+            self._llm.llm_engine.engine_core.shutdown()
+            self._llm = None
+
+    def _started(self) -> LLM:
+        if self._llm is None:
+            raise RuntimeError("the vLLM engine generates only between start() and close()")
+        return self._llm
+
+
+def _parameters(sampling: Sampling, seed: int) -> SamplingParams:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        seed=seed,
+        logprobs=0,  # of the sampled token alone
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _response(output: RequestOutput, text: str) -> Response:
+    completion = output.outputs[0]
+    assert completion.logprobs is not None, "every request asks for log-probs"
+    token_ids = list(completion.token_ids)
+    log_probs = [at[token].logprob for at, token in zip(completion.logprobs, token_ids, strict=True)]
+    return Response(token_ids, log_probs, text, truncated=completion.finish_reason == "length")

@@ -1,0 +1,20 @@
+"""The policy's weights as an engine wants them."""
+
+from collections.abc import Iterable, Iterator
+
+from torch import Tensor
+
+EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
+
+
+def with_tied_head(weights: Iterable[tuple[str, Tensor]], tied: bool) -> Iterator[tuple[str, Tensor]]:
+    """Name the shared tensor twice where embedding and head are tied.
+
+    A model lists a tied tensor once, under the embedding's name; an engine that is given only that keeps
+    its old head and samples from a mixture of two policies.
+    """
+    for name, tensor in weights:
+        yield name, tensor
+        if tied and name == EMBEDDING:
+            yield HEAD, tensor

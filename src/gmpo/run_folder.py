@@ -1,0 +1,34 @@
+"""The folder that a run writes to, and nowhere else."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+
+
+def create(root: str, name: str) -> Path:
+    """Create ROOT/NAME, or the next free name where a run has left something; raises ValueError if it cannot."""
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
+        raise ValueError(f"run.name={name!r} must be one folder name, without / or \\; choose the place by run.root")
+    folder = Path(root, name)
+    number = 1
+    while folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        number += 1
+        folder = Path(root, f"{name}-{number}")
+    if number > 1:
+        log.info("%s exists and is left as it is; this run is %s", Path(root, name), folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"run folder {folder} cannot be written ({error.strerror}): choose another by run.root") from error
+    return folder
+
+
+def save_config(cfg: DictConfig, folder: Path) -> None:
+    """Write the resolved config, with every choice that was made."""
+    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)

@@ -1,0 +1,29 @@
+"""Train a language model: `python train.py --help` shows how."""
+
+import os
+import sys
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+
+from gmpo.config import check
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Check, instantiate, fit."""
+    try:
+        check(cfg)
+        from gmpo.training import prepare  # heavy: torch, transformers, lightning
+
+        training = prepare(cfg)
+    except (ValueError, InstantiationException) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        sys.exit(f"error: {error.__cause__ if isinstance(error, InstantiationException) else error}")
+    training.run()
+
+
+if __name__ == "__main__":
+    main()

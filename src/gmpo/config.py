@@ -1,5 +1,6 @@
 """What a composed config must satisfy before anything heavy is imported or started."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,11 +10,13 @@ GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
+OmegaConf.register_new_resolver("unless_null", lambda value, then, other: other if value is None else then, replace=True)
 
 
 def check(cfg: DictConfig) -> None:
     """Raise ValueError, naming the value and the remedy, for what does not go together."""
     _check_complete(cfg)
+    _check_whole_numbers(cfg)
     _check_batch(cfg)
     _check_lengths(cfg)
     _check_packages(cfg)
@@ -21,16 +24,33 @@ def check(cfg: DictConfig) -> None:
 
 
 def _check_complete(cfg: DictConfig) -> None:
-    missing = sorted(OmegaConf.missing_keys(cfg))
+    missing = sorted(_missing_keys(cfg))
     if missing:
         raise ValueError(f"no value for {', '.join(missing)}: set each by key=value, or choose an experiment that does")
 
 
+def _missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys left at ???, without resolving what refers to them."""
+    for key in cfg:
+        if OmegaConf.is_missing(cfg, key):
+            yield f"{prefix}{key}"
+        elif not OmegaConf.is_interpolation(cfg, key) and OmegaConf.is_dict(cfg._get_node(key)):
+            yield from _missing_keys(cfg[key], f"{prefix}{key}.")
+
+
+def _check_whole_numbers(cfg: DictConfig) -> None:
+    names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens", "validation.samples"]
+    names += [f"batch.{key}" for key in cfg.batch]
+    optional = ["run.validate_every", "data.validation_limit"]
+    for name in names + [name for name in optional if OmegaConf.select(cfg, name) is not None]:
+        value = OmegaConf.select(cfg, name)
+        if type(value) is not int or value < 1:
+            off = ", or null" if name in optional else ""
+            raise ValueError(f"{name}={value} must be a whole number of at least 1{off}")
+
+
 def _check_batch(cfg: DictConfig) -> None:
     batch = cfg.batch
-    for name, value in (("run.steps", cfg.run.steps), *((f"batch.{key}", value) for key, value in batch.items())):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value} must be a whole number of at least 1")
     steps, rest = divmod(batch.prompts, batch.mini_batch_prompts)
     if rest:
         raise ValueError(
@@ -71,12 +91,15 @@ def _check_packages(cfg: DictConfig) -> None:
 
 
 def _check_model_folder(cfg: DictConfig) -> None:
-    if cfg.model.path is None:
+    path = cfg.model.path
+    if path is None and cfg.model.make is not None:
         return  # the project makes this model itself
-    folder = Path(cfg.model.path)
+    if not isinstance(path, str):
+        raise ValueError(f"model.path={path} must be a folder or an id on the hub")
+    folder = Path(path)
     if not folder.exists():
-        if cfg.model.path.startswith((".", "/", "~")):
-            raise ValueError(f"model.path={cfg.model.path} does not exist; give a folder or an id on the hub")
+        if path.startswith((".", "/", "~")) or path.count("/") > 1:
+            raise ValueError(f"model.path={path} does not exist; give a folder or an id on the hub (~ is not expanded)")
         return  # an id on the hub
     if not (folder / "config.json").is_file():
         raise ValueError(f"model.path={folder} holds no config.json: it is not a model in the Hugging Face format")

@@ -27,7 +27,7 @@ class MetricsCSV(Logger):
 
     @property
     def version(self) -> str:
-        """None: a run's folder is written once."""
+        """Empty: a run's folder is written once."""
         return ""
 
     @rank_zero_only

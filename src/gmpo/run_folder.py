@@ -12,20 +12,25 @@ def create(root: str, name: str) -> Path:
     """Create ROOT/NAME, or the next free name where a run has left something; raises ValueError if it cannot."""
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
         raise ValueError(f"run.name={name!r} must be one folder name, without / or \\; choose the place by run.root")
-    folder = Path(root, name)
-    number = 1
-    while folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        number += 1
-        folder = Path(root, f"{name}-{number}")
-    if number > 1:
-        log.info("%s exists and is left as it is; this run is %s", Path(root, name), folder)
     try:
+        folder = _next_free(Path(root, name))
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"run folder {folder} cannot be written ({error.strerror}): choose another by run.root") from error
+        where = Path(root, name)
+        raise ValueError(f"run folder {where} cannot be written ({error.strerror}): choose another by run.root") from error
+    return folder
+
+
+def _next_free(wanted: Path) -> Path:
+    folder, number = wanted, 1
+    while folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    if number > 1:
+        log.info("%s exists and is left as it is; this run is %s", wanted, folder)
     return folder
 
 

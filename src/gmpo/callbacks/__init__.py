@@ -1,6 +1,7 @@
 """What happens around a step: rollouts, evaluation, times, records, the screen."""
 
 from gmpo.callbacks.evaluation import EvaluationCallback
+from gmpo.callbacks.final_model import FinalModelCallback
 from gmpo.callbacks.progress import ProgressCallback
 from gmpo.callbacks.rollout import RolloutCallback
 from gmpo.callbacks.rollout_table import RolloutTableCallback
@@ -9,6 +10,7 @@ from gmpo.callbacks.throughput import ThroughputCallback
 
 __all__ = [
     "EvaluationCallback",
+    "FinalModelCallback",
     "ProgressCallback",
     "RolloutCallback",
     "RolloutTableCallback",

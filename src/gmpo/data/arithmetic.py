@@ -103,7 +103,7 @@ def _carried(carry: int) -> str:
 
 
 def _parse(kind: str) -> tuple[int, str, int]:
-    match = re.fullmatch(r"([1-9])([-+*])([1-9])", kind)
+    match = re.fullmatch(r"([1-9])([-+*])([1-9])", str(kind))
     if match is None or (match[2] == "*" and match[3] != "1"):
         raise ValueError(
             f"{kind!r} in data.kinds is not a kind of problem: write digits, one of + - *, digits, such as 3+3; "

@@ -70,10 +70,6 @@ class MathDataModule(LightningDataModule):
         """Every validation prompt once, in order."""
         return _loader(_ValidationBatches(self.validation_prompts, self.validation_batch))
 
-    def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
-        """The batch itself: it holds no tensors, and callbacks fill in this very object."""
-        return batch
-
     def _prompts(self, split: Split, limit: int | None) -> list[Prompt]:
         questions = self.source.questions(split)[:limit]
         texts = [render(q.text, self.template, self.tokenizer) for q in questions]
@@ -93,6 +89,8 @@ class MathDataModule(LightningDataModule):
             f"{self.source.name}, {split}: {dropped} of {len(prompts)} prompts are longer than "
             f"data.max_prompt_tokens={self.max_prompt_tokens} (the longest has {longest})"
         )
+        if not prompts:
+            raise ValueError(f"{self.source.name}, {split}: the data set holds no problem; give one that does")
         if not kept:
             raise ValueError(f"{facts}: none is left; raise data.max_prompt_tokens")
         if dropped and self.over_long == "error":

@@ -7,10 +7,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 
 def load_model(path: str, dtype: torch.dtype, attention: str) -> PreTrainedModel:
-    """A causal language model in the Hugging Face format, in training mode without dropout's noise."""
+    """A causal language model in the Hugging Face format, in training mode."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
     model.config.use_cache = False
-    return model
+    return model.train()
 
 
 def shard(model: PreTrainedModel, mesh: DeviceMesh) -> None:

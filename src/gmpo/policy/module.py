@@ -75,6 +75,10 @@ class PolicyModule(LightningModule):
         optimizer = self.build_optimizer(self.model.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
 
+    def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
+        """The batch itself: it holds no tensors, and callbacks fill in this very object."""
+        return batch
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Name and whole tensor of each parameter, one at a time; every rank must iterate to the end."""
         assert self.model is not None

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-import tempfile
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
@@ -41,30 +42,30 @@ class TinyModel:
     learning_rate: float = 2e-3
     warmup_steps: int = 30
     decay_steps: int = 800
-    check_every: int = 25  # steps
+    check_every: int = 10  # steps
     check_below_loss: float = 0.15  # no check before: it would solve nothing, slowly
     check_problems: int = 200
-    target: float = 0.35
+    target: float = 0.45
     max_steps: int = 1500
     threads: int = 2
 
 
-def make_tiny_model(folder: str, kinds: Sequence[str], seed: int) -> str:
+def make_tiny_model(folder: str, **settings: Any) -> str:
     """Make the model and its tokenizer in the Hugging Face format, or find it made; returns its folder.
 
-    folder: where models are kept; the name inside tells the settings apart. The same settings give the same model.
+    folder: where models are kept; the name inside tells the settings (see `TinyModel`) apart. The same settings
+    give the same model.
     """
-    settings = TinyModel(kinds=tuple(kinds), seed=seed)
-    key = hashlib.blake2b(json.dumps(asdict(settings)).encode(), digest_size=4).hexdigest()
+    wanted = TinyModel(**settings | {"kinds": tuple(settings["kinds"])})
+    key = hashlib.blake2b(json.dumps(asdict(wanted)).encode(), digest_size=4).hexdigest()
     path = Path(folder, f"tiny-arithmetic-{key}")
     if not (path / "config.json").is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as unfinished:
-            tokenizer = character_tokenizer()
-            train(settings, tokenizer).save_pretrained(unfinished)
-            tokenizer.save_pretrained(unfinished)
-            Path(unfinished).rename(path)
-            Path(unfinished).mkdir()  # for the context manager to remove
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        tokenizer = character_tokenizer()
+        train(wanted, tokenizer).save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        unfinished.rename(path)
     return str(path)
 
 

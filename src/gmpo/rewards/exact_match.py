@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+# a minus right after a digit or a bracket is a subtraction, not a sign
+NUMBER = re.compile(r"(?:(?<![\d)\]])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class ExactMatch:
 
     marker: str = "####"
 
+    def __post_init__(self) -> None:
+        if not self.marker:
+            raise ValueError(f"reward.marker={self.marker!r} must be text, such as '####'")
+
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         """As `Reward`."""
         return [
@@ -26,5 +31,5 @@ class ExactMatch:
         ]
 
     def _number(self, text: str) -> Decimal | None:
-        numbers = NUMBER.findall(text.rpartition(self.marker)[2])
+        numbers = NUMBER.findall(text.rpartition(self.marker)[2].replace("\u2212", "-"))
         return Decimal(numbers[-1].replace(",", "")) if numbers else None

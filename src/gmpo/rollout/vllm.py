@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,7 +29,8 @@ class VLLMEngine:
 
     model_path: as the policy's. dtype: the policy's as well; vLLM's own choice would turn float32 into bfloat16.
     max_tokens: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
-    memory_share: of a GPU's memory, weights included. block_size: tokens of a block of the prefix cache.
+    memory_share: of a GPU's memory, weights included. max_batched_tokens: of one forward pass; a longer prompt
+    goes in pieces on a GPU. block_size: tokens of a block of the prefix cache.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class VLLMEngine:
         max_sequences: int,
         kv_cache_gib: int,
         memory_share: float,
+        max_batched_tokens: int,
         block_size: int | None = None,
     ) -> None:
         self.model_path = model_path
@@ -47,33 +50,34 @@ class VLLMEngine:
         self.max_sequences = max_sequences
         self.kv_cache_gib = kv_cache_gib
         self.memory_share = memory_share
+        self.max_batched_tokens = max(max_batched_tokens, max_tokens)
         self.block_size = block_size
         self.policy_version = 0
         self._llm: LLM | None = None
 
     def start(self) -> None:
-        """Load the model into vLLM, leaving this process's threads and random numbers as they were."""
+        """Load the model into vLLM."""
         on_cpu = not torch.cuda.is_available()
         os.environ.update(QUIET_AND_QUICK_ON_CPU if on_cpu else {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(self.kv_cache_gib)
-        set_num_threads, threads, random_state = torch.set_num_threads, torch.get_num_threads(), torch.get_rng_state()
-        from vllm import LLM
+        with _process_left_as_it_is():
+            from vllm import LLM
 
-        self._llm = LLM(
-            model=self.model_path,
-            dtype=self.dtype,
-            max_model_len=self.max_tokens,
-            max_num_seqs=self.max_sequences,
-            gpu_memory_utilization=self.memory_share,
-            enforce_eager=on_cpu,
-            logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
-            worker_extension_cls="gmpo.rollout.vllm_extension.WeightLoading",
-            disable_log_stats=True,
-            **({} if self.block_size is None else {"block_size": self.block_size}),
-        )
-        torch.set_num_threads = set_num_threads  # vLLM for CPU puts a stub in its place
-        torch.set_num_threads(threads)
-        torch.set_rng_state(random_state)
+            self._llm = LLM(
+                model=self.model_path,
+                dtype=self.dtype,
+                max_model_len=self.max_tokens,
+                max_num_seqs=self.max_sequences,
+                gpu_memory_utilization=self.memory_share,
+                enforce_eager=on_cpu,
+                max_num_batched_tokens=self.max_batched_tokens,
+                # after a piece of a prompt vLLM winds the request's random numbers back: CPU generators cannot
+                enable_chunked_prefill=not on_cpu,
+                logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
+                worker_extension_cls="gmpo.rollout.vllm_extension.WeightLoading",
+                disable_log_stats=True,
+                **({} if self.block_size is None else {"block_size": self.block_size}),
+            )
         self._tied = bool(AutoConfig.from_pretrained(self.model_path).tie_word_embeddings)
         self._tokenizer = AutoTokenizer.from_pretrained(self.model_path)
 
@@ -102,13 +106,28 @@ class VLLMEngine:
     def close(self) -> None:
         """As `Engine`."""
         if self._llm is not None:
+            from vllm.distributed.parallel_state import destroy_model_parallel
+
             self._llm.llm_engine.engine_core.shutdown()
             self._llm = None
+            destroy_model_parallel()  # vLLM's groups, not the trainer's: another engine may follow
 
     def _started(self) -> LLM:
         if self._llm is None:
             raise RuntimeError("the vLLM engine generates only between start() and close()")
         return self._llm
+
+
+@contextmanager
+def _process_left_as_it_is() -> Iterator[None]:
+    """Keep the trainer's threads and random numbers while vLLM sets up its own."""
+    set_num_threads, threads, random_state = torch.set_num_threads, torch.get_num_threads(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_num_threads = set_num_threads  # vLLM for CPU puts a stub in its place
+        torch.set_num_threads(threads)
+        torch.set_rng_state(random_state)
 
 
 def _parameters(sampling: Sampling, seed: int) -> SamplingParams:

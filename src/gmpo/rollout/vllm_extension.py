@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
+from vllm.model_executor.layers.fused_moe.fused_moe_method_base import FusedMoEMethodBase
 
 
 class WeightLoading:
@@ -10,13 +12,13 @@ class WeightLoading:
 
     def load_policy(self, weights: Iterator[tuple[str, Tensor]]) -> None:
         """Replace all weights, in the names of the checkpoint format."""
-        self._forget_packed_experts()
+        if not torch.cuda.is_available():
+            self._forget_packed_experts()
         self.reload_weights(weights_iterator=weights)  # type: ignore[attr-defined]
 
     def _forget_packed_experts(self) -> None:
         """Make the CPU build pack the experts again: it skips a mixture-of-experts layer packed before."""
         model: nn.Module = self.get_model()  # type: ignore[attr-defined]
         for module in model.modules():
-            method = vars(module).get("quant_method")
-            if method is not None and "moe_kernel" in vars(method):
-                method.moe_kernel = None
+            if isinstance(module, FusedMoEMethodBase):
+                module.moe_kernel = None

@@ -1,0 +1,33 @@
+# `make demo` and `make test` set up .venv by themselves, once; it is made anew when pyproject.toml changes.
+PYTHON ?= python3
+PY := .venv/bin/python
+STAMP := .venv/.ready
+
+.PHONY: setup demo test check bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml scripts/install_cpu.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is older than Python 3.11; give another by make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PY) scripts/install_cpu.py
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(PY) train.py experiment=quickstart
+
+test: $(STAMP)
+	$(PY) -m pytest -m "not gpu"
+
+check: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest -q -m "not vllm and not distributed and not slow and not gpu"
+
+bench: $(STAMP)
+	$(PY) benchmarks/step_time.py
+
+clean:
+	rm -rf .venv models runs

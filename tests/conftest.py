@@ -1,0 +1,71 @@
+"""Real objects that many tests share: small models in the Hugging Face format, prompts, rollouts."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+from gmpo.policy.tiny import ASSISTANT, USER, character_tokenizer
+from gmpo.types import Prompt
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+SMALL = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,  # vLLM on a CPU serves heads of 32 and wider
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.15,  # far from uniform: log-probs that differ from token to token
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def save(model: torch.nn.Module, folder: Path) -> str:
+    model.save_pretrained(folder)
+    character_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def qwen2_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Qwen2 with tied embeddings."""
+    torch.manual_seed(0)
+    config = Qwen2Config(vocab_size=260, intermediate_size=64, tie_word_embeddings=True, **SMALL)
+    return save(Qwen2ForCausalLM(config), tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture(scope="session")
+def qwen3_moe_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Qwen3 mixture of experts: 8 experts, 2 a token, an untied head."""
+    torch.manual_seed(0)
+    config = Qwen3MoeConfig(
+        vocab_size=260,
+        intermediate_size=64,
+        moe_intermediate_size=32,
+        num_experts=8,
+        num_experts_per_tok=2,
+        head_dim=32,
+        tie_word_embeddings=False,
+        norm_topk_prob=True,
+        **SMALL,
+    )
+    return save(Qwen3MoeForCausalLM(config), tmp_path_factory.mktemp("qwen3_moe"))
+
+
+def make_prompt(question: str, index: int = 0, answer: str = "4") -> Prompt:
+    text = f"{USER}{question}{ASSISTANT}"
+    token_ids = character_tokenizer()(text)["input_ids"]
+    return Prompt(index, question, text, token_ids, answer, "test")

@@ -1,0 +1,203 @@
+import logging
+from dataclasses import dataclass
+
+import pytest
+import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerBase
+
+from gmpo.data import ArithmeticSource, MathDataModule
+from gmpo.data.sources import Question
+from gmpo.data.stream import PromptStream
+from gmpo.policy.tiny import ASSISTANT, END, USER, character_tokenizer
+from gmpo.types import PromptBatch
+
+TEMPLATED = {
+    "chat": f"{USER}1+1{ASSISTANT}",
+    "none": "1+1",
+    "question_answer": "Question: 1+1\nAnswer:",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Ten questions of 1 to 10 characters."""
+
+    name: str = "listed"
+
+    def questions(self, split: str) -> list[Question]:
+        return [Question("x" * length, str(length)) for length in range(1, 11)]
+
+
+def datamodule(**changes: object) -> MathDataModule:
+    settings = {
+        "source": Listed(),
+        "tokenizer": character_tokenizer(),
+        "template": "chat",
+        "max_prompt_tokens": 32,
+        "over_long": "drop",
+        "prompts_per_step": 4,
+        "steps": 5,
+        "seed": 0,
+    }
+    return MathDataModule(**(settings | changes))  # type: ignore[arg-type]
+
+
+def ready(**changes: object) -> MathDataModule:
+    data = datamodule(**changes)
+    data.setup()
+    return data
+
+
+def drawn(data: MathDataModule) -> list[int]:
+    return [prompt.index for batch in data.train_dataloader() for prompt in batch.prompts]
+
+
+def held_out(data: MathDataModule) -> list[int]:
+    return [prompt.index for batch in data.val_dataloader() for prompt in batch.prompts]
+
+
+def with_first_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """One that puts a special token before every text, as Llama's does."""
+    first = (END, tokenizer.eos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{END} $A", special_tokens=[first]
+    )
+    return tokenizer
+
+
+def test_as_many_batches_as_steps() -> None:
+    loader = ready().train_dataloader()
+    batches = list(loader)
+    assert len(loader) == len(batches) == 5
+    assert all(isinstance(batch, PromptBatch) and len(batch.prompts) == 4 for batch in batches)
+    assert not any(batch.groups for batch in batches)
+
+
+def test_prompts_are_those_of_the_source() -> None:
+    source = ArithmeticSource(kinds=["2+2", "2*1"], train_size=40, validation_size=10, seed=1)
+    data = ready(source=source, prompts_per_step=40, steps=1)
+    (batch,) = data.train_dataloader()
+    expected = source.questions("train")
+    assert {p.index for p in batch.prompts} == set(range(40))
+    for prompt in batch.prompts:
+        assert Question(prompt.question, prompt.answer) == expected[prompt.index]
+        assert prompt.source == "arithmetic"
+    (batch,) = data.val_dataloader()
+    assert [Question(p.question, p.answer) for p in batch.prompts] == source.questions("validation")
+
+
+def test_seed_decides_the_order() -> None:
+    assert drawn(ready(seed=1)) == drawn(ready(seed=1))
+    assert drawn(ready(seed=1)) != drawn(ready(seed=2))
+
+
+def test_global_random_state_does_not_decide_the_order() -> None:
+    torch.manual_seed(1)
+    first = drawn(ready())
+    torch.manual_seed(2)
+    assert drawn(ready()) == first
+
+
+def test_epoch_goes_through_every_prompt_once() -> None:
+    order = drawn(ready(prompts_per_step=4, steps=5))  # two epochs of ten, the third batch in both
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
+    assert order[:10] != order[10:]
+    assert order[:10] != list(range(10))
+
+
+def test_continued_stream_draws_what_the_first_would_have_drawn() -> None:
+    prompts = ready().validation_prompts
+    first, second = PromptStream(prompts, 0), PromptStream(prompts, 0)
+    first.draw(7)
+    second.position = first.position
+    assert second.draw(9) == first.draw(9)
+
+
+def test_setup_twice_keeps_the_place() -> None:
+    data = ready()
+    order = drawn(data)
+    data.setup("fit")
+    assert order + drawn(data) == drawn(ready(steps=10))
+
+
+def test_long_prompts_are_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="gmpo"):
+        data = ready(max_prompt_tokens=8)  # two of them the template's
+    assert sorted(set(drawn(data))) == held_out(data) == list(range(6))
+    fact = "4 of 10 prompts are longer than data.max_prompt_tokens=8 (the longest has 12) and are dropped"
+    assert caplog.messages == [f"listed, {split}: {fact}" for split in ("train", "validation")]
+
+
+def test_nothing_is_logged_where_nothing_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="gmpo"):
+        data = ready(max_prompt_tokens=12)
+    assert held_out(data) == list(range(10))
+    assert not caplog.messages
+
+
+def test_long_prompts_are_an_error_by_config() -> None:
+    with pytest.raises(ValueError, match=r"4 of 10 .*max_prompt_tokens=8 .*data\.over_long=drop"):
+        ready(max_prompt_tokens=8, over_long="error")
+    assert held_out(ready(max_prompt_tokens=12, over_long="error")) == list(range(10))
+
+
+@pytest.mark.parametrize("over_long", ["drop", "error"])
+def test_all_too_long_is_an_error(over_long: str) -> None:
+    with pytest.raises(ValueError, match=r"10 of 10 .*max_prompt_tokens=2 .*raise data\.max_prompt_tokens"):
+        ready(max_prompt_tokens=2, over_long=over_long)
+
+
+def test_unknown_over_long_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.over_long=cut must be drop or error"):
+        datamodule(over_long="cut")
+
+
+@pytest.mark.parametrize(("template", "text"), TEMPLATED.items())
+def test_templates(template: str, text: str) -> None:
+    tokenizer = character_tokenizer()
+    source = ArithmeticSource(kinds=["1+1"], train_size=1, validation_size=30)
+    for prompt in ready(template=template, source=source, tokenizer=tokenizer).validation_prompts:
+        assert prompt.text == text.replace("1+1", prompt.question)
+        assert tokenizer.decode(prompt.token_ids) == prompt.text
+    special = [tokenizer.convert_tokens_to_ids(token) for token in (USER, ASSISTANT)]
+    chat = template == "chat"
+    assert (
+        [prompt.token_ids[0], prompt.token_ids[-1]] == special
+        if chat
+        else not {*special} & {*prompt.token_ids}
+    )
+
+
+@pytest.mark.parametrize("template", TEMPLATED)
+def test_first_token_is_added_unless_the_chat_template_writes_it(template: str) -> None:
+    tokenizer = with_first_token(character_tokenizer())
+    prompt = ready(template=template, tokenizer=tokenizer).validation_prompts[0]
+    assert prompt.token_ids.count(tokenizer.eos_token_id) == (template != "chat")
+
+
+def test_unknown_template_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.template=poem .*chat, none, question_answer"):
+        datamodule(template="poem")
+
+
+def test_tokenizer_without_chat_template_is_refused() -> None:
+    tokenizer = character_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(ValueError, match=r"data\.template=chat.*no chat template.*none, question_answer"):
+        datamodule(tokenizer=tokenizer)
+    assert ready(tokenizer=tokenizer, template="none").validation_prompts[0].text == "x"
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, 10), (1, 1), (3, 3), (99, 10)])
+def test_validation_limit_keeps_the_first(limit: int | None, kept: int) -> None:
+    data = ready(validation_limit=limit)
+    assert held_out(data) == list(range(kept))
+    assert {*drawn(data)} == {*range(10)}
+
+
+def test_validation_batches_hold_every_prompt_once() -> None:
+    loader = ready(validation_batch=4).val_dataloader()
+    batches = [[p.index for p in batch.prompts] for batch in loader]
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(loader) == 3

@@ -1,0 +1,47 @@
+"""What the tests of every engine share: weights that moved, seeds, and the trainer's view of the responses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from gmpo.batching import pad_sequences
+from gmpo.policy.log_probs import response_log_probs
+from gmpo.rollout.engine import request_seed
+from gmpo.types import MicroBatch, Prompt, Response, Rollout, Sampling
+
+
+def perturbed(folder: str, seed: int, size: float = 0.05) -> nn.Module:
+    """The model of a folder after an imaginary update of every parameter."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += size * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def seeds(prompts: Sequence[Prompt], sampling: Sampling, run_seed: int = 0) -> list[list[int]]:
+    return [[request_seed(run_seed, "test", 0, p.index, i) for i in range(sampling.samples)] for p in prompts]
+
+
+@dataclass(frozen=True)
+class TrainerView:
+    batch: MicroBatch
+    log_probs: Tensor
+
+    @property
+    def gap(self) -> float:
+        """The largest difference between engine and trainer over response tokens."""
+        return float((self.log_probs - self.batch.rollout_log_probs)[self.batch.mask].abs().max())
+
+
+@torch.no_grad()
+def trainer_log_probs(
+    model: nn.Module, prompts: Sequence[Prompt], groups: Sequence[Sequence[Response]], temperature: float
+) -> TrainerView:
+    sequences = [(p, Rollout(r, 0.0)) for p, group in zip(prompts, groups, strict=True) for r in group]
+    batch = pad_sequences(sequences, pad_token_id=0)
+    return TrainerView(batch, response_log_probs(model, batch, temperature)[0])

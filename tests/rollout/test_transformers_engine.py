@@ -1,0 +1,83 @@
+import pytest
+import torch
+from conftest import make_prompt
+from engine_checks import perturbed, seeds, trainer_log_probs
+
+from gmpo.rollout.transformers import TransformersEngine
+from gmpo.types import Sampling
+
+PROMPTS = [make_prompt(question, i) for i, question in enumerate(["1+1", "what is 12+34", "9 minus 8", "7"])]
+SAMPLING = Sampling(max_tokens=12, samples=3)
+
+
+def started(folder: str, max_sequences: int = 64) -> TransformersEngine:
+    engine = TransformersEngine(folder, "float32", max_sequences)
+    engine.start()
+    return engine
+
+
+def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(qwen2_folder: str) -> None:
+    together = started(qwen2_folder).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
+    one_by_one = started(qwen2_folder, max_sequences=1).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
+    assert [[r.token_ids for r in group] for group in together] == [[r.token_ids for r in g] for g in one_by_one]
+    assert len({tuple(r.token_ids) for group in together for r in group}) > len(PROMPTS)
+    others = started(qwen2_folder).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING, run_seed=1))
+    assert others != together
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_log_probs_are_the_trainers(qwen2_folder: str, temperature: float) -> None:
+    engine = started(qwen2_folder)
+    sampling = Sampling(max_tokens=12, samples=3, temperature=temperature)
+    for step in range(2):
+        model = perturbed(qwen2_folder, seed=step)
+        engine.load_weights(model.named_parameters(), policy_version=step + 1)
+        assert engine.policy_version == step + 1
+        responses = engine.generate(PROMPTS, sampling, seeds(PROMPTS, sampling))
+        gap = trainer_log_probs(model, PROMPTS, responses, temperature).gap
+        assert gap < 1e-5
+
+
+def test_greedy_takes_the_likeliest_token(qwen2_folder: str) -> None:
+    greedy = Sampling(max_tokens=5, temperature=0)
+    model = perturbed(qwen2_folder, seed=0)
+    engine = started(qwen2_folder)
+    engine.load_weights(model.named_parameters(), 1)
+    ((response,),) = engine.generate(PROMPTS[:1], greedy, [[0]])
+    ids = list(PROMPTS[0].token_ids)
+    for token in response.token_ids:
+        assert token == int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+        ids.append(token)
+
+
+def test_top_k_of_one_is_greedy_and_its_log_prob_is_zero(qwen2_folder: str) -> None:
+    ((response,),) = started(qwen2_folder).generate(PROMPTS[:1], Sampling(max_tokens=5, top_k=1), [[3]])
+    ((greedy,),) = started(qwen2_folder).generate(PROMPTS[:1], Sampling(max_tokens=5, temperature=0), [[4]])
+    assert response.token_ids == greedy.token_ids
+    assert response.log_probs == [0.0] * len(response.token_ids)
+
+
+def test_a_response_ends_with_the_end_token_or_is_truncated(qwen2_folder: str) -> None:
+    sampling = Sampling(max_tokens=60, samples=16)
+    groups = started(qwen2_folder).generate(PROMPTS, sampling, seeds(PROMPTS, sampling))
+    responses = [r for group in groups for r in group]
+    assert {r.truncated for r in responses} == {True, False}
+    for response in responses:
+        assert response.truncated == (response.token_ids[-1] != 1)
+        assert 1 not in response.token_ids[:-1]
+        assert len(response.log_probs) == len(response.token_ids)
+        assert len(response.token_ids) == 60 or not response.truncated
+
+
+def test_sampled_tokens_follow_the_models_distribution(qwen2_folder: str) -> None:
+    prompt = PROMPTS[0]
+    draws = Sampling(max_tokens=1, samples=4000)
+    ((*responses,),) = started(qwen2_folder, 4000).generate([prompt], draws, [list(range(4000))])
+    counts = torch.bincount(torch.tensor([r.token_ids[0] for r in responses]), minlength=260) / 4000
+    expected = perturbed(qwen2_folder, seed=0, size=0.0)(input_ids=torch.tensor([prompt.token_ids])).logits[0, -1]
+    assert (counts - expected.softmax(-1)).abs().max() < 0.04
+
+
+def test_generation_needs_a_started_engine(qwen2_folder: str) -> None:
+    with pytest.raises(RuntimeError, match=r"start\(\)"):
+        TransformersEngine(qwen2_folder, "float32", 1).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))

@@ -1,0 +1,91 @@
+"""The real vLLM engine: one for each model, shared by all tests of the session."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+import torch
+from conftest import make_prompt
+from engine_checks import perturbed, seeds, trainer_log_probs
+
+from gmpo.rollout.vllm import VLLMEngine
+from gmpo.types import Sampling
+
+pytestmark = [pytest.mark.vllm, pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")]
+
+# longer than the block of 32 tokens that the prefix cache keeps
+LONG = [make_prompt("a long question, twice the size of a block of the cache: what is 1+1 and " + q, i) for i, q in enumerate("123456")]
+SAMPLING = Sampling(max_tokens=16, samples=3)
+
+
+def started(folder: str) -> VLLMEngine:
+    engine = VLLMEngine(folder, "float32", 256, 64, kv_cache_gib=1, memory_share=0.3, max_batched_tokens=512, block_size=32)
+    engine.start()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine(qwen2_folder: str) -> Iterator[VLLMEngine]:
+    engine = started(qwen2_folder)
+    yield engine
+    engine.close()
+
+
+def check_syncs(engine: VLLMEngine, folder: str) -> None:
+    stale = engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+    for step in range(3):  # the CPU build packs weights anew at each load, and must not skip the second
+        model = perturbed(folder, seed=step)
+        assert trainer_log_probs(model, LONG, stale, 1.0).gap > 0.05  # old weights would be seen
+        engine.load_weights(model.named_parameters(), policy_version=step + 1)
+        stale = engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+        assert trainer_log_probs(model, LONG, stale, 1.0).gap < 1e-5
+        assert engine.policy_version == step + 1
+
+
+def test_after_each_sync_engine_and_trainer_agree(qwen2_folder: str, engine: VLLMEngine) -> None:
+    check_syncs(engine, qwen2_folder)
+
+
+def test_the_temperature_is_in_the_log_probs(qwen2_folder: str, engine: VLLMEngine) -> None:
+    model = perturbed(qwen2_folder, seed=9)
+    engine.load_weights(model.named_parameters(), 9)
+    sampling = Sampling(max_tokens=16, samples=3, temperature=0.6)
+    responses = engine.generate(LONG, sampling, seeds(LONG, sampling))
+    assert trainer_log_probs(model, LONG, responses, temperature=0.6).gap < 1e-5
+    assert trainer_log_probs(model, LONG, responses, temperature=1.0).gap > 0.05
+
+
+def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(engine: VLLMEngine) -> None:
+    together = engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+    alone = [engine.generate([p], SAMPLING, seeds([p], SAMPLING))[0] for p in reversed(LONG)]
+    assert alone[::-1] == together
+    assert len({tuple(r.token_ids) for group in together for r in group}) > len(LONG)
+
+
+def test_more_prompt_tokens_than_one_forward_pass_takes(engine: VLLMEngine) -> None:
+    many = [make_prompt(f"what is {i} plus {i}, and what is it times {i}?", i) for i in range(60)]
+    assert sum(len(p.token_ids) for p in many) > 4 * engine.max_batched_tokens
+    responses = engine.generate(many, Sampling(max_tokens=4), seeds(many, Sampling(max_tokens=4)))
+    assert [len(group) for group in responses] == [1] * 60
+
+
+def test_a_response_ends_with_the_end_token_or_is_truncated(engine: VLLMEngine) -> None:
+    sampling = Sampling(max_tokens=100, samples=16)
+    responses = [r for g in engine.generate(LONG, sampling, seeds(LONG, sampling)) for r in g]
+    assert {r.truncated for r in responses} == {True, False}
+    assert all(r.truncated == (r.token_ids[-1] != 1) for r in responses)
+
+
+def test_starting_leaves_the_process_as_it_was(engine: VLLMEngine) -> None:
+    torch.set_num_threads(2)
+    assert torch.get_num_threads() == 2  # not vLLM's stub
+    torch.set_num_threads(1)
+
+
+def test_another_engine_may_follow_and_agrees_with_a_mixture_of_experts(
+    engine: VLLMEngine, qwen3_moe_folder: str
+) -> None:
+    engine.close()
+    following = started(qwen3_moe_folder)
+    check_syncs(following, qwen3_moe_folder)
+    following.close()

@@ -1,0 +1,213 @@
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.config import check, divisors
+from gmpo.objectives import GMPO, GRPO
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+CHOICES = sorted(
+    f"{path.parent.name}/{path.stem}"
+    for path in CONFIGS.glob("*/*.yaml")
+    if path.parent.name != "experiment"
+)
+EXTRAS = ("logger/wandb", "logger/mlflow")  # their packages are optional
+
+
+def composed(*overrides: str) -> DictConfig:
+    rollout = [] if find_spec("vllm") else ["rollout=transformers"]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("train", [*rollout, "run.name=test", *overrides])
+
+
+def refusal(*overrides: str) -> str:
+    """The one message of a wrong config."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        check(composed(*overrides))
+    assert error.type is ValueError, f"{error.type.__name__} is not ours: {error.value}"
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def targets(node: object, file: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """(file, _target_, the keys beside it) of a config, at any depth."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield file, node["_target_"], tuple(key for key in node if not key.startswith("_"))
+        for value in node.values():
+            yield from targets(value, file)
+
+
+TARGETS = [
+    found
+    for path in sorted(CONFIGS.rglob("*.yaml"))
+    if (file := path.relative_to(CONFIGS).with_suffix("").as_posix()) not in EXTRAS
+    for found in targets(OmegaConf.to_container(OmegaConf.load(path)), file)
+]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_composes_and_passes(experiment: str) -> None:
+    cfg = composed(f"experiment={experiment}")
+    check(cfg)
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_run_is_named_after_the_experiment(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("train", [f"experiment={experiment}"], return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)  # as hydra.main does
+    assert cfg.run.name == experiment
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes(choice: str) -> None:
+    group, name = choice.split("/")
+    model = ["model.path=some/model"] if choice == "model/local" else []
+    OmegaConf.to_container(composed(f"{group}={name}", *model), resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize(("file", "target", "keys"), TARGETS)
+def test_targets_exist_and_take_their_keys(file: str, target: str, keys: tuple[str, ...]) -> None:
+    inspect.signature(get_object(target)).bind_partial(**dict.fromkeys(keys))
+
+
+@pytest.mark.parametrize("objective", [GMPO, GRPO])
+def test_objective_defaults_have_one_value(objective: type) -> None:
+    cfg = composed(f"objective={objective.__name__.lower()}").objective
+    assert instantiate(cfg) == objective()
+    assert {key: value for key, value in cfg.items() if key != "_target_"} == asdict(objective())
+
+
+def test_importing_config_does_not_import_torch() -> None:
+    code = "import sys, gmpo.config; assert not {'torch', 'transformers', 'lightning'} & sys.modules.keys()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_divisors() -> None:
+    assert [divisors(n) for n in (1, 7, 12)] == [[1], [1, 7], [1, 2, 3, 4, 6, 12]]
+
+
+def test_mini_batch_that_does_not_divide() -> None:
+    text = refusal("batch.prompts=30", "batch.mini_batch_prompts=8")
+    assert "batch.mini_batch_prompts=8 does not divide batch.prompts=30: 30 = 3 x 8 + 6" in text
+    assert text.endswith("Choose one of 1, 2, 3, 5, 6, 10, 15, 30")
+
+
+def test_mini_batch_larger_than_the_batch() -> None:
+    assert "4 = 0 x 8 + 4. Choose one of 1, 2, 4" in refusal("batch.prompts=4", "batch.mini_batch_prompts=8")
+
+
+@pytest.mark.parametrize("advantage", ["group_norm", "leave_one_out"])
+def test_group_of_one(advantage: str) -> None:
+    text = refusal("batch.group_size=1", f"advantage={advantage}")
+    assert "batch.group_size=1 with the group-relative advantage" in text
+    assert "Set batch.group_size to 2 or more" in text
+    check(composed("batch.group_size=2", f"advantage={advantage}"))
+
+
+@pytest.mark.parametrize("value", ["0", "-8", "1.5", "null", "many"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "run.steps",
+        "batch.prompts",
+        "batch.group_size",
+        "batch.mini_batch_prompts",
+        "batch.max_tokens_per_micro_batch",
+    ],
+)
+def test_sizes_are_whole_and_positive(key: str, value: str) -> None:
+    shown = "None" if value == "null" else value
+    assert refusal(f"{key}={value}") == f"{key}={shown} must be a whole number of at least 1"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "0.5"])
+def test_validation_interval_is_whole_and_positive(value: str) -> None:
+    assert f"run.validate_every={value}" in refusal(f"run.validate_every={value}")
+    check(composed("run.validate_every=null"))
+
+
+@pytest.mark.parametrize("value", ["0", "-5"])
+@pytest.mark.parametrize("key", ["sampling.max_tokens", "validation.max_tokens", "validation.samples"])
+def test_sampling_refuses_its_own_values(key: str, value: str) -> None:
+    with pytest.raises(InstantiationException) as error:
+        instantiate(composed(f"{key}={value}")[key.split(".")[0]])
+    assert isinstance(error.value.__cause__, ValueError)
+    assert f"at least 1, not {value}" in str(error.value.__cause__) or f", {value}" in str(
+        error.value.__cause__
+    )
+
+
+def test_lengths_over_the_token_budget() -> None:
+    budget = "batch.max_tokens_per_micro_batch"
+    lengths = ["data.max_prompt_tokens=30", "sampling.max_tokens=70"]
+    text = refusal(*lengths, f"{budget}=99")
+    assert "data.max_prompt_tokens=30 + sampling.max_tokens=70 = 100 tokens do not fit" in text
+    assert f"{budget}=99: raise it to at least 100" in text
+    check(composed(*lengths, f"{budget}=100"))
+
+
+@pytest.mark.parametrize("value", ["many", "null"])
+@pytest.mark.parametrize("key", ["sampling.max_tokens", "data.max_prompt_tokens"])
+def test_lengths_are_numbers(key: str, value: str) -> None:
+    assert f"{key}={'None' if value == 'null' else value}" in refusal(f"{key}={value}")
+
+
+@pytest.mark.parametrize("key", ["optimizer.lr", "run.steps", "batch.prompts", "sampling.max_tokens"])
+def test_missing_value(key: str) -> None:
+    assert refusal(f"{key}=???").startswith(f"no value for {key}: set each by key=value")
+
+
+def test_missing_model_path() -> None:
+    assert refusal("model=local").startswith("no value for model.path: set each by key=value")
+
+
+def test_package_that_is_not_installed() -> None:
+    text = refusal("rollout.requires=no_such_engine")
+    assert "the package no_such_engine, which is not installed" in text
+    assert "make setup" in text
+    assert "rollout=transformers" in text
+
+
+def test_model_folder_missing(tmp_path: Path) -> None:
+    text = refusal("model=local", f"model.path={tmp_path}/nowhere")
+    assert f"model.path={tmp_path}/nowhere does not exist; give a folder or an id on the hub" in text
+
+
+def test_model_folder_without_config(tmp_path: Path) -> None:
+    text = refusal("model=local", f"model.path={tmp_path}")
+    assert f"model.path={tmp_path} holds no config.json" in text
+    assert "Hugging Face format" in text
+
+
+def test_model_folder_without_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    text = refusal("model=local", f"model.path={tmp_path}")
+    assert f"model.path={tmp_path} holds no tokenizer" in text
+    assert "tokenizer.save_pretrained(FOLDER)" in text
+
+
+@pytest.mark.parametrize("tokenizer", ["tokenizer.json", "tokenizer.model", "vocab.json"])
+def test_whole_model_folder_passes(tmp_path: Path, tokenizer: str) -> None:
+    for name in ("config.json", tokenizer):
+        (tmp_path / name).write_text("{}")
+    check(composed("model=local", f"model.path={tmp_path}"))
+
+
+def test_id_on_the_hub_passes() -> None:
+    check(composed("model=local", "model.path=some/model"))

@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from gmpo.config import check
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is imported
+
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:

@@ -19,9 +19,7 @@ from gmpo.objectives import GMPO, GRPO
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 CHOICES = sorted(
-    f"{path.parent.name}/{path.stem}"
-    for path in CONFIGS.glob("*/*.yaml")
-    if path.parent.name != "experiment"
+    f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "experiment"
 )
 EXTRAS = ("logger/wandb", "logger/mlflow")  # their packages are optional
 
@@ -148,9 +146,7 @@ def test_sampling_refuses_its_own_values(key: str, value: str) -> None:
     with pytest.raises(InstantiationException) as error:
         instantiate(composed(f"{key}={value}")[key.split(".")[0]])
     assert isinstance(error.value.__cause__, ValueError)
-    assert f"at least 1, not {value}" in str(error.value.__cause__) or f", {value}" in str(
-        error.value.__cause__
-    )
+    assert f"at least 1, not {value}" in str(error.value.__cause__) or f", {value}" in str(error.value.__cause__)
 
 
 def test_lengths_over_the_token_budget() -> None:

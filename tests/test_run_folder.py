@@ -57,6 +57,4 @@ def test_saved_config_is_resolved(tmp_path: Path) -> None:
     cfg = OmegaConf.create({"run": {"name": "try", "steps": 3}, "trainer": {"steps": "${run.steps}"}})
     run_folder.save_config(cfg, tmp_path)
     assert "${" not in (tmp_path / "config.yaml").read_text()
-    assert OmegaConf.load(tmp_path / "config.yaml") == OmegaConf.create(
-        OmegaConf.to_container(cfg, resolve=True)
-    )
+    assert OmegaConf.load(tmp_path / "config.yaml") == OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))

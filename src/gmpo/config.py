@@ -10,7 +10,9 @@ GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
-OmegaConf.register_new_resolver("unless_null", lambda value, then, other: other if value is None else then, replace=True)
+OmegaConf.register_new_resolver(
+    "unless_null", lambda value, then, other: other if value is None else then, replace=True
+)
 
 
 def check(cfg: DictConfig) -> None:
@@ -31,7 +33,7 @@ def _check_complete(cfg: DictConfig) -> None:
 
 def _missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
     """Keys left at ???, without resolving what refers to them."""
-    for key in cfg:
+    for key in map(str, cfg):
         if OmegaConf.is_missing(cfg, key):
             yield f"{prefix}{key}"
         elif not OmegaConf.is_interpolation(cfg, key) and OmegaConf.is_dict(cfg._get_node(key)):

@@ -20,7 +20,9 @@ def create(root: str, name: str) -> Path:
         probe.unlink()
     except OSError as error:
         where = Path(root, name)
-        raise ValueError(f"run folder {where} cannot be written ({error.strerror}): choose another by run.root") from error
+        raise ValueError(
+            f"run folder {where} cannot be written ({error.strerror}): choose another by run.root"
+        ) from error
     return folder
 
 

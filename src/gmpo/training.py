@@ -15,9 +15,10 @@ from gmpo import run_folder
 
 NOISE = (  # warnings that ask for nothing a user could do
     ".*does not have many workers.*",
-    ".*is a wrapper around torch.jit.*",
-    ".*does not have a `__len__`.*",
-    ".*Found .* module.* in eval mode.*",
+    ".*`IterableDataset` has `__len__` defined.*",
+    ".*overridden `transfer_batch_to_device`.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*torch.distributed.reduce_op.*",
 )
 
 
@@ -71,6 +72,7 @@ def quieten() -> None:
     logging.getLogger("gmpo").setLevel(logging.INFO)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     for message in NOISE:
         warnings.filterwarnings("ignore", message)

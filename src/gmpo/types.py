@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -90,8 +91,12 @@ class MicroBatch:
     advantages: Float[Tensor, "B"]
     old_log_probs: Float[Tensor, "B T"] | None = None  # the trainer's, before the first update
 
-    def to(self, device: object) -> MicroBatch:
+    def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch with its tensors on `device`."""
-        old = None if self.old_log_probs is None else self.old_log_probs.to(device)  # type: ignore[call-overload]
-        moved = (t.to(device) for t in (self.token_ids, self.mask, self.rollout_log_probs, self.advantages))  # type: ignore[call-overload]
-        return MicroBatch(*moved, old_log_probs=old)
+        return MicroBatch(
+            token_ids=self.token_ids.to(device),
+            mask=self.mask.to(device),
+            rollout_log_probs=self.rollout_log_probs.to(device),
+            advantages=self.advantages.to(device),
+            old_log_probs=None if self.old_log_probs is None else self.old_log_probs.to(device),
+        )

@@ -28,7 +28,10 @@ def test_a_sequence_over_the_budget_is_refused_by_its_key() -> None:
 
 def test_padding_keeps_every_token_in_place() -> None:
     prompts = [make_prompt("1+1"), make_prompt("what is 2+2")]
-    responses = [Response([9, 8, 1], [-0.1, -0.2, -0.3], "", False), Response([7, 1], [-0.4, -0.5], "", False)]
+    responses = [
+        Response([9, 8, 1], [-0.1, -0.2, -0.3], "", False),
+        Response([7, 1], [-0.4, -0.5], "", False),
+    ]
     rollouts = [Rollout(response, 1.0, advantage) for response, advantage in zip(responses, (0.5, -0.5), strict=True)]
     batch = pad_sequences(list(zip(prompts, rollouts, strict=True)), pad_token_id=0)
     columns = batch.mask.shape[1]

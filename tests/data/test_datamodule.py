@@ -60,9 +60,7 @@ def held_out(data: MathDataModule) -> list[int]:
 def with_first_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """One that puts a special token before every text, as Llama's does."""
     first = (END, tokenizer.eos_token_id)
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=f"{END} $A", special_tokens=[first]
-    )
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{END} $A", special_tokens=[first])
     return tokenizer
 
 
@@ -162,11 +160,7 @@ def test_templates(template: str, text: str) -> None:
         assert tokenizer.decode(prompt.token_ids) == prompt.text
     special = [tokenizer.convert_tokens_to_ids(token) for token in (USER, ASSISTANT)]
     chat = template == "chat"
-    assert (
-        [prompt.token_ids[0], prompt.token_ids[-1]] == special
-        if chat
-        else not {*special} & {*prompt.token_ids}
-    )
+    assert [prompt.token_ids[0], prompt.token_ids[-1]] == special if chat else not {*special} & {*prompt.token_ids}
 
 
 @pytest.mark.parametrize("template", TEMPLATED)

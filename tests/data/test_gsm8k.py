@@ -106,6 +106,4 @@ def test_named_validation_file_comes_first(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", GOOD)
     write(tmp_path / "test.jsonl", held_out("7"))
     named = write(tmp_path / "other.jsonl", held_out("8"))
-    assert GSM8KSource(path=path, validation_path=named).questions("validation") == [
-        Question("held out", "8")
-    ]
+    assert GSM8KSource(path=path, validation_path=named).questions("validation") == [Question("held out", "8")]

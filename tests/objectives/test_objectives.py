@@ -67,7 +67,10 @@ def test_gradient_by_finite_differences(objective: Objective) -> None:
     log_probs, old, advantages, mask = batch(seed=1, spread=0.15)
     denominator = objective.count(mask)
     assert torch.autograd.gradcheck(
-        lambda x: objective(x, old, advantages, mask, denominator), log_probs.requires_grad_(), eps=1e-7, atol=1e-6
+        lambda x: objective(x, old, advantages, mask, denominator),
+        log_probs.requires_grad_(),
+        eps=1e-7,
+        atol=1e-6,
     )
 
 

@@ -8,11 +8,7 @@ RANGE = 2**31
 
 def step_seeds(rollout_step: int) -> list[int]:
     """The seeds of 250 groups of 8."""
-    return [
-        request_seed(0, "train", rollout_step, prompt, response)
-        for prompt in range(250)
-        for response in range(8)
-    ]
+    return [request_seed(0, "train", rollout_step, prompt, response) for prompt in range(250) for response in range(8)]
 
 
 def test_same_place_same_seed() -> None:
@@ -38,9 +34,7 @@ def test_seeds_are_in_range_and_collide_no_more_than_chance() -> None:
     steps = [step_seeds(step) for step in range(50)]
     seeds = [seed for step in steps for seed in step]
     assert all(0 <= seed < RANGE for seed in seeds)
-    assert (
-        len(seeds) - len(set(seeds)) <= 10
-    )  # chance makes 2.3 of 100 000; none at all needs more than 31 bits
+    assert len(seeds) - len(set(seeds)) <= 10  # chance makes 2.3 of 100 000; none at all needs more than 31 bits
     assert all(len(set(step)) == len(step) for step in steps)
 
 

@@ -14,12 +14,17 @@ from gmpo.types import Sampling
 pytestmark = [pytest.mark.vllm, pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")]
 
 # longer than the block of 32 tokens that the prefix cache keeps
-LONG = [make_prompt("a long question, twice the size of a block of the cache: what is 1+1 and " + q, i) for i, q in enumerate("123456")]
+LONG = [
+    make_prompt("a long question, twice the size of a block of the cache: what is 1+1 and " + q, i)
+    for i, q in enumerate("123456")
+]
 SAMPLING = Sampling(max_tokens=16, samples=3)
 
 
 def started(folder: str) -> VLLMEngine:
-    engine = VLLMEngine(folder, "float32", 256, 64, kv_cache_gib=1, memory_share=0.3, max_batched_tokens=512, block_size=32)
+    engine = VLLMEngine(
+        folder, "float32", 256, 64, kv_cache_gib=1, memory_share=0.3, max_batched_tokens=512, block_size=32
+    )
     engine.start()
     return engine
 

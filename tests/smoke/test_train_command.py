@@ -98,7 +98,12 @@ def test_gsm8k_from_local_files(tmp_path: Path, qwen2_folder: str) -> None:
     data = ("data=gsm8k", f"data.path={tmp_path / 'train.jsonl'}", "data.max_prompt_tokens=128")
     small = [override for override in SMALL if not override.startswith("data.")]
     done = train(
-        *small, *data, f"model.path={qwen2_folder}", f"run.root={tmp_path}", "rollout=transformers", "run.steps=1"
+        *small,
+        *data,
+        f"model.path={qwen2_folder}",
+        f"run.root={tmp_path}",
+        "rollout=transformers",
+        "run.steps=1",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads((tmp_path / "quickstart" / "rollouts" / "train.jsonl").read_text().splitlines()[0])
@@ -119,9 +124,7 @@ def test_gsm8k_from_local_files(tmp_path: Path, qwen2_folder: str) -> None:
         (["data.template=poem", "rollout=transformers"], ["poem", "question_answer"]),
     ],
 )
-def test_bad_input_is_one_clear_error(
-    tmp_path: Path, qwen2_folder: str, overrides: list[str], said: list[str]
-) -> None:
+def test_bad_input_is_one_clear_error(tmp_path: Path, qwen2_folder: str, overrides: list[str], said: list[str]) -> None:
     model = [] if "model=local" in overrides else ["model=local", f"model.path={qwen2_folder}"]
     done = train(f"run.root={tmp_path}", *model, *overrides)
     assert done.returncode != 0
@@ -133,7 +136,17 @@ def test_bad_input_is_one_clear_error(
 
 def test_help_lists_the_groups() -> None:
     text = train("--help").stdout
-    for group in ("experiment", "model", "cluster", "data", "objective", "advantage", "reward", "rollout", "logger"):
+    for group in (
+        "experiment",
+        "model",
+        "cluster",
+        "data",
+        "objective",
+        "advantage",
+        "reward",
+        "rollout",
+        "logger",
+    ):
         assert f"{group}: " in text
     assert "gmpo, grpo" in text
     assert "objective=grpo run.steps=20" in text

@@ -41,7 +41,7 @@ class EvaluationCallback(Callback):
         for source, rewards in self._rewards.items():
             k = len(rewards[0])
             solved = [pass_at_k(sum(reward > 0 for reward in group), len(group), k) for group in rewards]
-            pl_module.log(f"val/{source}/mean@{k}", mean_at_k(rewards))
-            pl_module.log(f"val/{source}/pass@{k}", sum(solved) / len(solved))
-        pl_module.log("step", float(pl_module.rollout_step))
+            pl_module.log(f"val/{source}/mean@{k}", mean_at_k(rewards), sync_dist=True)
+            pl_module.log(f"val/{source}/pass@{k}", sum(solved) / len(solved), sync_dist=True)
+        pl_module.log("step", float(pl_module.rollout_step), sync_dist=True)
         self._rewards.clear()

@@ -3,7 +3,15 @@
 from lightning import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
@@ -61,7 +69,10 @@ class ProgressCallback(Callback):
             self.bar.update(self.task, advance=1, facts=self.facts)
         else:
             seconds = f"{pl_module.clock.elapsed():.1f} s"
-            print(f"step {pl_module.rollout_step}/{trainer.num_training_batches}  {self.facts}  {seconds}", flush=True)
+            print(
+                f"step {pl_module.rollout_step}/{trainer.num_training_batches}  {self.facts}  {seconds}",
+                flush=True,
+            )
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:

@@ -52,7 +52,12 @@ class RolloutCallback(Callback):
         pl_module.log_dict(rollout_metrics(batch.groups))
 
     def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: PolicyModule,
+        batch: PromptBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Responses and rewards of validation prompts."""
         self.fill(pl_module, batch, self.validation_sampling, "validation")

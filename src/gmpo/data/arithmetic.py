@@ -64,7 +64,6 @@ def _solve(question: str, a: int, operation: str, b: int) -> Problem:
     return Problem(question, str(answer), f"{' '.join(columns)} = {answer}")
 
 
-
 def _columns(a: int, b: int) -> list[tuple[int, int]]:
     width = max(len(str(a)), len(str(b)))
     return [(a // 10**i % 10, b // 10**i % 10) for i in range(width)]

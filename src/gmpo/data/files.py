@@ -32,7 +32,9 @@ def _parse_row(line: str, where: str, columns: Sequence[str]) -> dict[str, objec
         raise ValueError(f"{where} holds {type(row).__name__}, not an object with {_names(columns)}")
     missing = [column for column in columns if column not in row]
     if missing:
-        raise ValueError(f"{where} lacks {_names(missing)}; found {_names(list(row))}. Rename them or choose another file")
+        raise ValueError(
+            f"{where} lacks {_names(missing)}; found {_names(list(row))}. Rename them or choose another file"
+        )
     return row
 
 

@@ -95,7 +95,7 @@ class PolicyModule(LightningModule):
             for mini_batch in mini_batches:
                 self.update(mini_batch)
         self.log_dict(self.update_metrics.compute_and_reset())
-        self.log("policy/learning_rate", self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
+        self.log("policy/learning_rate", self.lr_schedulers().get_last_lr()[0])
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Nothing to do: the rollout callback has scored the batch, the evaluation callback reports it."""
@@ -118,11 +118,11 @@ class PolicyModule(LightningModule):
     def update(self, mini_batch: MiniBatch) -> None:
         """Accumulate the gradient of a mini-batch and make one optimizer step."""
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        optimizer.zero_grad()  # type: ignore[union-attr]
+        optimizer.zero_grad()
         loss = self.accumulate_gradient(mini_batch)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), self.gradient_clip)
-        optimizer.step()  # type: ignore[union-attr]
-        schedule.step()  # type: ignore[union-attr]
+        optimizer.step()
+        schedule.step()
         self.policy_version += 1
         whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm
         self.update_metrics.add_step(loss, whole_norm)

@@ -77,8 +77,7 @@ class TransformersEngine:
         )
         new_ids = output_ids[:, inputs["input_ids"].shape[1] :].tolist()
         log_probs = torch.stack(draw.log_probs, dim=1).tolist()
-        rows = [self._response(*row) for row in zip(new_ids, log_probs, strict=True)]
-        return rows
+        return [self._response(*row) for row in zip(new_ids, log_probs, strict=True)]
 
     def _response(self, token_ids: list[int], log_probs: list[float]) -> Response:
         end = self._tokenizer.eos_token_id

@@ -76,6 +76,7 @@ class VLLMEngine:
                 logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
                 worker_extension_cls="gmpo.rollout.vllm_extension.WeightLoading",
                 disable_log_stats=True,
+                use_tqdm_on_load=False,
                 **({} if self.block_size is None else {"block_size": self.block_size}),
             )
         self._tied = bool(AutoConfig.from_pretrained(self.model_path).tie_word_embeddings)
@@ -121,7 +122,11 @@ class VLLMEngine:
 @contextmanager
 def _process_left_as_it_is() -> Iterator[None]:
     """Keep the trainer's threads and random numbers while vLLM sets up its own."""
-    set_num_threads, threads, random_state = torch.set_num_threads, torch.get_num_threads(), torch.get_rng_state()
+    set_num_threads, threads, random_state = (
+        torch.set_num_threads,
+        torch.get_num_threads(),
+        torch.get_rng_state(),
+    )
     try:
         yield
     finally:

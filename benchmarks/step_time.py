@@ -1,0 +1,38 @@
+"""Where the time of a rollout step goes: `python benchmarks/step_time.py [override ...]`.
+
+Runs a few steps of the quickstart without validation, leaves out the first, and prints the median of each stage.
+"""
+
+import csv
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS = 9
+STAGES = ("time/weight_sync", "time/generate", "time/reward", "time/log_probs", "time/update")
+
+
+def main() -> None:
+    """Run, read metrics.csv, print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [f"run.steps={STEPS}", "run.validate_every=null", "run.name=bench", f"run.root={folder}"]
+        subprocess.run([sys.executable, "train.py", *overrides, *sys.argv[1:]], cwd=ROOT, check=True)
+        with Path(folder, "bench", "metrics.csv").open() as file:
+            steps = list(csv.DictReader(file))[1:]
+    whole = median(float(step["time/step"]) for step in steps)
+    print(f"median of {len(steps)} steps: {whole:.2f} s, {tokens_per_second(steps):.0f} response tokens/s")
+    for stage in STAGES:
+        seconds = median(float(step[stage]) for step in steps)
+        print(f"{stage.removeprefix('time/'):<12} {seconds:6.2f} s {seconds / whole:6.0%}")
+
+
+def tokens_per_second(steps: list[dict[str, str]]) -> float:
+    """The median over steps."""
+    return median(float(step["throughput/tokens_per_second"]) for step in steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+ENVIRONMENT = dict(os.environ)  # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own
 
 import pytest
 import torch

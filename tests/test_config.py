@@ -207,3 +207,9 @@ def test_whole_model_folder_passes(tmp_path: Path, tokenizer: str) -> None:
 
 def test_id_on_the_hub_passes() -> None:
     check(composed("model=local", "model.path=some/model"))
+
+
+def test_training_cannot_be_greedy() -> None:
+    said = refusal("sampling.temperature=0")
+    assert "sampling.temperature=0" in said
+    assert "validation.temperature" in said

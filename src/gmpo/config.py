@@ -21,6 +21,7 @@ def check(cfg: DictConfig) -> None:
     _check_whole_numbers(cfg)
     _check_batch(cfg)
     _check_lengths(cfg)
+    _check_temperature(cfg)
     _check_packages(cfg)
     _check_model_folder(cfg)
 
@@ -80,6 +81,14 @@ def _check_lengths(cfg: DictConfig) -> None:
             f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + sampling.max_tokens={cfg.sampling.max_tokens} "
             f"= {longest} tokens do not fit batch.max_tokens_per_micro_batch={cfg.batch.max_tokens_per_micro_batch}: "
             f"raise it to at least {longest}"
+        )
+
+
+def _check_temperature(cfg: DictConfig) -> None:
+    if cfg.sampling.temperature <= 0:
+        raise ValueError(
+            f"sampling.temperature={cfg.sampling.temperature}: responses of a group must differ to be compared, so "
+            "training samples at a temperature above 0 (validation.temperature may be 0)"
         )
 
 

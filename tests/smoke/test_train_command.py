@@ -2,14 +2,13 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ENVIRONMENT, ROOT
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -30,7 +29,7 @@ needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not i
 
 
 def train(*overrides: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    environment = ENVIRONMENT | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     command = [sys.executable, str(ROOT / "train.py"), *overrides]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -48,15 +47,15 @@ def without_times(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def test_a_run_learns_and_leaves_its_record(tmp_path: Path, qwen2_folder: str) -> None:
-    rows = run_small(tmp_path, qwen2_folder, "rollout=transformers", "run.steps=10")
-    assert [int(row["rollout_step"]) for row in rows] == list(range(11))
+    rows = run_small(tmp_path, qwen2_folder, "rollout=transformers", "run.steps=11")
+    assert [int(row["rollout_step"]) for row in rows] == list(range(12))
     rewards = [float(row["reward/mean"]) for row in rows[1:]]
     assert sum(rewards[-3:]) > 2 * sum(rewards[:3])
-    assert [step for step, row in enumerate(rows) if row["val/arithmetic/mean@1"]] == [0, 2, 4, 6, 8, 10]
+    assert [step for step, row in enumerate(rows) if row["val/arithmetic/mean@1"]] == [0, 2, 4, 6, 8, 10, 11]
     run = tmp_path / "quickstart"
     assert OmegaConf.load(run / "config.yaml").rollout.engine._target_ == "gmpo.rollout.transformers.TransformersEngine"
     records = [json.loads(line) for line in (run / "rollouts" / "train.jsonl").read_text().splitlines()]
-    assert len(records) == 10 * 2 * 8  # steps, groups, responses
+    assert len(records) == 11 * 2 * 8  # steps, groups, responses
     assert {"prompt", "response", "answer", "reward", "advantage"} <= set(records[0])
     assert list((run / "tensorboard").glob("events.*"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["quickstart"]
@@ -77,6 +76,8 @@ def test_the_same_command_twice_gives_the_same_metrics(tmp_path: Path, qwen2_fol
     one = run_small(tmp_path / "one", qwen2_folder, *arguments)
     two = run_small(tmp_path / "two", qwen2_folder, *arguments)
     assert without_times(one) == without_times(two)
+    rewards = [float(row["reward/mean"]) for row in one[1:]]
+    assert len(set(rewards)) == 3
     other = run_small(tmp_path / "three", qwen2_folder, *arguments, "run.seed=1")
     assert without_times(one) != without_times(other)
 
@@ -132,6 +133,12 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, qwen2_folder: str, overrid
     for text in said:
         assert text in done.stderr
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_validation_can_be_switched_off(tmp_path: Path, qwen2_folder: str) -> None:
+    rows = run_small(tmp_path, qwen2_folder, "rollout=transformers", "run.steps=2", "run.validate_every=null")
+    assert [int(row["rollout_step"]) for row in rows] == [1, 2]
+    assert not [name for name in rows[0] if name.startswith("val/")]
 
 
 def test_help_lists_the_groups() -> None:

@@ -10,17 +10,29 @@ from gmpo.types import PromptBatch
 
 
 class EvaluationCallback(Callback):
-    """Validates before the first step and logs val/SOURCE/mean@k and pass@k, k responses to each problem."""
+    """Validates before the first step and after the last, and logs val/SOURCE/mean@k and pass@k.
+
+    k is the number of responses to each problem. The validations between are Lightning's own.
+    """
 
     def __init__(self) -> None:
         self._rewards: dict[str, list[list[float]]] = defaultdict(list)
+        self._validated_at = -1  # rollout step of the last validation
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Run the validation loop once, as Lightning's training loop runs it later."""
+        """Where training starts from."""
+        self._validate(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Where it ended, unless that was just validated."""
+        if self._validated_at != pl_module.rollout_step:
+            self._validate(trainer)
+
+    def _validate(self, trainer: Trainer) -> None:
+        """Run the validation loop as Lightning's training loop runs it."""
         if trainer.enable_validation:
-            loop = trainer.fit_loop.epoch_loop.val_loop
             trainer.validating = True
-            loop.run()
+            trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
 
     def on_validation_batch_end(
@@ -45,3 +57,4 @@ class EvaluationCallback(Callback):
             pl_module.log(f"val/{source}/pass@{k}", sum(solved) / len(solved), sync_dist=True)
         pl_module.log("step", float(pl_module.rollout_step), sync_dist=True)
         self._rewards.clear()
+        self._validated_at = pl_module.rollout_step

@@ -25,7 +25,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, ob
 
 def _parse_row(line: str, where: str, columns: Sequence[str]) -> dict[str, object]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.strip())
     except json.JSONDecodeError as error:
         raise ValueError(f"{where} is not JSON ({error}): {line.strip()[:60]!r}; expected one object a line") from error
     if not isinstance(row, dict):

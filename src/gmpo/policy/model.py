@@ -1,13 +1,12 @@
 """Loading the policy's weights and sharding them."""
 
-import torch
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 
-def load_model(path: str, dtype: torch.dtype, attention: str) -> PreTrainedModel:
-    """A causal language model in the Hugging Face format, in training mode."""
+def load_model(path: str, dtype: str, attention: str) -> PreTrainedModel:
+    """A causal language model in the Hugging Face format, in training mode; dtype as torch names it."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
     model.config.use_cache = False
     return model.train()

@@ -65,7 +65,7 @@ class PolicyModule(LightningModule):
     def configure_model(self) -> None:
         """Load the weights and shard them over the data-parallel ranks."""
         if self.model is None:
-            self.model = load_model(self.model_path, getattr(torch, self.dtype_name), self.attention)
+            self.model = load_model(self.model_path, self.dtype_name, self.attention)
             if self.device_mesh is not None:
                 shard(self.model, self.device_mesh["data_parallel"])
 
@@ -118,10 +118,10 @@ class PolicyModule(LightningModule):
     def update(self, mini_batch: MiniBatch) -> None:
         """Accumulate the gradient of a mini-batch and make one optimizer step."""
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        optimizer.zero_grad()
         loss = self.accumulate_gradient(mini_batch)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), self.gradient_clip)
         optimizer.step()
+        optimizer.zero_grad()  # here, so that no gradient takes memory while the engine generates
         schedule.step()
         self.policy_version += 1
         whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm

@@ -23,7 +23,9 @@ def main(cfg: DictConfig) -> None:
     except (ValueError, InstantiationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        sys.exit(f"error: {error.__cause__ if isinstance(error, InstantiationException) else error}")
+        sys.exit(
+            f"error: {error.__cause__ or error}" if isinstance(error, InstantiationException) else f"error: {error}"
+        )
     training.run()
 
 

@@ -69,6 +69,7 @@ def main() -> None:
         constraints = Path(folder, "constraints.txt")
         constraints.write_text(TORCH)
         install("-r", str(requirements), "-c", str(constraints), "-e", f"{ROOT}[dev]")
+    say(f"done; {', '.join(sorted(GPU_ONLY))} are left out on purpose, though pip may name them above")
     refuse_gpu_packages()
 
 

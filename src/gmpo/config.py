@@ -10,6 +10,7 @@ GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
+OmegaConf.register_new_resolver("max", lambda *numbers: max(numbers), replace=True)
 OmegaConf.register_new_resolver(
     "unless_null", lambda value, then, other: other if value is None else then, replace=True
 )
@@ -42,7 +43,8 @@ def _missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def _check_whole_numbers(cfg: DictConfig) -> None:
-    names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens", "validation.samples"]
+    names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens"]
+    names += ["validation.max_tokens", "validation.samples"]
     names += [f"batch.{key}" for key in cfg.batch]
     optional = ["run.validate_every", "data.validation_limit"]
     for name in names + [name for name in optional if OmegaConf.select(cfg, name) is not None]:
@@ -50,6 +52,8 @@ def _check_whole_numbers(cfg: DictConfig) -> None:
         if type(value) is not int or value < 1:
             off = ", or null" if name in optional else ""
             raise ValueError(f"{name}={value} must be a whole number of at least 1{off}")
+    if type(cfg.run.seed) is not int or cfg.run.seed < 0:
+        raise ValueError(f"run.seed={cfg.run.seed} must be a whole number of at least 0")
 
 
 def _check_batch(cfg: DictConfig) -> None:
@@ -85,9 +89,10 @@ def _check_lengths(cfg: DictConfig) -> None:
 
 
 def _check_temperature(cfg: DictConfig) -> None:
-    if cfg.sampling.temperature <= 0:
+    temperature = cfg.sampling.temperature
+    if not isinstance(temperature, int | float) or temperature <= 0:
         raise ValueError(
-            f"sampling.temperature={cfg.sampling.temperature}: responses of a group must differ to be compared, so "
+            f"sampling.temperature={temperature}: responses of a group must differ to be compared, so "
             "training samples at a temperature above 0 (validation.temperature may be 0)"
         )
 
@@ -96,8 +101,8 @@ def _check_packages(cfg: DictConfig) -> None:
     package = cfg.rollout.requires
     if find_spec(package) is None:
         raise ValueError(
-            f"this rollout needs the package {package}, which is not installed: run `make setup` for a CPU or "
-            "`pip install 'gmpo[gpu]'` for a GPU, or generate with rollout=transformers"
+            f"this rollout needs the package {package}, which is not installed: run `make setup` for a CPU "
+            "(extra cpu) or `pip install '.[gpu]'` for a GPU, or generate with rollout=transformers"
         )
 
 

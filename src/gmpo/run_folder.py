@@ -10,6 +10,7 @@ log = logging.getLogger(__name__)
 
 def create(root: str, name: str) -> Path:
     """Create ROOT/NAME, or the next free name where a run has left something; raises ValueError if it cannot."""
+    root, name = str(root), str(name)  # 2024 is a name too
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
         raise ValueError(f"run.name={name!r} must be one folder name, without / or \\; choose the place by run.root")
     try:
@@ -34,6 +35,12 @@ def _next_free(wanted: Path) -> Path:
     if number > 1:
         log.info("%s exists and is left as it is; this run is %s", wanted, folder)
     return folder
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Leave nothing behind of a run that never began."""
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def save_config(cfg: DictConfig, folder: Path) -> None:

@@ -2,13 +2,14 @@
 
 import logging
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from hydra.utils import instantiate
 from lightning import LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from gmpo import run_folder
@@ -41,22 +42,19 @@ def prepare(cfg: DictConfig) -> Training:
     torch.set_num_threads(cfg.cluster.threads)
     folder = run_folder.create(cfg.run.root, cfg.run.name)
     cfg.run.folder = str(folder)
-    try:
+    with ExitStack() as at_the_end:
+        at_the_end.callback(run_folder.remove_if_empty, folder)
         if cfg.model.path is None:
             cfg.model.path = instantiate(cfg.model.make)
         training = build(cfg)
         training.datamodule.setup()
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    run_folder.save_config(cfg, folder)
+        run_folder.save_config(cfg, folder)
     return training
 
 
 def build(cfg: DictConfig) -> Training:
     """The objects that a config names."""
-    tokenizer = AutoTokenizer.from_pretrained(cfg.model.path)
+    tokenizer = load_tokenizer(cfg.model.path)
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer)
     policy = instantiate(cfg.policy, pad_token_id=pad_token_id)
@@ -64,6 +62,18 @@ def build(cfg: DictConfig) -> Training:
     loggers = list(instantiate(cfg.logger).values())
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     return Training(trainer, policy, datamodule)
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The model's tokenizer; raises ValueError where neither a folder nor the hub has one."""
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"model.path={path} has no tokenizer that can be loaded ({reason}): give a folder in the Hugging Face "
+            "format, or the id of a model that the hub has and this machine can reach"
+        ) from error
 
 
 def quieten() -> None:

@@ -125,6 +125,17 @@ def test_correction_weighs_sequences(objective: Objective) -> None:
     assert objective(log_probs, old, advantages, mask, denominator, 0 * ones).item() == 0
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_no_advantage_is_no_gradient_however_large_the_ratio(objective: Objective) -> None:
+    log_probs = torch.full((1, 40), 30.0, requires_grad=True)
+    mask = torch.ones(1, 40, dtype=torch.bool)
+    loss = objective(log_probs, torch.zeros(1, 40), torch.zeros(1), mask, objective.count(mask))
+    loss.backward()
+    assert loss.item() == 0
+    assert log_probs.grad is not None
+    assert (log_probs.grad == 0).all()
+
+
 def test_gmpo_correction_is_a_geometric_mean() -> None:
     log_probs, old, advantages, mask = batch()
     correction = torch.rand(old.shape, dtype=torch.float64) + 0.5

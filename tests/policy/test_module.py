@@ -53,9 +53,9 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def fit(policy: PolicyModule, steps: int = 1) -> PolicyModule:
+def fit(policy: PolicyModule, steps: int = 1, batch: list[Group] | None = None) -> PolicyModule:
     """Through the real Trainer and FSDP2 on one rank."""
-    batches = [PromptBatch([], groups()) for _ in range(steps)]
+    batches = [PromptBatch([], batch or groups()) for _ in range(steps)]
     trainer = Trainer(
         accelerator="cpu",
         strategy=ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=1),
@@ -130,6 +130,16 @@ def test_updates_make_good_responses_likelier(qwen2_folder: str) -> None:
     assert before[0].old_log_probs is not None
     gain = ((after[0].old_log_probs - before[0].old_log_probs) * after[0].mask).sum(-1)
     assert (gain * after[0].advantages).sum() > 0
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_applied(qwen2_folder: str) -> None:
+    policy = module(qwen2_folder, GMPO(clip_level="none"))
+    batch = groups()
+    batch[0].rollouts[0].advantage = float("nan")
+    with pytest.raises(FloatingPointError, match="gradient norm is nan"):
+        fit(policy, batch=batch)
+    assert policy.policy_version == 0
+    assert all(whole(tensor).isfinite().all() for _, tensor in policy.weights())
 
 
 def test_weights_are_the_models_whole_parameters(qwen2_folder: str) -> None:

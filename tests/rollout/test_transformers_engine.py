@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
-from conftest import make_prompt
+from conftest import make_prompt, save
 from engine_checks import perturbed, seeds, trainer_log_probs
+from transformers import GenerationConfig
 
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Sampling
@@ -81,3 +84,24 @@ def test_sampled_tokens_follow_the_models_distribution(qwen2_folder: str) -> Non
 def test_generation_needs_a_started_engine(qwen2_folder: str) -> None:
     with pytest.raises(RuntimeError, match=r"start\(\)"):
         TransformersEngine(qwen2_folder, "float32", 1).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
+
+
+def test_a_models_own_generation_settings_do_not_bend_the_sampling(qwen2_folder: str, tmp_path: Path) -> None:
+    """Instruction models ship a repetition penalty and several end tokens."""
+    model = perturbed(qwen2_folder, seed=0, size=0.0)
+    model.generation_config = GenerationConfig(eos_token_id=[1, 77, 78], repetition_penalty=5.0)
+    folder = save(model, tmp_path)
+    sampling = Sampling(max_tokens=60, samples=32)
+    groups = started(folder).generate(PROMPTS, sampling, seeds(PROMPTS, sampling))
+    assert trainer_log_probs(model, PROMPTS, groups, 1.0).gap < 1e-5
+    ends = {r.token_ids[-1] for group in groups for r in group if not r.truncated}
+    assert {77, 78} <= ends
+    assert not [r for group in groups for r in group if {1, 77, 78} & set(r.token_ids[:-1])]
+
+
+def test_a_started_engine_holds_the_model_as_loaded(qwen2_folder: str) -> None:
+    engine = started(qwen2_folder)
+    engine.load_weights(perturbed(qwen2_folder, seed=0).named_parameters(), 7)
+    engine.close()
+    engine.start()
+    assert engine.policy_version == 0

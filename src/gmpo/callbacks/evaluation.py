@@ -12,10 +12,12 @@ from gmpo.types import PromptBatch
 class EvaluationCallback(Callback):
     """Validates before the first step and after the last, and logs val/SOURCE/mean@k and pass@k.
 
-    k is the number of responses to each problem. The validations between are Lightning's own.
+    k is the number of responses to each problem. solved_at: the reward that counts as solved in pass@k. The
+    validations between are Lightning's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, solved_at: float = 1.0) -> None:
+        self.solved_at = solved_at
         self._rewards: dict[str, list[list[float]]] = defaultdict(list)
         self._validated_at = -1  # rollout step of the last validation
 
@@ -52,7 +54,7 @@ class EvaluationCallback(Callback):
         """Log what the policy solved."""
         for source, rewards in self._rewards.items():
             k = len(rewards[0])
-            solved = [pass_at_k(sum(reward > 0 for reward in group), len(group), k) for group in rewards]
+            solved = [pass_at_k(sum(reward >= self.solved_at for reward in group), len(group), k) for group in rewards]
             pl_module.log(f"val/{source}/mean@{k}", mean_at_k(rewards), sync_dist=True)
             pl_module.log(f"val/{source}/pass@{k}", sum(solved) / len(solved), sync_dist=True)
         pl_module.log("step", float(pl_module.rollout_step), sync_dist=True)

@@ -80,6 +80,10 @@ class ProgressCallback(Callback):
         found = [f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items() if "/mean@" in name]
         self.console.print(f"step {pl_module.rollout_step}  {'  '.join(found)}", highlight=False)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Make room for the summary."""
+        self._stop()
+
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         """Leave the last state on the screen."""
         self._stop()

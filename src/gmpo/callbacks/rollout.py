@@ -1,5 +1,6 @@
 """The callback that turns prompts into scored rollouts: it joins engine and policy."""
 
+from collections import Counter
 from collections.abc import Callable
 from statistics import fmean
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from gmpo.policy import PolicyModule
 from gmpo.rewards import Reward
 from gmpo.rollout.engine import Engine, request_seed
-from gmpo.types import Group, PromptBatch, Rollout, Sampling
+from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling
 
 
 class RolloutCallback(Callback):
@@ -77,13 +78,7 @@ class RolloutCallback(Callback):
             with clock("weight_sync"):
                 self.engine.load_weights(policy.weights(), policy.policy_version)
         with clock("generate"):
-            seeds = [
-                [
-                    request_seed(self.seed, purpose, policy.rollout_step, prompt.index, response)
-                    for response in range(sampling.samples)
-                ]
-                for prompt in batch.prompts
-            ]
+            seeds = self._seeds(batch.prompts, sampling.samples, purpose, policy.rollout_step)
             responses = self.engine.generate(batch.prompts, sampling, seeds)
         with clock("reward"):
             batch.groups = [
@@ -91,7 +86,17 @@ class RolloutCallback(Callback):
                 for prompt, group, rewards in zip(batch.prompts, responses, self._score(batch, responses), strict=True)
             ]
 
-    def _score(self, batch: PromptBatch, responses: list) -> list[list[float]]:
+    def _seeds(self, prompts: list[Prompt], samples: int, purpose: str, step: int) -> list[list[int]]:
+        """One seed for each response; a prompt that stands in the batch twice gets other responses there."""
+        drawn: Counter[int] = Counter()
+        seeds = []
+        for prompt in prompts:
+            numbers = range(drawn[prompt.index], drawn[prompt.index] + samples)
+            seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
+            drawn[prompt.index] += samples
+        return seeds
+
+    def _score(self, batch: PromptBatch, responses: list[list[Response]]) -> list[list[float]]:
         texts = [response.text for group in responses for response in group]
         answers = [prompt.answer for prompt, group in zip(batch.prompts, responses, strict=True) for _ in group]
         rewards = iter(self.reward.score(texts, answers))
@@ -99,7 +104,7 @@ class RolloutCallback(Callback):
 
     def _set_advantages(self, batch: PromptBatch) -> None:
         rollouts = [(index, rollout) for index, group in enumerate(batch.groups) for rollout in group.rollouts]
-        rewards = torch.tensor([rollout.reward for _, rollout in rollouts])
+        rewards = torch.tensor([rollout.reward for _, rollout in rollouts], dtype=torch.float32)
         group_ids = torch.tensor([index for index, _ in rollouts])
         for (_, rollout), advantage in zip(rollouts, self.advantage(rewards, group_ids).tolist(), strict=True):
             rollout.advantage = advantage
@@ -108,7 +113,7 @@ class RolloutCallback(Callback):
 def rollout_metrics(groups: list[Group]) -> dict[str, float]:
     """What the responses of a rollout step were like; lengths in tokens."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
-    rewards = torch.tensor([rollout.reward for rollout in rollouts])
+    rewards = torch.tensor([rollout.reward for rollout in rollouts], dtype=torch.float32)
     equal = [len({rollout.reward for rollout in group.rollouts}) == 1 for group in groups]
     return {
         "reward/mean": rewards.mean().item(),

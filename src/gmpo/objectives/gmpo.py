@@ -7,7 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gmpo.objectives.objective import check_clip_range, count_sequences, log_ratios, masked_mean, masked_sum
+from gmpo.objectives.objective import (
+    check_clip_range,
+    count_sequences,
+    log_ratios,
+    masked_mean,
+    masked_sum,
+    without_zero_advantages,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class GMPO:
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = log_ratios(log_probs, old_log_probs, mask)
+        log_ratio_BT = without_zero_advantages(log_ratios(log_probs, old_log_probs, mask), advantages)
         if self.clip_level == "token":
             log_ratio_BT = self._clip(log_ratio_BT, advantages.unsqueeze(-1))
         log_ratio_B = log_ratio_BT.sum(-1)

@@ -14,6 +14,7 @@ from gmpo.objectives.objective import (
     log_ratios,
     masked_mean,
     masked_sum,
+    without_zero_advantages,
 )
 
 
@@ -56,7 +57,7 @@ class GRPO:
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = log_ratios(log_probs, old_log_probs, mask).exp()
+        ratio_BT = without_zero_advantages(log_ratios(log_probs, old_log_probs, mask), advantages).exp()
         advantages_B1 = advantages.unsqueeze(-1)
         clipped_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high)
         loss_BT = torch.maximum(-advantages_B1 * ratio_BT, -advantages_B1 * clipped_BT)

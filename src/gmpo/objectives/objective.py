@@ -49,6 +49,11 @@ def log_ratios(
     return torch.where(mask, log_probs, zero) - torch.where(mask, old_log_probs, zero)
 
 
+def without_zero_advantages(log_ratio: Float[Tensor, "B T"], advantages: Float[Tensor, "B"]) -> Float[Tensor, "B T"]:
+    """A log-ratio of 0 where the advantage is 0: an overflowing ratio would turn "no signal" into 0·∞."""
+    return log_ratio.masked_fill((advantages == 0).unsqueeze(-1), 0.0)
+
+
 def count_sequences(mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
     """Sequences with at least one response token."""
     return mask.any(-1).sum().float()

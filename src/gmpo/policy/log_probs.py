@@ -25,7 +25,7 @@ def token_log_probs(
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
     """Log-softmax of logits/temperature at the given tokens, and the entropy of that distribution, in nats."""
     precision = torch.promote_types(logits.dtype, torch.float32)
-    log_softmax = (logits / temperature).log_softmax(-1, dtype=precision)
+    log_softmax = (logits.to(precision) / temperature).log_softmax(-1)
     log_probs = log_softmax.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1)
     with torch.no_grad():
         entropy = -(log_softmax.exp() * log_softmax).sum(-1)

@@ -8,7 +8,6 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 def load_model(path: str, dtype: str, attention: str) -> PreTrainedModel:
     """A causal language model in the Hugging Face format, in training mode; dtype as torch names it."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
-    model.config.use_cache = False
     return model.train()
 
 

@@ -120,11 +120,16 @@ class PolicyModule(LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         loss = self.accumulate_gradient(mini_batch)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), self.gradient_clip)
+        whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm
+        if not whole_norm.isfinite():
+            raise FloatingPointError(
+                f"the gradient norm is {whole_norm.item()} in rollout step {self.rollout_step} (loss {loss.item()}): "
+                "nothing was updated; a lower optimizer.lr or a narrower clip range may help"
+            )
         optimizer.step()
         optimizer.zero_grad()  # here, so that no gradient takes memory while the engine generates
         schedule.step()
         self.policy_version += 1
-        whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm
         self.update_metrics.add_step(loss, whole_norm)
 
     def accumulate_gradient(self, mini_batch: MiniBatch) -> Tensor:

@@ -1,8 +1,7 @@
 """A language model of about 1 M parameters that half knows arithmetic: something for a laptop to improve."""
 
 import hashlib
-import json
-import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from gmpo.data.arithmetic import Problem, make_problems
+from gmpo.data.arithmetic import Problem, Split, make_problems
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
@@ -57,14 +56,17 @@ def make_tiny_model(folder: str, **settings: Any) -> str:
     give the same model.
     """
     wanted = TinyModel(**settings | {"kinds": tuple(settings["kinds"])})
-    key = hashlib.blake2b(json.dumps(asdict(wanted)).encode(), digest_size=4).hexdigest()
+    made_of = {"settings": asdict(wanted), "template": CHAT_TEMPLATE, "problems": _problems(wanted, "train", 20)}
+    key = hashlib.blake2b(repr(made_of).encode(), digest_size=4).hexdigest()
     path = Path(folder, f"tiny-arithmetic-{key}")
     if not (path / "config.json").is_file():
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
         tokenizer = character_tokenizer()
-        train(wanted, tokenizer).save_pretrained(unfinished)
+        model = train(wanted, tokenizer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=path.parent, prefix="unfinished-"))
+        model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
+        unfinished.chmod(0o755)
         unfinished.rename(path)
     return str(path)
 
@@ -118,8 +120,8 @@ def _untrained(settings: TinyModel, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausal
 
 
 def _fit(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, settings: TinyModel) -> None:
-    problems = make_problems(settings.kinds, settings.max_steps * settings.batch, "train", settings.seed)
-    held_out = make_problems(settings.kinds, settings.check_problems, "validation", settings.seed)
+    problems = _problems(settings, "train", settings.max_steps * settings.batch)
+    held_out = _problems(settings, "validation", settings.check_problems)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95))
     losses: list[float] = []
     for step in range(1, settings.max_steps + 1):
@@ -138,6 +140,10 @@ def _fit(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, settings: TinyModel
         f"the tiny model did not reach {settings.target} in {settings.max_steps} steps on {list(settings.kinds)}: "
         "choose easier kinds of problems by model.make.kinds"
     )
+
+
+def _problems(settings: TinyModel, split: Split, count: int) -> list[Problem]:
+    return make_problems(settings.kinds, count, split, settings.seed)
 
 
 def _train_step(

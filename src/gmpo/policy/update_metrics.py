@@ -1,5 +1,7 @@
 """What the updates of one rollout step looked like."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torchmetrics import MaxMetric, MeanMetric, Metric, MinMetric
@@ -9,6 +11,7 @@ from gmpo.objectives.objective import Objective, log_ratios
 from gmpo.types import MicroBatch
 
 MEANS = ("entropy", "kl_old", "log_ratio_mean", "clip_fraction")
+NAN: Literal["disable"] = "disable"  # a NaN is to be seen, not left out of the mean
 
 
 class UpdateMetrics(nn.Module):
@@ -16,8 +19,9 @@ class UpdateMetrics(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        metrics: dict[str, Metric] = {name: MeanMetric() for name in (*MEANS, "loss", "grad_norm", "log_prob_gap")}
-        metrics |= {"log_ratio_min": MinMetric(), "log_ratio_max": MaxMetric()}
+        names = (*MEANS, "loss", "grad_norm", "log_prob_gap")
+        metrics: dict[str, Metric] = {name: MeanMetric(nan_strategy=NAN) for name in names}
+        metrics |= {"log_ratio_min": MinMetric(nan_strategy=NAN), "log_ratio_max": MaxMetric(nan_strategy=NAN)}
         self.metrics = nn.ModuleDict(metrics)
 
     @torch.no_grad()

@@ -8,9 +8,11 @@ from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -34,10 +36,13 @@ class TransformersEngine:
 
     def start(self) -> None:
         """As `Engine`."""
-        self._model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype).eval()
-        if torch.cuda.is_available():
-            self._model.to("cuda")
-        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path)
+        self._ends = _end_tokens(model, self._tokenizer)
+        # nothing of the model's own: a repetition penalty would sample from another distribution than the trainer's
+        model.generation_config = GenerationConfig(eos_token_id=self._ends, pad_token_id=self._ends[0])
+        self._model = model.to("cuda") if torch.cuda.is_available() else model
+        self.policy_version = 0
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
         """As `Engine`."""
@@ -68,23 +73,23 @@ class TransformersEngine:
     def _generate(self, requests: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Response]:
         model = self._started()
         draw = SeededDraw([seed for _, seed in requests], sampling.temperature > 0)
-        inputs = self._tokenizer.pad({"input_ids": [p.token_ids for p, _ in requests]}, return_tensors="pt")
+        input_ids, attention_mask = _padded_on_the_left([p.token_ids for p, _ in requests], self._ends[0])
         output_ids = model.generate(
-            **inputs.to(model.device),
+            input_ids=input_ids.to(model.device),
+            attention_mask=attention_mask.to(model.device),
             max_new_tokens=sampling.max_tokens,
             do_sample=False,
             logits_processor=LogitsProcessorList([*_warpers(sampling), draw]),
         )
-        new_ids = output_ids[:, inputs["input_ids"].shape[1] :].tolist()
+        new_ids = output_ids[:, input_ids.shape[1] :].tolist()
         log_probs = torch.stack(draw.log_probs, dim=1).tolist()
         return [self._response(*row) for row in zip(new_ids, log_probs, strict=True)]
 
     def _response(self, token_ids: list[int], log_probs: list[float]) -> Response:
-        end = self._tokenizer.eos_token_id
-        length = token_ids.index(end) + 1 if end in token_ids else len(token_ids)
+        length = next((i for i, token in enumerate(token_ids, start=1) if token in self._ends), len(token_ids))
         token_ids = token_ids[:length]
         text = self._tokenizer.decode(token_ids, skip_special_tokens=True)
-        return Response(token_ids, log_probs[:length], text, truncated=token_ids[-1] != end)
+        return Response(token_ids, log_probs[:length], text, truncated=token_ids[-1] not in self._ends)
 
     def _started(self) -> PreTrainedModel:
         if self._model is None:
@@ -115,6 +120,21 @@ class SeededDraw(LogitsProcessor):
     def _gumbel(self, vocabulary: int) -> Float[Tensor, "B V"]:
         rows = [torch.empty(vocabulary).exponential_(generator=g) for g in self.generators]
         return -torch.stack(rows).log()
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token that ends a response: some models name several."""
+    named = model.generation_config.eos_token_id
+    ends = [tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])]
+    return list(dict.fromkeys(end for end in ends if end is not None))
+
+
+def _padded_on_the_left(prompts: Sequence[list[int]], pad: int) -> tuple[Int[Tensor, "B S"], Int[Tensor, "B S"]]:
+    """Token ids and attention mask."""
+    longest = max(map(len, prompts))
+    ids = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids), torch.tensor(mask)
 
 
 def _warpers(sampling: Sampling) -> list[LogitsProcessor]:

@@ -79,6 +79,7 @@ class VLLMEngine:
                 use_tqdm_on_load=False,
                 **({} if self.block_size is None else {"block_size": self.block_size}),
             )
+        self.policy_version = 0
         self._tied = bool(AutoConfig.from_pretrained(self.model_path).tie_word_embeddings)
         self._tokenizer = AutoTokenizer.from_pretrained(self.model_path)
 

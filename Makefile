@@ -1,4 +1,4 @@
-# `make demo` and `make test` set up .venv by themselves, once; it is made anew when pyproject.toml changes.
+# `make demo` and `make test` set up .venv by themselves, once, and again when pyproject.toml changes.
 PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.ready

@@ -9,7 +9,9 @@ from omegaconf import DictConfig
 
 from gmpo.config import check
 
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is imported
+# read when torch is imported: no chatter, and threads that wait without spinning where cores are few
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

@@ -12,7 +12,6 @@ from gmpo.types import Prompt
 
 ENVIRONMENT = dict(os.environ)  # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
 
 SMALL = {
     "hidden_size": 64,

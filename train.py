@@ -25,9 +25,8 @@ def main(cfg: DictConfig) -> None:
     except (ValueError, InstantiationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        sys.exit(
-            f"error: {error.__cause__ or error}" if isinstance(error, InstantiationException) else f"error: {error}"
-        )
+        wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
+        sys.exit(f"error: {wrapped or error}")
     training.run()
 
 

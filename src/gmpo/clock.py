@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 
 class StepClock:
-    """Seconds spent in each stage of the current rollout step, and the stage at work now."""
+    """Seconds spent in each stage of the current rollout step."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.stage = ""
         self.on_stage: list[Callable[[str], None]] = []  # told the name of each stage as it begins
+        self._began = time.perf_counter()
 
     def restart(self) -> None:
         """Begin a rollout step."""
@@ -22,7 +22,6 @@ class StepClock:
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Count what runs inside towards `stage`."""
-        outer, self.stage = self.stage, stage
         for listener in self.on_stage:
             listener(stage)
         began = time.perf_counter()
@@ -30,10 +29,7 @@ class StepClock:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - began
-            self.stage = outer
 
     def elapsed(self) -> float:
         """Seconds since the rollout step began."""
         return time.perf_counter() - self._began
-
-    _began = 0.0

@@ -17,7 +17,6 @@ from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
 
 STAGES = {
-    "start engine": "start engine",
     "weight_sync": "sync",
     "generate": "generate",
     "reward": "score",
@@ -33,7 +32,6 @@ class ProgressCallback(Callback):
         self.console = Console()
         self.bar: Progress | None = None
         self.task = TaskID(0)
-        self.facts = ""
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         """Show the bar."""
@@ -64,13 +62,13 @@ class ProgressCallback(Callback):
     ) -> None:
         """One step further."""
         seen = trainer.callback_metrics
-        self.facts = f"reward {seen['reward/mean']:.3f}  length {seen['rollout/response_length']:.1f}"
+        facts = f"reward {seen['reward/mean']:.3f}  length {seen['rollout/response_length']:.1f}"
         if self.bar is not None:
-            self.bar.update(self.task, advance=1, facts=self.facts)
+            self.bar.update(self.task, advance=1, facts=facts)
         else:
             seconds = f"{pl_module.clock.elapsed():.1f} s"
             print(
-                f"step {pl_module.rollout_step}/{trainer.num_training_batches}  {self.facts}  {seconds}",
+                f"step {pl_module.rollout_step}/{trainer.num_training_batches}  {facts}  {seconds}",
                 flush=True,
             )
 

@@ -1,12 +1,14 @@
 """Where problems come from: made from a seed, from the hub, or from a file."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from gmpo.data.arithmetic import Split, make_problems
 from gmpo.data.files import read_rows
+
+GSM8K_COLUMNS = ("question", "answer")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,6 @@ class GSM8KSource:
     path: str | None = None
     validation_path: str | None = None
     name: str = "gsm8k"
-    columns: tuple[str, str] = field(default=("question", "answer"), init=False)
 
     def questions(self, split: Split) -> list[Question]:
         """As `Source`. Raises ValueError naming file, row and remedy where a row cannot be used."""
@@ -67,7 +68,7 @@ class GSM8KSource:
             yield from self._hub_rows(split)
         else:
             path = Path(self.path) if split == "train" else self._validation_file(Path(self.path))
-            yield from read_rows(path, self.columns)
+            yield from read_rows(path, GSM8K_COLUMNS)
 
     def _hub_rows(self, split: Split) -> Iterator[tuple[dict[str, object], str]]:
         from datasets import load_dataset
@@ -96,7 +97,7 @@ class GSM8KSource:
         return found[0]
 
     def _parse(self, row: dict[str, object], where: str) -> Question:
-        question, solution = (row[column] for column in self.columns)
+        question, solution = (row[column] for column in GSM8K_COLUMNS)
         if not isinstance(question, str) or not isinstance(solution, str):
             kinds = f"{type(question).__name__} and {type(solution).__name__}"
             raise ValueError(f"{where}: columns question and answer must be text, found {kinds}")

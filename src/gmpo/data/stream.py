@@ -14,11 +14,11 @@ class PromptStream:
     draws what the first would have drawn.
     """
 
-    def __init__(self, prompts: Sequence[Prompt], seed: int, shuffle: bool = True) -> None:
+    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
         self.prompts = prompts
         self.seed = seed
-        self.shuffle = shuffle
         self.position = 0  # prompts drawn so far
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # the order of the epoch that was drawn from last
 
     def draw(self, count: int) -> list[Prompt]:
         """The next `count` prompts."""
@@ -28,15 +28,7 @@ class PromptStream:
 
     def _at(self, position: int) -> Prompt:
         epoch, place = divmod(position, len(self.prompts))
-        return self.prompts[self._order(epoch)[place]]
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(len(self.prompts))
-        if self._cached_epoch != epoch:
-            self._cached_epoch = epoch
-            self._cached_order = np.random.default_rng([self.seed, epoch]).permutation(len(self.prompts))
-        return self._cached_order
-
-    _cached_epoch = -1
-    _cached_order = np.empty(0, dtype=np.int64)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.prompts))
+        return self.prompts[self._order[place]]

@@ -10,7 +10,7 @@ from gmpo.objectives.kl import kl_estimate
 from gmpo.objectives.objective import Objective, log_ratios
 from gmpo.types import MicroBatch
 
-MEANS = ("entropy", "kl_old", "log_ratio_mean", "clip_fraction")
+MEANS = ("entropy", "kl_old", "log_ratio_mean", "clip_fraction", "loss", "grad_norm")
 NAN: Literal["disable"] = "disable"  # a NaN is to be seen, not left out of the mean
 
 
@@ -19,9 +19,10 @@ class UpdateMetrics(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        names = (*MEANS, "loss", "grad_norm", "log_prob_gap")
-        metrics: dict[str, Metric] = {name: MeanMetric(nan_strategy=NAN) for name in names}
-        metrics |= {"log_ratio_min": MinMetric(nan_strategy=NAN), "log_ratio_max": MaxMetric(nan_strategy=NAN)}
+        metrics: dict[str, Metric] = {f"policy/{name}": MeanMetric(nan_strategy=NAN) for name in MEANS}
+        metrics["policy/log_ratio_min"] = MinMetric(nan_strategy=NAN)
+        metrics["policy/log_ratio_max"] = MaxMetric(nan_strategy=NAN)
+        metrics["rollout/log_prob_gap"] = MeanMetric(nan_strategy=NAN)
         self.metrics = nn.ModuleDict(metrics)
 
     @torch.no_grad()
@@ -32,31 +33,30 @@ class UpdateMetrics(nn.Module):
             return
         log_ratio = log_ratios(log_probs.detach(), batch.old_log_probs, batch.mask)
         tokens = batch.mask
-        self._add("entropy", entropy[tokens])
+        self._add("policy/entropy", entropy[tokens])
         # samples come from the old policy: KL(old || new) by k3 with the roles of the two swapped
-        self._add("kl_old", kl_estimate(batch.old_log_probs, log_probs.detach(), "k3")[tokens])
-        self._add("clip_fraction", objective.clipped(log_ratio, batch.advantages, tokens)[tokens].float())
-        for name in ("log_ratio_min", "log_ratio_mean", "log_ratio_max"):
-            self._add(name, log_ratio[tokens])
+        self._add("policy/kl_old", kl_estimate(batch.old_log_probs, log_probs.detach(), "k3")[tokens])
+        self._add("policy/clip_fraction", objective.clipped(log_ratio, batch.advantages, tokens)[tokens].float())
+        for name in ("min", "mean", "max"):
+            self._add(f"policy/log_ratio_{name}", log_ratio[tokens])
 
     @torch.no_grad()
     def add_old_log_probs(self, batch: MicroBatch) -> None:
         """Count how far the engine's log-probs are from the trainer's."""
         assert batch.old_log_probs is not None
-        self._add("log_prob_gap", (batch.rollout_log_probs - batch.old_log_probs).abs()[batch.mask])
+        self._add("rollout/log_prob_gap", (batch.rollout_log_probs - batch.old_log_probs).abs()[batch.mask])
 
     def add_step(self, loss: Tensor, grad_norm: Tensor) -> None:
         """Count one optimizer step."""
-        self._add("loss", loss)
-        self._add("grad_norm", grad_norm)
+        self._add("policy/loss", loss)
+        self._add("policy/grad_norm", grad_norm)
 
     def compute_and_reset(self) -> dict[str, Tensor]:
         """The values under their public names, and a clean start."""
         values = {name: metric.compute() for name, metric in self.metrics.items() if metric.update_called}
         for metric in self.metrics.values():
             metric.reset()
-        rollout_gap = {"rollout/log_prob_gap": values.pop("log_prob_gap")} if "log_prob_gap" in values else {}
-        return {f"policy/{name}": value for name, value in values.items()} | rollout_gap
+        return values
 
     def _add(self, name: str, values: Tensor) -> None:
         self.metrics[name].update(values.float())

@@ -27,7 +27,8 @@ def main(cfg: DictConfig) -> None:
             raise
         wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
         sys.exit(f"error: {wrapped or error}")
-    training.run()
+    if reason := training.run():
+        sys.exit(f"error: {reason}")
 
 
 if __name__ == "__main__":

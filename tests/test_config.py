@@ -14,7 +14,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.config import check, divisors
-from gmpo.objectives import GMPO, GRPO
+from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, KLPenalty
+from gmpo.policy import PolicyModule
+from gmpo.rewards import Overlong
+from gmpo.rollout import DynamicSampling
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -83,11 +86,66 @@ def test_targets_exist_and_take_their_keys(file: str, target: str, keys: tuple[s
     inspect.signature(get_object(target)).bind_partial(**dict.fromkeys(keys))
 
 
-@pytest.mark.parametrize("objective", [GMPO, GRPO])
+@pytest.mark.parametrize("objective", [GMPO, HMPO, GRPO, GSPO, CISPO, SAPO])
 def test_objective_defaults_have_one_value(objective: type) -> None:
     cfg = composed(f"objective={objective.__name__.lower()}").objective
     assert instantiate(cfg) == objective()
     assert {key: value for key, value in cfg.items() if key != "_target_"} == asdict(objective())
+
+
+def test_parts_that_are_off_by_default() -> None:
+    cfg = composed()
+    assert instantiate(cfg.kl) == KLPenalty()
+    assert instantiate(cfg.dynamic_sampling) == DynamicSampling()
+    assert instantiate(cfg.overlong) == Overlong(cfg.sampling.max_tokens)
+    defaults = {name: p.default for name, p in inspect.signature(PolicyModule).parameters.items()}
+    for name in ("old_log_probs", "skip_zero_signal", "reference_on_cpu"):
+        assert cfg.policy[name] == defaults[name]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("gmpo_seqclip", GMPO(clip_level="sequence")),
+        ("gmpo_noclip", GMPO(clip_level="none")),
+        ("dapo", GRPO(clip_low=0.2, clip_high=0.28)),
+        ("dr_grpo", GRPO(aggregation="sequence_sum_norm", horizon=40)),
+    ],
+)
+def test_objectives_that_differ_by_a_setting(choice: str, expected: object) -> None:
+    assert instantiate(composed(f"objective={choice}").objective) == expected
+
+
+def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
+    said = refusal("policy.old_log_probs=rollout", "correction=truncated")
+    assert "policy.old_log_probs=rollout with the correction gmpo.objectives.ImportanceSampling" in said
+    assert "correction=none" in said
+    check(composed("policy.old_log_probs=rollout"))
+    assert "policy.old_log_probs=engine must be trainer or rollout" in refusal("policy.old_log_probs=engine")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["kl.coefficient=-1"], "kl.coefficient=-1"),
+        (["kl.kind=k4"], "k4"),
+        (["kl.placement=advantage"], "kl.placement"),
+        (["dynamic_sampling.max_refills=-1"], "dynamic_sampling.max_refills=-1"),
+        (["overlong.buffer=41"], "overlong.buffer=41 must be between 0 (off) and the limit, sampling.max_tokens=40"),
+        (["overlong.factor=-0.5"], "overlong.factor=-0.5"),
+        (["correction=masked", "correction.low=2"], "correction.low=2"),
+        (["correction=truncated", "correction.level=word"], "correction.level"),
+        (["objective=gspo", "objective.clip_low=-1"], "clip_low"),
+        (["objective=sapo", "objective.tau_neg=0"], "tau_neg"),
+        (["objective=dr_grpo", "objective.horizon=0"], "horizon"),
+    ],
+)
+def test_values_that_a_part_refuses(overrides: list[str], named: str) -> None:
+    cfg = composed(*overrides)
+    with pytest.raises(InstantiationException) as error:
+        list(map(instantiate, (cfg.kl, cfg.dynamic_sampling, cfg.overlong, cfg.correction, cfg.objective)))
+    assert isinstance(error.value.__cause__, ValueError)
+    assert named in str(error.value.__cause__)
 
 
 def test_importing_config_does_not_import_torch() -> None:

@@ -23,6 +23,7 @@ def check(cfg: DictConfig) -> None:
     _check_batch(cfg)
     _check_lengths(cfg)
     _check_temperature(cfg)
+    _check_old_log_probs(cfg)
     _check_packages(cfg)
     _check_model_folder(cfg)
 
@@ -94,6 +95,17 @@ def _check_temperature(cfg: DictConfig) -> None:
         raise ValueError(
             f"sampling.temperature={temperature}: responses of a group must differ to be compared, so "
             "training samples at a temperature above 0 (validation.temperature may be 0)"
+        )
+
+
+def _check_old_log_probs(cfg: DictConfig) -> None:
+    source, correction = cfg.policy.old_log_probs, cfg.correction._target_
+    if source not in ("trainer", "rollout"):
+        raise ValueError(f"policy.old_log_probs={source} must be trainer or rollout")
+    if source == "rollout" and correction != "gmpo.objectives.NoCorrection":
+        raise ValueError(
+            f"policy.old_log_probs=rollout with the correction {correction}: the ratios start from the engine's "
+            "log-probs, which leaves no mismatch to correct. Choose correction=none or policy.old_log_probs=trainer"
         )
 
 

@@ -1,18 +1,20 @@
 """From a composed config to a running trainer."""
 
 import logging
+import sys
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from hydra.utils import instantiate
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import LightningDataModule, Trainer
 from omegaconf import DictConfig
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from gmpo import run_folder
+from gmpo.policy import PolicyModule
 
 NOISE = (  # warnings that ask for nothing a user could do
     ".*does not have many workers.*",
@@ -20,6 +22,7 @@ NOISE = (  # warnings that ask for nothing a user could do
     ".*overridden `transfer_batch_to_device`.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*torch.distributed.reduce_op.*",
+    ".*in eval mode at the start of training.*",  # the reference
 )
 
 
@@ -28,12 +31,13 @@ class Training:
     """Everything that a run is made of."""
 
     trainer: Trainer
-    policy: LightningModule
+    policy: PolicyModule
     datamodule: LightningDataModule
 
-    def run(self) -> None:
-        """Train."""
+    def run(self) -> str | None:
+        """Train; returns the reason if it ended before its last step."""
         self.trainer.fit(self.policy, datamodule=self.datamodule)
+        return self.policy.ends_because
 
 
 def prepare(cfg: DictConfig) -> Training:
@@ -76,9 +80,16 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         ) from error
 
 
+class _Screen(logging.Handler):
+    """Prints to what standard error is at the time: a live progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 def quieten() -> None:
     """Leave the screen to what concerns the user."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Screen()])
     logging.getLogger("gmpo").setLevel(logging.INFO)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,11 +54,20 @@ class Response:
 
 @dataclass(slots=True)
 class Rollout:
-    """A scored response."""
+    """A scored response; per-token tensors hold one value for each of its T tokens, on the CPU."""
 
     response: Response
-    reward: float
+    reward: float  # the verifier's
     advantage: float = 0.0
+    penalty: float = 0.0  # taken off the reward, for its length or its distance from the reference
+    in_loss: bool = True  # False: overlong filtering leaves it out
+    old_log_probs: Float[Tensor, "T"] | None = None  # the trainer's, before the first update
+    ref_log_probs: Float[Tensor, "T"] | None = None  # the reference's
+
+    @property
+    def shaped_reward(self) -> float:
+        """What the advantage is computed from."""
+        return self.reward - self.penalty
 
 
 @dataclass(slots=True)
@@ -67,6 +76,11 @@ class Group:
 
     prompt: Prompt
     rollouts: list[Rollout]
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether the rewards differ: equal ones give an advantage of 0 to every response."""
+        return len({rollout.shaped_reward for rollout in self.rollouts}) > 1
 
 
 @dataclass(slots=True)
@@ -82,21 +96,29 @@ class MicroBatch:
     """Sequences of one forward and backward pass, padded on the right.
 
     Per-token tensors cover only the last T of the S columns: from the first column in which
-    any row predicts a response token.
+    any row predicts a response token. They are 0 off the mask.
     """
 
     token_ids: Int[Tensor, "B S"]  # prompt and response
     mask: Bool[Tensor, "B T"]  # True on response tokens
-    rollout_log_probs: Float[Tensor, "B T"]  # the engine's
     advantages: Float[Tensor, "B"]
-    old_log_probs: Float[Tensor, "B T"] | None = None  # the trainer's, before the first update
+    rollout_log_probs: Float[Tensor, "B T"]  # the engine's
+    old_log_probs: Float[Tensor, "B T"] | None = None
+    ref_log_probs: Float[Tensor, "B T"] | None = None
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch with its tensors on `device`."""
-        return MicroBatch(
-            token_ids=self.token_ids.to(device),
-            mask=self.mask.to(device),
-            rollout_log_probs=self.rollout_log_probs.to(device),
-            advantages=self.advantages.to(device),
-            old_log_probs=None if self.old_log_probs is None else self.old_log_probs.to(device),
-        )
+        tensors = {column.name: getattr(self, column.name) for column in fields(self)}
+        return MicroBatch(**{name: None if t is None else t.to(device) for name, t in tensors.items()})
+
+
+@dataclass(slots=True)
+class MiniBatch:
+    """What one optimizer step learns from."""
+
+    micro_batches: list[MicroBatch]
+    idle: Bool[Tensor, "B T"]  # mask of the sequences that skip the model: their advantage is 0
+
+    def masks(self) -> list[Bool[Tensor, "B T"]]:
+        """Of all sequences, idle ones too: what the denominator is counted from."""
+        return [*(batch.mask for batch in self.micro_batches), self.idle]

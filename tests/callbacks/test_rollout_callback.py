@@ -9,9 +9,10 @@ from torch.optim.lr_scheduler import LinearLR
 from gmpo.advantages import GroupNorm
 from gmpo.callbacks import RolloutCallback
 from gmpo.callbacks.rollout import rollout_metrics
-from gmpo.objectives import GMPO
+from gmpo.objectives import GMPO, PolicyLoss
 from gmpo.policy import PolicyModule
-from gmpo.rewards import ExactMatch
+from gmpo.rewards import ExactMatch, Overlong
+from gmpo.rollout import DynamicSampling
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Group, PromptBatch, Response, Rollout, Sampling
 
@@ -20,13 +21,15 @@ def callback(folder: str) -> RolloutCallback:
     sampling = Sampling(max_tokens=6, samples=4)
     engine = TransformersEngine(folder, "float32", max_sequences=64)
     engine.start()
-    return RolloutCallback(engine, ExactMatch(), GroupNorm(), sampling, sampling, seed=0)
+    return RolloutCallback(
+        engine, ExactMatch(), GroupNorm(), sampling, sampling, 0, Overlong(sampling.max_tokens), DynamicSampling()
+    )
 
 
 def policy(folder: str) -> PolicyModule:
     module = PolicyModule(
         folder,
-        GMPO(),
+        PolicyLoss(GMPO()),
         functools.partial(torch.optim.AdamW, lr=1e-3),
         functools.partial(LinearLR, start_factor=0.5, total_iters=2),
         mini_batch_prompts=2,
@@ -46,20 +49,20 @@ def responses(batch: PromptBatch) -> list[list[list[int]]]:
 def test_groups_follow_their_prompts_and_can_be_repeated(qwen2_folder: str) -> None:
     rollouts, module = callback(qwen2_folder), policy(qwen2_folder)
     one, two = (PromptBatch([make_prompt("1+1", 5), make_prompt("2+2", 9)]) for _ in range(2))
-    rollouts.fill(module, one, rollouts.sampling, "train")
-    rollouts.fill(module, two, rollouts.sampling, "train")
+    one.groups = rollouts.groups(module, one.prompts, rollouts.sampling, "train")
+    two.groups = rollouts.groups(module, two.prompts, rollouts.sampling, "train")
     assert [group.prompt for group in one.groups] == one.prompts
     assert [len(group.rollouts) for group in one.groups] == [4, 4]
     assert responses(one) == responses(two)
     module.rollout_step += 1
-    rollouts.fill(module, two, rollouts.sampling, "train")
+    two.groups = rollouts.groups(module, two.prompts, rollouts.sampling, "train")
     assert responses(one) != responses(two)
 
 
 def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) -> None:
     rollouts, module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1", 5), make_prompt("1+1", 5)])
-    rollouts.fill(module, batch, rollouts.sampling, "train")
+    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
     first, second = responses(batch)
     assert first != second
 
@@ -67,15 +70,15 @@ def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) ->
 def test_weights_reach_the_engine_when_they_changed_and_only_then(qwen2_folder: str) -> None:
     rollouts, module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1")])
-    rollouts.fill(module, batch, rollouts.sampling, "train")
+    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
     before = responses(batch)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    rollouts.fill(module, batch, rollouts.sampling, "train")
+    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
     assert responses(batch) == before
     module.policy_version += 1
-    rollouts.fill(module, batch, rollouts.sampling, "train")
+    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
     assert responses(batch) != before
     assert rollouts.engine.policy_version == 1
 

@@ -1,139 +1,124 @@
-"""The LightningModule on a real model: its gradient does not depend on how a mini-batch is cut."""
-
-import functools
+"""The LightningModule on a real model: what its updates do to the weights."""
 
 import pytest
 import torch
-from conftest import make_prompt
-from lightning import Trainer
-from lightning.pytorch.strategies import ModelParallelStrategy
-from torch import Tensor
+from small_training import LOSSES, fit, groups, module, whole
 from torch.distributed.tensor import DTensor
-from torch.optim.lr_scheduler import LinearLR
-from torch.utils.data import DataLoader
 
-from gmpo.objectives import GMPO, GRPO
-from gmpo.objectives.objective import Objective
+from gmpo.batching import sequences_of
 from gmpo.policy import PolicyModule
-from gmpo.types import Group, PromptBatch, Response, Rollout
-
-OBJECTIVES: list[Objective] = [GMPO(), GRPO(), GRPO(aggregation="sequence_mean")]
+from gmpo.types import Group, Rollout
 
 
-def groups(count: int = 4, size: int = 3) -> list[Group]:
-    generator = torch.Generator().manual_seed(0)
-    made = []
-    for index in range(count):
-        rollouts = []
-        for i in range(size):
-            length = int(torch.randint(1, 20, (), generator=generator))
-            ids = torch.randint(4, 260, (length,), generator=generator).tolist()
-            response = Response(ids, [-3.0] * length, "", False)
-            rollouts.append(Rollout(response, float(i), advantage=i - 1.0 + 0.1 * index))
-        made.append(Group(make_prompt(f"{index}+{10**index}", index), rollouts))
-    return made
+def test_idle_responses_are_not_sent_through_the_model(qwen2_folder: str) -> None:
+    def rows(name: str) -> int:
+        (mini_batch,) = module(qwen2_folder, LOSSES[name]).pack(groups())
+        assert sum(mask.any(-1).sum() for mask in mini_batch.masks()) == 12
+        return sum(len(part.mask) for part in mini_batch.micro_batches)
+
+    assert rows("gmpo") == rows("grpo_corrected") == 6
+    assert rows("gmpo_kl_entropy") == 12
 
 
-def module(folder: str, objective: Objective, budget: int = 10_000, mini_batch_prompts: int = 4) -> PolicyModule:
-    return PolicyModule(
-        model_path=folder,
-        objective=objective,
-        optimizer=functools.partial(torch.optim.AdamW, lr=1e-3),
-        schedule=functools.partial(LinearLR, start_factor=0.5, total_iters=2),
-        mini_batch_prompts=mini_batch_prompts,
-        max_tokens_per_micro_batch=budget,
-        gradient_clip=1.0,
-        temperature=1.0,
-        pad_token_id=0,
-        dtype="float64",
-    )
+def no_signal() -> list[Group]:
+    return [Group(g.prompt, [Rollout(r.response, 1.0) for r in g.rollouts]) for g in groups()]
 
 
-def whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+@pytest.mark.parametrize("name", ["gmpo", "grpo"])
+def test_the_skip_changes_no_optimizer_step(qwen2_folder: str, name: str) -> None:
+    """Not even where a mini-batch has nothing but idle responses: the momentum of AdamW goes on, its weights decay."""
+
+    def trained(skip: bool) -> PolicyModule:
+        policy = module(qwen2_folder, LOSSES[name], mini_batch_prompts=1, skip_zero_signal=skip)
+        return fit(policy, steps=3)  # the second group is all idle
+
+    on, off = trained(True), trained(False)
+    assert on.policy_version == off.policy_version == 12
+    for (_, one), (_, other) in zip(on.weights(), off.weights(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+    for metric in ("policy/loss", "policy/grad_norm", "policy/clip_fraction", "policy/entropy", "rollout/log_prob_gap"):
+        assert on.trainer.callback_metrics[metric] == pytest.approx(off.trainer.callback_metrics[metric].item())
 
 
-def fit(policy: PolicyModule, steps: int = 1, batch: list[Group] | None = None) -> PolicyModule:
-    """Through the real Trainer and FSDP2 on one rank."""
-    batches = [PromptBatch([], batch or groups()) for _ in range(steps)]
-    trainer = Trainer(
-        accelerator="cpu",
-        strategy=ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=1),
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(policy, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
-    return policy
+def test_a_step_without_any_signal_is_still_a_step(qwen2_folder: str) -> None:
+    policy = fit(module(qwen2_folder, mini_batch_prompts=2), batch=no_signal())
+    assert policy.policy_version == 2
+    assert policy.trainer.callback_metrics["policy/grad_norm"] == 0
+    assert policy.trainer.callback_metrics["policy/clip_fraction"] == 0
 
 
-class GradientOnly(PolicyModule):
-    """Keeps the gradient of a mini-batch at weights that have moved, and takes no step."""
-
-    gradient: dict[str, Tensor]
-
-    def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        (mini_batch,) = self.pack(batch.groups)
-        self.fill_old_log_probs([mini_batch])
-        for part in mini_batch:  # as if the policy had moved: ratios on both sides of the clip range
-            assert part.old_log_probs is not None
-            part.old_log_probs += 0.5 * torch.sin(part.token_ids[:, -part.mask.shape[1] :].double())
-        self.cuts = len(mini_batch)
-        self.accumulate_gradient(mini_batch)
-        assert self.model is not None
-        self.gradient = {name: whole(p.grad).clone() for name, p in self.model.named_parameters() if p.grad is not None}
+def test_a_mini_batch_with_nothing_in_the_loss_is_no_optimizer_step(qwen2_folder: str) -> None:
+    batch = groups()
+    for rollout in batch[0].rollouts:
+        rollout.in_loss = False
+    policy = fit(module(qwen2_folder, mini_batch_prompts=1), batch=batch)
+    assert policy.policy_version == 3
+    assert batch[0].rollouts[0].old_log_probs is None
 
 
-def gradient_of(folder: str, objective: Objective, budget: int) -> GradientOnly:
-    policy = module(folder, objective, budget)
-    policy.__class__ = GradientOnly
-    assert isinstance(policy, GradientOnly)
-    fit(policy)
-    return policy
+def test_the_reference_is_frozen_and_only_there_for_a_kl(qwen2_folder: str) -> None:
+    assert fit(module(qwen2_folder), steps=0).reference is None
+    policy = fit(module(qwen2_folder, LOSSES["gmpo_kl_entropy"], reference_on_cpu=True), steps=3)
+    assert policy.reference is not None
+    assert policy.model is not None
+    assert not any(parameter.requires_grad for parameter in policy.reference.parameters())
+    fresh = dict(fit(module(qwen2_folder), steps=0).weights())
+    for name, parameter in policy.reference.named_parameters():
+        assert isinstance(parameter, DTensor)
+        assert torch.equal(whole(parameter.detach()), fresh[name])
+    assert max((tensor - fresh[name]).abs().max() for name, tensor in policy.weights()) > 1e-3
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_gradient_is_the_same_however_the_mini_batch_is_cut(qwen2_folder: str, objective: Objective) -> None:
-    uncut = gradient_of(qwen2_folder, objective, budget=10_000)
-    assert uncut.cuts == 1
-    for budget in (40, 90, 200):
-        cut = gradient_of(qwen2_folder, objective, budget)
-        assert cut.cuts > 1
-        for name, expected in uncut.gradient.items():
-            torch.testing.assert_close(cut.gradient[name], expected, rtol=0, atol=1e-10)
+def test_the_kl_to_the_reference_starts_at_0_and_grows(qwen2_folder: str) -> None:
+    one, four = (fit(module(qwen2_folder, LOSSES["gmpo_kl_entropy"]), steps) for steps in (1, 4))
+    assert one.trainer.callback_metrics["policy/kl_ref"] == 0
+    assert four.trainer.callback_metrics["policy/kl_ref"] > 1e-4
 
 
 def test_one_optimizer_step_for_each_mini_batch(qwen2_folder: str) -> None:
-    policy = fit(module(qwen2_folder, GMPO(), mini_batch_prompts=2), steps=3)
+    policy = fit(module(qwen2_folder, mini_batch_prompts=2), steps=3)
     assert policy.policy_version == 6
     assert policy.trainer.global_step == 6
     assert policy.trainer.fit_loop.epoch_loop.batch_progress.total.completed == 3
 
 
 def test_the_first_mini_batch_is_on_policy_and_the_next_is_not(qwen2_folder: str) -> None:
-    one = fit(module(qwen2_folder, GMPO(), mini_batch_prompts=4)).trainer.callback_metrics
-    two = fit(module(qwen2_folder, GMPO(), mini_batch_prompts=2)).trainer.callback_metrics
-    assert one["policy/log_ratio_max"] == one["policy/log_ratio_min"] == 0
+    one = fit(module(qwen2_folder, mini_batch_prompts=4)).trainer.callback_metrics
+    two = fit(module(qwen2_folder, mini_batch_prompts=2)).trainer.callback_metrics
+    assert one["policy/log_ratio_max"] == pytest.approx(0, abs=1e-12)
+    assert one["policy/log_ratio_min"] == pytest.approx(0, abs=1e-12)
     assert two["policy/log_ratio_max"] > 0 > two["policy/log_ratio_min"]
 
 
 def test_updates_make_good_responses_likelier(qwen2_folder: str) -> None:
-    policy = fit(module(qwen2_folder, GMPO(), mini_batch_prompts=4), steps=8)
-    (after,) = policy.pack(groups())
-    fresh = fit(module(qwen2_folder, GMPO()), steps=0)
-    (before,) = fresh.pack(groups())
-    policy.fill_old_log_probs([after])
-    fresh.fill_old_log_probs([before])
-    assert after[0].old_log_probs is not None
-    assert before[0].old_log_probs is not None
-    gain = ((after[0].old_log_probs - before[0].old_log_probs) * after[0].mask).sum(-1)
-    assert (gain * after[0].advantages).sum() > 0
+    before, after = groups(), groups()
+    policy = fit(module(qwen2_folder), steps=8)
+    policy.fill_log_probs(after)
+    fit(module(qwen2_folder), steps=0).fill_log_probs(before)
+    gain = 0.0
+    for (_, new), (_, old) in zip(sequences_of(after), sequences_of(before), strict=True):
+        assert new.old_log_probs is not None
+        assert old.old_log_probs is not None
+        gain += new.advantage * (new.old_log_probs - old.old_log_probs).sum().item()
+    assert gain > 1
+
+
+def test_the_behaviour_policy_can_be_the_engine(qwen2_folder: str) -> None:
+    batch = groups()
+    policy = fit(module(qwen2_folder, mini_batch_prompts=2, old_log_probs="rollout"), batch=batch)
+    (gap,) = [policy.trainer.callback_metrics["rollout/log_prob_gap"]]
+    first = [r for g in batch[:2] for r in g.rollouts if r.advantage]
+    assert all(torch.equal(r.old_log_probs, torch.full((len(r.response.token_ids),), -3.0)) for r in first)  # type: ignore[arg-type]
+    trainer = fit(module(qwen2_folder), steps=0)
+    fresh = groups()
+    trainer.fill_log_probs(fresh)
+    own = [r.old_log_probs for g in fresh[:2] for r in g.rollouts if r.advantage]
+    assert gap == pytest.approx((torch.cat(own) + 3.0).abs().mean().item())  # type: ignore[arg-type]
+    assert policy.trainer.callback_metrics["policy/entropy"] > 0
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_applied(qwen2_folder: str) -> None:
-    policy = module(qwen2_folder, GMPO(clip_level="none"))
+    policy = module(qwen2_folder)
     batch = groups()
     batch[0].rollouts[0].advantage = float("nan")
     with pytest.raises(FloatingPointError, match="gradient norm is nan"):
@@ -143,7 +128,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_applied(qwen2_f
 
 
 def test_weights_are_the_models_whole_parameters(qwen2_folder: str) -> None:
-    policy = fit(module(qwen2_folder, GMPO()), steps=0)
+    policy = fit(module(qwen2_folder), steps=0)
     weights = dict(policy.weights())
     assert policy.model is not None
     assert set(weights) == {name for name, _ in policy.model.named_parameters()}

@@ -8,3 +8,17 @@ class DigitShare:
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         return [sum(c.isdigit() for c in response) / max(len(response), 1) for response in responses]
+
+
+class EarlyDigit:
+    """1 where one of the first three characters is a digit: most groups of a random model have equal rewards."""
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        return [float(any(c.isdigit() for c in response[:3])) for response in responses]
+
+
+class Zero:
+    """No response is ever worth anything."""
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        return [0.0 for _ in responses]

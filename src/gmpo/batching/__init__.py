@@ -1,5 +1,19 @@
-"""How sequences are cut into micro-batches."""
+"""How sequences are cut into mini-batches and micro-batches."""
 
-from gmpo.batching.packing import micro_batch_indices, pad_sequences
+from gmpo.batching.packing import (
+    cut_sequences,
+    micro_batch_indices,
+    mini_batches,
+    pad_sequences,
+    response_rows,
+    sequences_of,
+)
 
-__all__ = ["micro_batch_indices", "pad_sequences"]
+__all__ = [
+    "cut_sequences",
+    "micro_batch_indices",
+    "mini_batches",
+    "pad_sequences",
+    "response_rows",
+    "sequences_of",
+]

@@ -63,6 +63,8 @@ class ProgressCallback(Callback):
         """One step further."""
         seen = trainer.callback_metrics
         facts = f"reward {seen['reward/mean']:.3f}  length {seen['rollout/response_length']:.1f}"
+        if "rollout/refilled_groups" in seen:
+            facts += f"  refilled {seen['rollout/refilled_groups']:.0f} in {seen['rollout/refills']:.0f}"
         if self.bar is not None:
             self.bar.update(self.task, advance=1, facts=facts)
         else:

@@ -1,5 +1,6 @@
 """The callback that turns prompts into scored rollouts: it joins engine and policy."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from statistics import fmean
@@ -9,16 +10,19 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from gmpo.policy import PolicyModule
-from gmpo.rewards import Reward
-from gmpo.rollout.engine import Engine, request_seed
+from gmpo.rewards import Overlong, Reward
+from gmpo.rollout import DynamicSampling, Engine, Refilled, request_seed
 from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling
+
+log = logging.getLogger(__name__)
 
 
 class RolloutCallback(Callback):
     """Fills each batch in place: responses, rewards, and for training advantages.
 
-    advantage: rewards float [B] and group ids int [B] -> float [B]. seed: the run's; each request's seed is
-    derived from it, so a run can be repeated exactly.
+    advantage: shaped rewards float [B] and group ids int [B] -> float [B]. overlong and dynamic_sampling act in
+    training only; fresh prompts come from the trainer's DataModule. seed: the run's; each request's seed is derived
+    from it, so a run can be repeated exactly.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class RolloutCallback(Callback):
         sampling: Sampling,
         validation_sampling: Sampling,
         seed: int,
+        overlong: Overlong,
+        dynamic_sampling: DynamicSampling,
     ) -> None:
         self.engine = engine
         self.reward = reward
@@ -36,6 +42,8 @@ class RolloutCallback(Callback):
         self.sampling = sampling
         self.validation_sampling = validation_sampling
         self.seed = seed
+        self.overlong = overlong
+        self.dynamic_sampling = dynamic_sampling
 
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Start the engine, once the policy stands."""
@@ -45,12 +53,21 @@ class RolloutCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Begin a rollout step: G responses to each prompt, rewards, advantages."""
+        """Begin a rollout step: G responses to each prompt, rewards, refills, advantages."""
         pl_module.rollout_step += 1
         pl_module.clock.restart()
-        self.fill(pl_module, batch, self.sampling, "train")
+        asked: Counter[int] = Counter()
+
+        def fresh(count: int) -> list[Group]:
+            return self._train_groups(pl_module, trainer.datamodule.draw(count), asked)
+
+        refilled = self.dynamic_sampling.refill(self._train_groups(pl_module, batch.prompts, asked), fresh)
+        batch.groups = refilled.groups
+        pl_module.log_dict(self._report(refilled, pl_module))
+        if pl_module.loss.kl.in_reward:
+            _take_kl_off(pl_module, batch.groups)
+        pl_module.log_dict(rollout_metrics(refilled.groups + refilled.discarded))
         self._set_advantages(batch)
-        pl_module.log_dict(rollout_metrics(batch.groups))
 
     def on_validation_batch_start(
         self,
@@ -61,7 +78,7 @@ class RolloutCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Responses and rewards of validation prompts."""
-        self.fill(pl_module, batch, self.validation_sampling, "validation")
+        batch.groups = self.groups(pl_module, batch.prompts, self.validation_sampling, "validation")
 
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         """End the engine."""
@@ -71,54 +88,111 @@ class RolloutCallback(Callback):
         """End the engine."""
         self.engine.close()
 
-    def fill(self, policy: PolicyModule, batch: PromptBatch, sampling: Sampling, purpose: str) -> None:
-        """Generate with the policy's newest weights and score; `batch.groups` holds the result."""
+    def groups(
+        self,
+        policy: PolicyModule,
+        prompts: list[Prompt],
+        sampling: Sampling,
+        purpose: str,
+        asked: Counter[int] | None = None,
+    ) -> list[Group]:
+        """A scored group for each prompt, generated with the policy's newest weights.
+
+        asked: how many responses to each prompt this step has had already, counted on here.
+        """
         clock = policy.clock
         if self.engine.policy_version != policy.policy_version:
             with clock("weight_sync"):
                 self.engine.load_weights(policy.weights(), policy.policy_version)
         with clock("generate"):
-            seeds = self._seeds(batch.prompts, sampling.samples, purpose, policy.rollout_step)
-            responses = self.engine.generate(batch.prompts, sampling, seeds)
+            asked = Counter() if asked is None else asked
+            seeds = self._seeds(prompts, sampling.samples, purpose, policy.rollout_step, asked)
+            responses = self.engine.generate(prompts, sampling, seeds)
         with clock("reward"):
-            batch.groups = [
+            return [
                 Group(prompt, [Rollout(r, reward) for r, reward in zip(group, rewards, strict=True)])
-                for prompt, group, rewards in zip(batch.prompts, responses, self._score(batch, responses), strict=True)
+                for prompt, group, rewards in zip(prompts, responses, self._score(prompts, responses), strict=True)
             ]
 
-    def _seeds(self, prompts: list[Prompt], samples: int, purpose: str, step: int) -> list[list[int]]:
-        """One seed for each response; a prompt that stands in the batch twice gets other responses there."""
-        drawn: Counter[int] = Counter()
+    def _seeds(
+        self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Counter[int]
+    ) -> list[list[int]]:
+        """One seed for each response; a prompt that is asked twice in a step gets other responses then."""
         seeds = []
         for prompt in prompts:
-            numbers = range(drawn[prompt.index], drawn[prompt.index] + samples)
+            numbers = range(asked[prompt.index], asked[prompt.index] + samples)
             seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
-            drawn[prompt.index] += samples
+            asked[prompt.index] += samples
         return seeds
 
-    def _score(self, batch: PromptBatch, responses: list[list[Response]]) -> list[list[float]]:
+    def _score(self, prompts: list[Prompt], responses: list[list[Response]]) -> list[list[float]]:
         texts = [response.text for group in responses for response in group]
-        answers = [prompt.answer for prompt, group in zip(batch.prompts, responses, strict=True) for _ in group]
+        answers = [prompt.answer for prompt, group in zip(prompts, responses, strict=True) for _ in group]
         rewards = iter(self.reward.score(texts, answers))
         return [[next(rewards) for _ in group] for group in responses]
 
+    def _train_groups(self, policy: PolicyModule, prompts: list[Prompt], asked: Counter[int]) -> list[Group]:
+        groups = self.groups(policy, prompts, self.sampling, "train", asked)
+        for group in groups:
+            for rollout in group.rollouts:
+                rollout.penalty = self.overlong.penalty(rollout.response)
+                rollout.in_loss = self.overlong.in_loss(rollout.response)
+        return groups
+
+    def _report(self, refilled: Refilled, policy: PolicyModule) -> dict[str, float]:
+        """Say and count what dynamic sampling did; where it found no signal at all, training ends."""
+        made = refilled.groups + refilled.discarded
+        most = self.dynamic_sampling.max_refills
+        lacking = f"{refilled.without_signal} of {len(refilled.groups)} groups"
+        if most and refilled.without_signal == len(refilled.groups):
+            policy.ends_because = (
+                f"rollout step {policy.rollout_step} found no signal in {len(made)} groups: the rewards of each are "
+                f"equal (their mean is {_mean_reward(made):.3f}). The problems are too hard or too easy, or the "
+                "reward cannot tell responses apart: read rollouts/train.jsonl in the run folder, then choose other "
+                "data or raise batch.group_size"
+            )
+        elif most and refilled.without_signal:
+            log.warning("step %d: %d refills leave %s without a signal", policy.rollout_step, most, lacking)
+        elif refilled.without_signal == len(refilled.groups):
+            log.warning("step %d: no group carries a signal, nothing is learned", policy.rollout_step)
+        if not most:
+            return {}
+        return {
+            "rollout/refills": float(refilled.refills),
+            "rollout/refilled_groups": float(len(refilled.discarded)),
+            "rollout/unfilled_groups": float(refilled.without_signal),
+        }
+
     def _set_advantages(self, batch: PromptBatch) -> None:
         rollouts = [(index, rollout) for index, group in enumerate(batch.groups) for rollout in group.rollouts]
-        rewards = torch.tensor([rollout.reward for _, rollout in rollouts], dtype=torch.float32)
+        rewards = torch.tensor([rollout.shaped_reward for _, rollout in rollouts], dtype=torch.float32)
         group_ids = torch.tensor([index for index, _ in rollouts])
         for (_, rollout), advantage in zip(rollouts, self.advantage(rewards, group_ids).tolist(), strict=True):
             rollout.advantage = advantage
 
 
 def rollout_metrics(groups: list[Group]) -> dict[str, float]:
-    """What the responses of a rollout step were like; lengths in tokens."""
+    """What the responses of a rollout step were like, discarded ones included; lengths in tokens."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     rewards = torch.tensor([rollout.reward for rollout in rollouts], dtype=torch.float32)
-    equal = [len({rollout.reward for rollout in group.rollouts}) == 1 for group in groups]
     return {
         "reward/mean": rewards.mean().item(),
         "reward/std": rewards.std(correction=0).item(),
+        "reward/penalty": fmean(rollout.penalty for rollout in rollouts),
         "rollout/response_length": fmean(len(rollout.response.token_ids) for rollout in rollouts),
         "rollout/truncated_fraction": fmean(rollout.response.truncated for rollout in rollouts),
-        "rollout/zero_signal_groups": fmean(equal),
+        "rollout/zero_signal_groups": fmean(not group.has_signal for group in groups),
     }
+
+
+def _mean_reward(groups: list[Group]) -> float:
+    return fmean(rollout.reward for group in groups for rollout in group.rollouts)
+
+
+def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> None:
+    policy.fill_log_probs(groups)
+    for group in groups:
+        for rollout in group.rollouts:
+            assert rollout.old_log_probs is not None
+            assert rollout.ref_log_probs is not None
+            rollout.penalty += policy.loss.kl.of_response(rollout.old_log_probs, rollout.ref_log_probs)

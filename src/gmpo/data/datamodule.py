@@ -61,6 +61,11 @@ class MathDataModule(LightningDataModule):
             self.stream = PromptStream(self._prompts("train", None), self.seed)
             self.validation_prompts = self._prompts("validation", self.validation_limit)
 
+    def draw(self, count: int) -> list[Prompt]:
+        """The next prompts of the same stream, beyond the batch: for a refill."""
+        assert self.stream is not None, "setup() comes first"
+        return self.stream.draw(count)
+
     def train_dataloader(self) -> DataLoader:
         """Batches of `prompts_per_step` prompts, `steps` of them."""
         assert self.stream is not None, "setup() comes first"

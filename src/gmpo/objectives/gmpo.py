@@ -7,18 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gmpo.objectives.objective import (
-    check_clip_range,
-    count_sequences,
-    log_ratios,
-    masked_mean,
-    masked_sum,
-    without_zero_advantages,
-)
+from gmpo.objectives.clipping import clip_log_ratio, outside
+from gmpo.objectives.correction import sequence_weight, without_removed
+from gmpo.objectives.objective import Clipped, PerSequence, check_clip_range, exp_bounded, log_ratios, masked_sum
 
 
 @dataclass(frozen=True)
-class GMPO:
+class GMPO(PerSequence):
     """Geometric mean of clipped token ratios (arXiv:2507.20673, eq. 4).
 
     With d_t the log-ratio of a token: ratio_i = exp(mean_t clip(d_t)), loss = −Σ_i A_i·ratio_i / N over
@@ -47,42 +42,26 @@ class GMPO:
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = without_zero_advantages(log_ratios(log_probs, old_log_probs, mask), advantages)
+        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask, advantages)
         if self.clip_level == "token":
-            log_ratio_BT = self._clip(log_ratio_BT, advantages.unsqueeze(-1))
+            log_ratio_BT = clip_log_ratio(log_ratio_BT, advantages.unsqueeze(-1), self.clip_low, self.clip_high)
         log_ratio_B = log_ratio_BT.sum(-1)
         if self.clip_level == "sequence":
-            log_ratio_B = self._clip(log_ratio_B, advantages)
+            log_ratio_B = clip_log_ratio(log_ratio_B, advantages, self.clip_low, self.clip_high)
         if self.length_normalize:
             log_ratio_B = log_ratio_B / mask.sum(-1).clamp(min=1)
-        weight_B = advantages * mask.any(-1)
-        if correction is not None:
-            average = masked_mean if self.length_normalize else masked_sum
-            weight_B = weight_B * average(correction.log(), mask).exp()
-        return -(weight_B * log_ratio_B.exp()).sum() / denominator
-
-    def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """Sequences."""
-        return count_sequences(mask)
+        weight_B = advantages * sequence_weight(correction, mask)
+        return -(weight_B * exp_bounded(log_ratio_B)).sum() / denominator
 
     def clipped(
         self,
         log_ratio: Float[Tensor, "B T"],
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
-    ) -> Bool[Tensor, "B T"]:
+    ) -> Clipped:
         """As `Objective`; a sequence clipped as a whole has all of its tokens clipped."""
         if self.clip_level == "none":
-            return torch.zeros_like(mask)
+            return Clipped(torch.zeros_like(mask), torch.zeros_like(mask))
         if self.clip_level == "sequence":
-            return self._outside(masked_sum(log_ratio, mask), advantages).unsqueeze(-1) & mask
-        return self._outside(log_ratio, advantages.unsqueeze(-1)) & mask
-
-    def _clip(self, log_ratio: Tensor, advantages: Tensor) -> Tensor:
-        capped, floored = log_ratio.clamp(max=self.clip_high), log_ratio.clamp(min=-self.clip_low)
-        return torch.where(advantages >= 0, capped, floored)
-
-    def _outside(self, log_ratio: Tensor, advantages: Tensor) -> Tensor:
-        too_high = (advantages > 0) & (log_ratio > self.clip_high)
-        too_low = (advantages < 0) & (log_ratio < -self.clip_low)
-        return too_high | too_low
+            log_ratio = masked_sum(log_ratio, mask).unsqueeze(-1)
+        return outside(log_ratio, advantages.unsqueeze(-1), mask, self.clip_low, self.clip_high)

@@ -1,5 +1,6 @@
 """Group Relative Policy Optimization and what differs from it by a setting: DAPO, Dr.GRPO."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,14 +8,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gmpo.objectives.clipping import log_range, outside
 from gmpo.objectives.objective import (
+    Clipped,
+    PerSequence,
+    PerToken,
     check_clip_range,
-    count_sequences,
-    count_tokens,
+    exp_bounded,
     log_ratios,
-    masked_mean,
     masked_sum,
-    without_zero_advantages,
 )
 
 
@@ -26,7 +28,7 @@ class GRPO:
     space. dual_clip bounds the loss of a negative advantage at dual_clip·|A| (arXiv:1912.09729).
     """
 
-    clip_low: float = 0.2
+    clip_low: float = 0.2  # in ratio space: ratios down to 1 − 0.2
     clip_high: float = 0.2
     dual_clip: float | None = None
     # token_mean: over all tokens of the mini-batch. sequence_mean: over tokens, then sequences. sequence_sum:
@@ -44,6 +46,8 @@ class GRPO:
                 f"horizon={self.horizon} with aggregation={self.aggregation}: the horizon (a length in tokens) "
                 "belongs to sequence_sum_norm, and to no other"
             )
+        if self.horizon is not None and self.horizon < 1:
+            raise ValueError(f"horizon is a length in tokens and must be at least 1, not {self.horizon}")
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(f"dual_clip bounds a ratio from above and must exceed 1, not {self.dual_clip}")
 
@@ -57,7 +61,7 @@ class GRPO:
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = without_zero_advantages(log_ratios(log_probs, old_log_probs, mask), advantages).exp()
+        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask, advantages))
         advantages_B1 = advantages.unsqueeze(-1)
         clipped_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high)
         loss_BT = torch.maximum(-advantages_B1 * ratio_BT, -advantages_B1 * clipped_BT)
@@ -66,23 +70,29 @@ class GRPO:
             loss_BT = torch.where(advantages_B1 < 0, bounded_BT, loss_BT)
         if correction is not None:
             loss_BT = loss_BT * correction
-        average = masked_mean if self.aggregation == "sequence_mean" else masked_sum
-        return average(loss_BT, mask).sum() / (denominator * (self.horizon or 1))
+        return self.average(loss_BT, mask, denominator)
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Tokens for token_mean, sequences for the others."""
-        return count_tokens(mask) if self.aggregation == "token_mean" else count_sequences(mask)
+        return PerToken().count(mask) if self.aggregation == "token_mean" else PerSequence().count(mask)
+
+    def average(
+        self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
+    ) -> Float[Tensor, ""]:
+        """As `Objective`, by the aggregation."""
+        if self.aggregation == "sequence_mean":
+            return PerSequence().average(values, mask, denominator)
+        return masked_sum(values, mask).sum() / (denominator * (self.horizon or 1))
 
     def clipped(
         self,
         log_ratio: Float[Tensor, "B T"],
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
-    ) -> Bool[Tensor, "B T"]:
-        """As `Objective`; tokens held by the dual clip count too."""
-        ratio_BT, advantages_B1 = log_ratio.exp(), advantages.unsqueeze(-1)
-        outside = (advantages_B1 > 0) & (ratio_BT > 1 + self.clip_high)
-        outside |= (advantages_B1 < 0) & (ratio_BT < 1 - self.clip_low)
+    ) -> Clipped:
+        """As `Objective`; tokens held by the dual clip count as high."""
+        advantages_B1 = advantages.unsqueeze(-1)
+        high, low = outside(log_ratio, advantages_B1, mask, *log_range(self.clip_low, self.clip_high))
         if self.dual_clip is not None:
-            outside |= (advantages_B1 < 0) & (ratio_BT > self.dual_clip)
-        return outside & mask
+            high = high | ((advantages_B1 < 0) & (log_ratio > math.log(self.dual_clip)) & mask)
+        return Clipped(high, low)

@@ -1,7 +1,8 @@
-"""Loading the policy's weights and sharding them."""
+"""Loading the policy's weights and sharding them, and the reference that it is kept close to."""
 
+import torch
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 
@@ -11,8 +12,23 @@ def load_model(path: str, dtype: str, attention: str) -> PreTrainedModel:
     return model.train()
 
 
-def shard(model: PreTrainedModel, mesh: DeviceMesh) -> None:
-    """Shard the parameters over the mesh by FSDP2, block by block, in place."""
+def load_reference(path: str, dtype: str, attention: str) -> PreTrainedModel:
+    """The model as it was before training, frozen."""
+    return load_model(path, dtype, attention).eval().requires_grad_(False)
+
+
+def shard(model: PreTrainedModel, mesh: DeviceMesh, on_cpu: bool = False) -> None:
+    """Shard the parameters over the mesh by FSDP2, block by block, in place.
+
+    on_cpu: each rank's share stays in the memory of its CPU; a block is on the GPU only while it computes.
+    """
+    offload = CPUOffloadPolicy(pin_memory=torch.cuda.is_available()) if on_cpu else OffloadPolicy()
     for block in model.model.layers:
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+        fully_shard(block, mesh=mesh, offload_policy=offload)
+    fully_shard(model, mesh=mesh, offload_policy=offload)
+
+
+def reshard(model: PreTrainedModel) -> None:
+    """Give each rank its share back after a pass without gradients: FSDP2 leaves the outermost module whole."""
+    if isinstance(model, FSDPModule):
+        model.reshard()

@@ -1,6 +1,7 @@
 """The LightningModule: from a scored batch to new weights."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 import torch
 from lightning import LightningModule
@@ -10,15 +11,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
-from gmpo.batching import micro_batch_indices, pad_sequences
+from gmpo.batching import cut_sequences, mini_batches, pad_sequences, response_rows, sequences_of
 from gmpo.clock import StepClock
-from gmpo.objectives.objective import Objective
+from gmpo.objectives import PolicyLoss
 from gmpo.policy.log_probs import response_log_probs
-from gmpo.policy.model import load_model, shard
+from gmpo.policy.model import load_model, load_reference, reshard, shard
 from gmpo.policy.update_metrics import UpdateMetrics
-from gmpo.types import Group, MicroBatch, PromptBatch
-
-MiniBatch = list[MicroBatch]
+from gmpo.types import Group, MicroBatch, MiniBatch, PromptBatch, Rollout
 
 
 class PolicyModule(LightningModule):
@@ -27,12 +26,15 @@ class PolicyModule(LightningModule):
     model_path: a folder or hub id in the Hugging Face format. optimizer: takes parameters. schedule: takes the
     optimizer, and is stepped once for each optimizer step. mini_batch_prompts: prompts of one optimizer step.
     temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
+    old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
+    skip_zero_signal: responses of advantage 0 skip the update's passes where the loss has no other term for them.
+    reference_on_cpu: the reference model, where there is one, leaves a GPU's memory to the policy.
     """
 
     def __init__(
         self,
         model_path: str,
-        objective: Objective,
+        loss: PolicyLoss,
         optimizer: Callable[[Iterable[Tensor]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler],
         mini_batch_prompts: int,
@@ -40,13 +42,16 @@ class PolicyModule(LightningModule):
         gradient_clip: float,
         temperature: float,
         pad_token_id: int,
+        old_log_probs: Literal["trainer", "rollout"] = "trainer",
+        skip_zero_signal: bool = True,
+        reference_on_cpu: bool = False,
         dtype: str = "float32",
         attention: str = "sdpa",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model_path = model_path
-        self.objective = objective
+        self.loss = loss
         self.build_optimizer = optimizer
         self.build_schedule = schedule
         self.mini_batch_prompts = mini_batch_prompts
@@ -54,20 +59,37 @@ class PolicyModule(LightningModule):
         self.gradient_clip = gradient_clip
         self.temperature = temperature
         self.pad_token_id = pad_token_id
+        self.old_log_probs = old_log_probs
+        self.skip_zero_signal = skip_zero_signal and not loss.learns_from_zero_advantage
+        self.reference_on_cpu = reference_on_cpu
         self.dtype_name = dtype
         self.attention = attention
         self.model: PreTrainedModel | None = None
+        self.reference: PreTrainedModel | None = None  # the policy before training, where the loss or reward has a KL
         self.update_metrics = UpdateMetrics()
         self.clock = StepClock()
         self.rollout_step = 0  # rollout steps begun; 0 before the first
         self.policy_version = 0  # optimizer steps taken
+        self.sampled_by = 0  # the policy_version that the current responses come from
+        self.ends_because: str | None = None  # set by a callback: training ends with this step, without an update
 
     def configure_model(self) -> None:
-        """Load the weights and shard them over the data-parallel ranks."""
-        if self.model is None:
-            self.model = load_model(self.model_path, self.dtype_name, self.attention)
-            if self.device_mesh is not None:
-                shard(self.model, self.device_mesh["data_parallel"])
+        """Load the weights, and the reference's if it is needed, and shard them over the data-parallel ranks."""
+        if self.model is not None:
+            return
+        self.model = load_model(self.model_path, self.dtype_name, self.attention)
+        if self.loss.kl.needs_reference:
+            self.reference = load_reference(self.model_path, self.dtype_name, self.attention)
+        if self.device_mesh is not None:
+            mesh = self.device_mesh["data_parallel"]
+            shard(self.model, mesh)
+            if self.reference is not None:
+                shard(self.reference, mesh, self.reference_on_cpu)
+
+    def on_fit_start(self) -> None:
+        """Take the reference back to the CPU, if it stays there: the strategy has moved it with all the rest."""
+        if self.reference is not None and self.reference_on_cpu:
+            self.reference.to("cpu")
 
     def configure_optimizers(self) -> dict[str, object]:
         """The optimizer and its schedule, which `training_step` steps by hand."""
@@ -88,11 +110,13 @@ class PolicyModule(LightningModule):
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One optimizer step for each mini-batch of the groups that the rollout callback filled in."""
-        with self.clock("log_probs"):
-            mini_batches = self.pack(batch.groups)
-            self.fill_old_log_probs(mini_batches)
+        if self.ends_because:
+            self.trainer.should_stop = True
+            return
+        self.fill_log_probs(batch.groups)
+        self.sampled_by = self.policy_version
         with self.clock("update"):
-            for mini_batch in mini_batches:
+            for mini_batch in self.pack(batch.groups):
                 self.update(mini_batch)
         self.log_dict(self.update_metrics.compute_and_reset())
         self.log("policy/learning_rate", self.lr_schedulers().get_last_lr()[0])
@@ -100,25 +124,54 @@ class PolicyModule(LightningModule):
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Nothing to do: the rollout callback has scored the batch, the evaluation callback reports it."""
 
+    @torch.no_grad()
+    def fill_log_probs(self, groups: list[Group]) -> None:
+        """Log-probs of responses under the behaviour policy and the reference, before any update of this step.
+
+        Responses that have them are left as they are. Those left out of the loss get none, unless the KL to the
+        reference is to be taken off their reward.
+        """
+        everywhere = self.loss.kl.in_reward
+        wanted = [(p, r) for p, r in sequences_of(groups) if r.old_log_probs is None and (r.in_loss or everywhere)]
+        with self.clock("log_probs"):
+            if self.old_log_probs == "rollout":
+                for _, rollout in wanted:
+                    rollout.old_log_probs = torch.tensor(rollout.response.log_probs)
+                if self.reference is None:
+                    return
+            for sequences in cut_sequences(wanted, self.max_tokens_per_micro_batch):
+                self._fill_log_probs([rollout for _, rollout in sequences], pad_sequences(sequences, self.pad_token_id))
+            for model in filter(None, (self.model, self.reference)):
+                reshard(model)
+
+    def _fill_log_probs(self, rollouts: list[Rollout], batch: MicroBatch) -> None:
+        batch = batch.to(self.device)
+        if batch.old_log_probs is None:
+            batch.old_log_probs, entropy = response_log_probs(self._policy, batch, self.temperature)
+            self.update_metrics.add_entropy(batch, entropy)
+            self.update_metrics.add_log_prob_gap(batch, batch.old_log_probs)
+            self.update_metrics.add_correction(batch, self.loss.correction)
+            for rollout, row in zip(rollouts, response_rows(batch.old_log_probs, batch.mask), strict=True):
+                rollout.old_log_probs = row
+        if self.reference is not None:
+            batch.ref_log_probs, _ = response_log_probs(self.reference, batch, self.temperature)
+            self.update_metrics.add_reference(batch)
+            for rollout, row in zip(rollouts, response_rows(batch.ref_log_probs, batch.mask), strict=True):
+                rollout.ref_log_probs = row
+
     def pack(self, groups: list[Group]) -> list[MiniBatch]:
         """Cut groups into mini-batches, whole groups each, and these into micro-batches sorted by length."""
-        return [
-            self._micro_batches(groups[start : start + self.mini_batch_prompts])
-            for start in range(0, len(groups), self.mini_batch_prompts)
-        ]
-
-    @torch.no_grad()
-    def fill_old_log_probs(self, mini_batches: list[MiniBatch]) -> None:
-        """Log-probs of all responses under the weights as they are now, before any update of this step."""
-        for mini_batch in mini_batches:
-            for batch in mini_batch:
-                batch.old_log_probs, _ = response_log_probs(self._policy, batch, self.temperature)
-                self.update_metrics.add_old_log_probs(batch)
+        return mini_batches(
+            groups, self.mini_batch_prompts, self.max_tokens_per_micro_batch, self.pad_token_id, self.skip_zero_signal
+        )
 
     def update(self, mini_batch: MiniBatch) -> None:
-        """Accumulate the gradient of a mini-batch and make one optimizer step."""
+        """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss."""
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        loss = self.accumulate_gradient(mini_batch)
+        denominator = self._sum_over_ranks(self.loss.count(mini_batch))
+        if denominator == 0:
+            return
+        loss = self.accumulate_gradient(mini_batch, denominator)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), self.gradient_clip)
         whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm
         if not whole_norm.isfinite():
@@ -132,28 +185,30 @@ class PolicyModule(LightningModule):
         self.policy_version += 1
         self.update_metrics.add_step(loss, whole_norm)
 
-    def accumulate_gradient(self, mini_batch: MiniBatch) -> Tensor:
+    def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor) -> Tensor:
         """Add the gradient of a mini-batch to the parameters, however it was cut; returns its loss.
 
-        The denominator is summed over the micro-batches and ranks first. Data-parallel gradients are averaged
-        over the ranks, so the loss is multiplied by their number.
+        denominator: of the loss, over all micro-batches and ranks. Data-parallel gradients are averaged over the
+        ranks, so the loss is multiplied by their number.
         """
-        denominator = self._sum_over_ranks(sum(self.objective.count(batch.mask) for batch in mini_batch))
         total = torch.zeros((), device=self.device)
-        for batch in mini_batch:
-            assert batch.old_log_probs is not None, "fill_old_log_probs() comes first"
-            log_probs, entropy = response_log_probs(self._policy, batch, self.temperature)
-            loss = self.objective(log_probs, batch.old_log_probs, batch.advantages, batch.mask, denominator)
+        for batch in mini_batch.micro_batches:
+            batch = batch.to(self.device)
+            log_probs, entropy = response_log_probs(
+                self._policy, batch, self.temperature, entropy_gradient=self.loss.entropy_coefficient != 0
+            )
+            loss = self.loss(log_probs, entropy, batch, denominator)
             self.manual_backward(loss * self._ranks())
             total += loss.detach()
-            self.update_metrics.add_micro_batch(self.objective, batch, log_probs, entropy)
+            self.update_metrics.add_micro_batch(self.loss.objective, batch, log_probs)
+            if self.old_log_probs == "rollout" and self.policy_version == self.sampled_by:  # the trainer's only look
+                self.update_metrics.add_entropy(batch, entropy)
+                self.update_metrics.add_log_prob_gap(batch, log_probs)
+        self.update_metrics.add_idle(mini_batch)
+        for parameter in self._policy.parameters():
+            if parameter.grad is None:  # all idle: the optimizer still makes its step, with a gradient of 0
+                parameter.grad = torch.zeros_like(parameter)
         return self._sum_over_ranks(total)
-
-    def _micro_batches(self, groups: list[Group]) -> MiniBatch:
-        sequences = [(group.prompt, rollout) for group in groups for rollout in group.rollouts]
-        lengths = [len(prompt.token_ids) + len(rollout.response.token_ids) for prompt, rollout in sequences]
-        cuts = micro_batch_indices(lengths, self.max_tokens_per_micro_batch)
-        return [pad_sequences([sequences[i] for i in cut], self.pad_token_id).to(self.device) for cut in cuts]
 
     @property
     def _policy(self) -> PreTrainedModel:

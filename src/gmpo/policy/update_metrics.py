@@ -6,45 +6,78 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MaxMetric, MeanMetric, Metric, MinMetric
 
+from gmpo.objectives.correction import Correction
 from gmpo.objectives.kl import kl_estimate
-from gmpo.objectives.objective import Objective, log_ratios
-from gmpo.types import MicroBatch
+from gmpo.objectives.objective import Objective, on_mask
+from gmpo.types import MicroBatch, MiniBatch
 
-MEANS = ("entropy", "kl_old", "log_ratio_mean", "clip_fraction", "loss", "grad_norm")
+CLIP_SHARES = ("policy/clip_fraction", "policy/clip_fraction_high", "policy/clip_fraction_low")
+MEANS = (
+    "policy/entropy",
+    "policy/kl_old",
+    "policy/kl_ref",
+    "policy/log_ratio_mean",
+    *CLIP_SHARES,
+    "policy/loss",
+    "policy/grad_norm",
+    "rollout/log_prob_gap",
+    "rollout/corrected_fraction",
+)
 NAN: Literal["disable"] = "disable"  # a NaN is to be seen, not left out of the mean
 
 
 class UpdateMetrics(nn.Module):
-    """Metrics over the response tokens of all mini-batches of a rollout step, and over its optimizer steps."""
+    """Metrics over the response tokens of a rollout step, and over its optimizer steps.
+
+    Entropy, kl_ref and the two of the engine are those of the policy that sampled, over all responses. The log-ratio
+    and kl_old compare the policy at each update with it, over the responses that are sent through the model.
+    The clip shares are of all tokens: one without a signal is never clipped.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        metrics: dict[str, Metric] = {f"policy/{name}": MeanMetric(nan_strategy=NAN) for name in MEANS}
+        metrics: dict[str, Metric] = {name: MeanMetric(nan_strategy=NAN) for name in MEANS}
         metrics["policy/log_ratio_min"] = MinMetric(nan_strategy=NAN)
         metrics["policy/log_ratio_max"] = MaxMetric(nan_strategy=NAN)
-        metrics["rollout/log_prob_gap"] = MeanMetric(nan_strategy=NAN)
         self.metrics = nn.ModuleDict(metrics)
 
-    @torch.no_grad()
-    def add_micro_batch(self, objective: Objective, batch: MicroBatch, log_probs: Tensor, entropy: Tensor) -> None:
-        """Count the response tokens of one forward pass."""
+    def add_entropy(self, batch: MicroBatch, entropy: Tensor) -> None:
+        """Count the entropy of the distribution that each response token was drawn from."""
+        self._add("policy/entropy", entropy[batch.mask])
+
+    def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor) -> None:
+        """Count how far the engine's log-probs are from the trainer's, of the same weights."""
+        self._add("rollout/log_prob_gap", (batch.rollout_log_probs - log_probs).abs()[batch.mask])
+
+    def add_correction(self, batch: MicroBatch, correction: Correction) -> None:
+        """Count the tokens or sequences whose weight met a bound."""
         assert batch.old_log_probs is not None
-        if not batch.mask.any():
-            return
-        log_ratio = log_ratios(log_probs.detach(), batch.old_log_probs, batch.mask)
-        tokens = batch.mask
-        self._add("policy/entropy", entropy[tokens])
-        # samples come from the old policy: KL(old || new) by k3 with the roles of the two swapped
-        self._add("policy/kl_old", kl_estimate(batch.old_log_probs, log_probs.detach(), "k3")[tokens])
-        self._add("policy/clip_fraction", objective.clipped(log_ratio, batch.advantages, tokens)[tokens].float())
-        for name in ("min", "mean", "max"):
-            self._add(f"policy/log_ratio_{name}", log_ratio[tokens])
+        touched = correction.touched(batch.old_log_probs, batch.rollout_log_probs, batch.mask)
+        self._add("rollout/corrected_fraction", touched)
+
+    def add_reference(self, batch: MicroBatch) -> None:
+        """Count the KL to the reference, the policy before training."""
+        assert batch.old_log_probs is not None
+        assert batch.ref_log_probs is not None
+        self._add("policy/kl_ref", kl_estimate(batch.old_log_probs, batch.ref_log_probs, "k3")[batch.mask])
 
     @torch.no_grad()
-    def add_old_log_probs(self, batch: MicroBatch) -> None:
-        """Count how far the engine's log-probs are from the trainer's."""
+    def add_micro_batch(self, objective: Objective, batch: MicroBatch, log_probs: Tensor) -> None:
+        """Count the response tokens of one forward pass."""
         assert batch.old_log_probs is not None
-        self._add("rollout/log_prob_gap", (batch.rollout_log_probs - batch.old_log_probs).abs()[batch.mask])
+        log_ratio = on_mask(log_probs, batch.mask) - on_mask(batch.old_log_probs, batch.mask)
+        clipped = objective.clipped(log_ratio, batch.advantages, batch.mask)
+        for name, tokens in zip(CLIP_SHARES, (clipped.high | clipped.low, *clipped), strict=True):
+            self._add(name, tokens[batch.mask])
+        # samples come from the old policy: KL(old || new) by k3 with the roles of the two swapped
+        self._add("policy/kl_old", kl_estimate(batch.old_log_probs, log_probs, "k3")[batch.mask])
+        for name in ("min", "mean", "max"):
+            self._add(f"policy/log_ratio_{name}", log_ratio[batch.mask])
+
+    def add_idle(self, mini_batch: MiniBatch) -> None:
+        """Count the response tokens that skip the model."""
+        for name in CLIP_SHARES:
+            self._add(name, torch.zeros_like(mini_batch.idle)[mini_batch.idle])
 
     def add_step(self, loss: Tensor, grad_norm: Tensor) -> None:
         """Count one optimizer step."""
@@ -59,4 +92,6 @@ class UpdateMetrics(nn.Module):
         return values
 
     def _add(self, name: str, values: Tensor) -> None:
-        self.metrics[name].update(values.float())
+        if values.numel():
+            metric = self.metrics[name]
+            metric.update(values.detach().to(metric.device, torch.float32))

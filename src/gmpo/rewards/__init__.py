@@ -1,6 +1,7 @@
 """Rewards: what a response is worth."""
 
 from gmpo.rewards.exact_match import ExactMatch
+from gmpo.rewards.overlong import Overlong
 from gmpo.rewards.reward import Reward
 
-__all__ = ["ExactMatch", "Reward"]
+__all__ = ["ExactMatch", "Overlong", "Reward"]

@@ -1,1 +1,6 @@
-"""Engines that generate responses, behind one protocol."""
+"""Engines that generate responses, behind one protocol, and the refills of dynamic sampling."""
+
+from gmpo.rollout.dynamic_sampling import DynamicSampling, Refilled
+from gmpo.rollout.engine import Engine, request_seed
+
+__all__ = ["DynamicSampling", "Engine", "Refilled", "request_seed"]

@@ -1,0 +1,130 @@
+"""Weights for the mismatch between the engine, which samples, and the trainer, which computes the gradient.
+
+The weight of a token is w_t = π_old(y_t) / π_engine(y_t): both have the same parameters, and yet their kernels and
+precisions differ.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gmpo.objectives.objective import exp_bounded, masked_mean, on_mask
+
+
+class Correction(Protocol):
+    """Turns log-probs of trainer and engine into weights of the loss."""
+
+    def __call__(
+        self,
+        old_log_probs: Float[Tensor, "B T"],
+        rollout_log_probs: Float[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Float[Tensor, "B T"] | None:
+        """Weights of the response tokens, constants in the gradient; None leaves the loss as it is."""
+        ...
+
+    def touched(
+        self,
+        old_log_probs: Float[Tensor, "B T"],
+        rollout_log_probs: Float[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Bool[Tensor, "N"]:
+        """For each response token, or each sequence, whether a bound changed its weight; empty without bounds."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoCorrection:
+    """Takes the engine's distribution for the trainer's."""
+
+    def __call__(
+        self,
+        old_log_probs: Float[Tensor, "B T"],
+        rollout_log_probs: Float[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+    ) -> None:
+        """None."""
+
+    def touched(
+        self,
+        old_log_probs: Float[Tensor, "B T"],
+        rollout_log_probs: Float[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Bool[Tensor, "N"]:
+        """Nothing."""
+        return mask.new_zeros(0)
+
+
+@dataclass(frozen=True)
+class ImportanceSampling:
+    """Importance weights with bounds, of tokens or of whole sequences (the product of their tokens' weights).
+
+    mode "truncate" brings a weight outside of [low, high] back to the bound (truncated importance sampling, Yao et
+    al. 2025, https://fengyao.notion.site/off-policy-rl); "mask" makes it 0, which takes the token or sequence out
+    of the gradient (IcePop, arXiv:2510.18855). It stays in the denominator.
+    """
+
+    mode: Literal["truncate", "mask"]
+    level: Literal["token", "sequence"]
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("truncate", "mask"):
+            raise ValueError(f"correction.mode must be truncate or mask, not {self.mode!r}")
+        if self.level not in ("token", "sequence"):
+            raise ValueError(f"correction.level must be token or sequence, not {self.level!r}")
+        if not 0 <= self.low <= 1 <= self.high:
+            raise ValueError(
+                f"correction.low={self.low}, correction.high={self.high}: the bounds must enclose 1, the weight "
+                "without a mismatch, and low must be at least 0"
+            )
+
+    def __call__(
+        self,
+        old_log_probs: Float[Tensor, "B T"],
+        rollout_log_probs: Float[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Float[Tensor, "B T"]:
+        """As `Correction`; 1 off the mask."""
+        weight = self._weight(old_log_probs, rollout_log_probs, mask)
+        bounded = weight.clamp(self.low, self.high)
+        if self.mode == "mask":
+            bounded = torch.where(bounded == weight, weight, torch.zeros_like(weight))
+        return bounded.expand_as(old_log_probs)
+
+    def touched(
+        self,
+        old_log_probs: Float[Tensor, "B T"],
+        rollout_log_probs: Float[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Bool[Tensor, "N"]:
+        """As `Correction`."""
+        weight = self._weight(old_log_probs, rollout_log_probs, mask)
+        outside = (weight < self.low) | (weight > self.high)
+        return outside[mask] if self.level == "token" else outside[mask.any(-1)].squeeze(-1)
+
+    def _weight(self, old_log_probs: Tensor, rollout_log_probs: Tensor, mask: Tensor) -> Tensor:
+        """[B, T], or [B, 1] for sequences."""
+        log_weight = (on_mask(old_log_probs, mask) - on_mask(rollout_log_probs, mask)).detach()
+        return exp_bounded(log_weight if self.level == "token" else log_weight.sum(-1, keepdim=True))
+
+
+def sequence_weight(correction: Float[Tensor, "B T"] | None, mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B"]:
+    """The geometric mean of a sequence's weights: how a correction enters an objective with one ratio a sequence.
+
+    Tokens of weight 0 are left out of the mean: a single one would otherwise take out its whole sequence. 0 for
+    a sequence of which nothing is left.
+    """
+    if correction is None:
+        return mask.any(-1).float()
+    kept = mask & (correction > 0)
+    return masked_mean(correction.log(), kept).exp() * kept.any(-1)
+
+
+def without_removed(log_probs: Float[Tensor, "B T"], correction: Float[Tensor, "B T"] | None) -> Float[Tensor, "B T"]:
+    """`log_probs` without a gradient where the weight is 0; like a clipped token, such a one counts in the mean."""
+    return log_probs if correction is None else torch.where(correction > 0, log_probs, log_probs.detach())

@@ -1,0 +1,53 @@
+"""The whole loss of an update: an objective and what is added to it."""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from gmpo.objectives.correction import Correction, NoCorrection
+from gmpo.objectives.kl import KLPenalty, kl_estimate
+from gmpo.objectives.objective import Objective, on_mask
+from gmpo.types import MicroBatch, MiniBatch
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """objective + kl.coefficient · KL − entropy_coefficient · entropy, all over one denominator.
+
+    KL and entropy are averaged over tokens as the objective does it, so that the weight between the terms is
+    the same however a mini-batch is cut.
+    """
+
+    objective: Objective
+    kl: KLPenalty = field(default_factory=KLPenalty)
+    entropy_coefficient: float = 0.0
+    correction: Correction = field(default_factory=NoCorrection)
+
+    def __call__(
+        self,
+        log_probs: Float[Tensor, "B T"],
+        entropy: Float[Tensor, "B T"],
+        batch: MicroBatch,
+        denominator: Float[Tensor, ""],
+    ) -> Float[Tensor, ""]:
+        """The micro-batch's share of the mini-batch's loss, differentiable in `log_probs` and `entropy`."""
+        assert batch.old_log_probs is not None, "log-probs come before the update"
+        correction = self.correction(batch.old_log_probs, batch.rollout_log_probs, batch.mask)
+        loss = self.objective(log_probs, batch.old_log_probs, batch.advantages, batch.mask, denominator, correction)
+        if self.kl.in_loss:
+            assert batch.ref_log_probs is not None, "log-probs come before the update"
+            kl = kl_estimate(on_mask(log_probs, batch.mask), batch.ref_log_probs, self.kl.kind)
+            loss = loss + self.kl.coefficient * self.objective.average(kl, batch.mask, denominator)
+        if self.entropy_coefficient:
+            loss = loss - self.entropy_coefficient * self.objective.average(entropy, batch.mask, denominator)
+        return loss
+
+    def count(self, mini_batch: MiniBatch) -> Float[Tensor, ""]:
+        """This rank's share of the denominator; idle sequences count."""
+        return sum(self.objective.count(mask) for mask in mini_batch.masks())
+
+    @property
+    def learns_from_zero_advantage(self) -> bool:
+        """Whether a sequence of advantage 0 has a gradient all the same."""
+        return self.kl.in_loss or self.entropy_coefficient != 0

@@ -1,0 +1,55 @@
+"""Soft Adaptive Policy Optimization."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gmpo.objectives.objective import Clipped, PerSequence, exp_bounded, log_ratios
+
+
+@dataclass(frozen=True)
+class SAPO(PerSequence):
+    """A smooth gate in place of clipping (arXiv:2511.20347).
+
+    With ρ_t the ratio of a token: gate_t = σ(τ·(ρ_t − 1))·4/τ, τ = tau_pos where the advantage is positive and
+    tau_neg where it is not; loss = −A·gate_t, averaged over tokens, then sequences. There is no clip range: the
+    gradient's weight falls off on both sides of a ratio of 1, the faster the larger τ is.
+    """
+
+    tau_pos: float = 1.0
+    tau_neg: float = 1.05
+
+    def __post_init__(self) -> None:
+        for name, value in (("tau_pos", self.tau_pos), ("tau_neg", self.tau_neg)):
+            if not value > 0:
+                raise ValueError(f"{name} is the steepness of a gate and must be above 0, not {value}")
+
+    def __call__(
+        self,
+        log_probs: Float[Tensor, "B T"],
+        old_log_probs: Float[Tensor, "B T"],
+        advantages: Float[Tensor, "B"],
+        mask: Bool[Tensor, "B T"],
+        denominator: Float[Tensor, ""],
+        correction: Float[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """As `Objective`; the correction weighs each token's loss."""
+        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask, advantages))
+        advantages_B1 = advantages.unsqueeze(-1)
+        tau_B1 = torch.where(advantages_B1 > 0, self.tau_pos, self.tau_neg).to(ratio_BT.dtype)
+        gate_BT = (tau_B1 * (ratio_BT - 1)).sigmoid() * 4 / tau_B1
+        loss_BT = -advantages_B1 * gate_BT
+        if correction is not None:
+            loss_BT = loss_BT * correction
+        return self.average(loss_BT, mask, denominator)
+
+    def clipped(
+        self,
+        log_ratio: Float[Tensor, "B T"],
+        advantages: Float[Tensor, "B"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Clipped:
+        """No token."""
+        return Clipped(torch.zeros_like(mask), torch.zeros_like(mask))

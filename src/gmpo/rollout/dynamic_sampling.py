@@ -1,0 +1,45 @@
+"""Batches in which every group carries a signal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gmpo.types import Group
+
+
+@dataclass(slots=True)
+class Refilled:
+    """A batch after its refills, and what they took."""
+
+    groups: list[Group]
+    discarded: list[Group] = field(default_factory=list)  # without a signal, replaced by others
+    refills: int = 0  # rounds of generation beyond the first
+
+    @property
+    def without_signal(self) -> int:
+        """Groups that the refills left without a signal."""
+        return sum(not group.has_signal for group in self.groups)
+
+
+@dataclass(frozen=True)
+class DynamicSampling:
+    """Replaces groups whose rewards are all equal by groups of fresh prompts (DAPO, arXiv:2503.14476, section 3.2).
+
+    A round asks for as many groups as still lack a signal; after max_refills rounds the batch is taken as it is.
+    """
+
+    max_refills: int = 0  # 0: the first draw is the batch
+
+    def __post_init__(self) -> None:
+        if self.max_refills < 0:
+            raise ValueError(f"dynamic_sampling.max_refills={self.max_refills} must be 0 (off) or above")
+
+    def refill(self, groups: list[Group], fresh: Callable[[int], list[Group]]) -> Refilled:
+        """`groups` with others in the places of those without a signal; fresh(n) makes n scored groups."""
+        batch = Refilled(list(groups))
+        while batch.refills < self.max_refills and batch.without_signal:
+            empty = [place for place, group in enumerate(batch.groups) if not group.has_signal]
+            for place, group in zip(empty, fresh(len(empty)), strict=True):
+                batch.discarded.append(batch.groups[place])
+                batch.groups[place] = group
+            batch.refills += 1
+        return batch

@@ -1,0 +1,47 @@
+from collections.abc import Iterator
+
+from conftest import make_prompt
+
+from gmpo.rollout import DynamicSampling
+from gmpo.types import Group, Response, Rollout
+
+
+def group(index: int, *rewards: float) -> Group:
+    return Group(make_prompt("1+1", index), [Rollout(Response([5], [0.0], "", False), r) for r in rewards])
+
+
+def test_groups_of_equal_rewards_give_their_places_to_fresh_ones() -> None:
+    asked: list[int] = []
+    coming: Iterator[Group] = iter([group(10, 0, 0), group(11, 1, 0), group(12, 0, 1)])
+
+    def fresh(count: int) -> list[Group]:
+        asked.append(count)
+        return [next(coming) for _ in range(count)]
+
+    first = [group(0, 1, 1), group(1, 0, 1), group(2, 0, 0)]
+    batch = DynamicSampling(max_refills=5).refill(first, fresh)
+    assert [g.prompt.index for g in batch.groups] == [12, 1, 11]
+    assert [g.prompt.index for g in batch.discarded] == [0, 2, 10]
+    assert asked == [2, 1]
+    assert (batch.refills, batch.without_signal) == (2, 0)
+    assert [g.prompt.index for g in first] == [0, 1, 2]
+
+
+def test_it_ends_where_no_group_ever_has_a_signal() -> None:
+    batch = DynamicSampling(max_refills=3).refill([group(0, 1, 1)] * 2, lambda count: [group(1, 0, 0)] * count)
+    assert (batch.refills, batch.without_signal, len(batch.discarded)) == (3, 2, 6)
+
+
+def test_off_it_draws_nothing() -> None:
+    def fresh(count: int) -> list[Group]:
+        raise AssertionError(count)
+
+    assert DynamicSampling().refill([group(0, 1, 1)], fresh).refills == 0
+    assert DynamicSampling(max_refills=9).refill([group(0, 1, 0)], fresh).refills == 0
+
+
+def test_a_penalty_is_a_signal() -> None:
+    equal = group(0, 1, 1)
+    assert not equal.has_signal
+    equal.rollouts[0].penalty = 0.25
+    assert equal.has_signal

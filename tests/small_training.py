@@ -19,15 +19,20 @@ KL = KLPenalty(0.1)
 LOSSES = {
     "gmpo": PolicyLoss(GMPO()),
     "gmpo_seqclip": PolicyLoss(GMPO(clip_level="sequence")),
+    "gmpo_noclip": PolicyLoss(GMPO(clip_level="none")),
+    "gmpo_unnormalized": PolicyLoss(GMPO(length_normalize=False)),
     "hmpo": PolicyLoss(HMPO()),
     "grpo": PolicyLoss(GRPO()),
     "grpo_sequence_mean": PolicyLoss(GRPO(aggregation="sequence_mean")),
+    "grpo_sequence_sum": PolicyLoss(GRPO(aggregation="sequence_sum")),
+    "dr_grpo": PolicyLoss(GRPO(aggregation="sequence_sum_norm", horizon=20)),
     "gspo": PolicyLoss(GSPO(0.2, 0.2)),
     "cispo": PolicyLoss(CISPO()),
     "sapo": PolicyLoss(SAPO()),
     "gmpo_kl_entropy": PolicyLoss(GMPO(), KL, 0.01),
     "grpo_kl_entropy": PolicyLoss(GRPO(), KL, 0.01),
     "gmpo_corrected": PolicyLoss(GMPO(), correction=ImportanceSampling("mask", "token", 0.5, 2.0)),
+    "hmpo_everything": PolicyLoss(HMPO(), KL, 0.01, ImportanceSampling("truncate", "token", 0.0, 2.0)),
     "grpo_corrected": PolicyLoss(GRPO(), correction=ImportanceSampling("truncate", "sequence", 0.0, 2.0)),
 }
 

@@ -1,45 +1,54 @@
 import statistics
+from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from gmpo.advantages import GroupNorm, LeaveOneOut
 
-REWARDS = [1.0, 0.0, 0.5, 2.0, 0.0, 1.0, 3.0]
-GROUPS = [7, 2, 7, 2, 7, 5, 2]  # of three, three and one
+Estimator = GroupNorm | LeaveOneOut
+REWARDS = st.sampled_from([0.0, 1.0, 0.1, -0.5]) | st.floats(-2, 2)
 
 
-def group(i: int) -> list[float]:
-    return [r for r, g in zip(REWARDS, GROUPS, strict=True) if g == GROUPS[i]]
+def group_norm(reward: float, others: list[float]) -> float:
+    return group_mean(reward, others) / (statistics.stdev([reward, *others]) + 1e-6)
 
 
-def compute(estimator: object) -> list[float]:
-    rewards = torch.tensor(REWARDS, dtype=torch.float64)
-    return estimator(rewards, torch.tensor(GROUPS)).tolist()  # type: ignore[operator]
+def group_mean(reward: float, others: list[float]) -> float:
+    return reward - statistics.fmean([reward, *others])
 
 
-def test_group_norm_is_its_formula() -> None:
-    for i, advantage in enumerate(compute(GroupNorm())):
-        peers = group(i)
-        std = statistics.stdev(peers) if len(peers) > 1 else 1.0
-        expected = (REWARDS[i] - statistics.fmean(peers)) / (std + 1e-6) if len(peers) > 1 else 0.0
-        assert advantage == pytest.approx(expected)
+def leave_one_out(reward: float, others: list[float]) -> float:
+    return reward - statistics.fmean(others)
 
 
-def test_without_std_it_is_the_centred_reward() -> None:
-    for i, advantage in enumerate(compute(GroupNorm(normalize_by_std=False))):
-        assert advantage == pytest.approx(REWARDS[i] - statistics.fmean(group(i)))
+@pytest.mark.parametrize(
+    ("estimator", "formula"),
+    [(GroupNorm(), group_norm), (GroupNorm(normalize_by_std=False), group_mean), (LeaveOneOut(), leave_one_out)],
+    ids=["group_norm", "group_mean", "leave_one_out"],
+)
+def test_advantage_is_its_formula(estimator: Estimator, formula: Callable[[float, list[float]], float]) -> None:
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @given(st.lists(st.tuples(REWARDS, st.sampled_from([7, 2, -1, 5])), min_size=1, max_size=12))
+    @example([(1.0, 7), (0.0, 2), (0.5, 7), (2.0, 2), (0.0, 7), (1.0, 5), (3.0, 2)])  # of three, three and one
+    @example([(0.1, 2)] * 7 + [(0.3, 7)])
+    def check(responses: list[tuple[float, int]]) -> None:
+        rewards, groups = zip(*responses, strict=True)
+        advantages = estimator(torch.tensor(rewards, dtype=torch.float64), torch.tensor(groups)).tolist()
+        for i, (reward, group) in enumerate(responses):
+            others = [r for j, (r, g) in enumerate(responses) if g == group and j != i]
+            if all(other == reward for other in others):  # or there is none
+                assert advantages[i] == 0
+            else:
+                assert advantages[i] == pytest.approx(formula(reward, others), rel=1e-9, abs=1e-9)
 
-
-def test_leave_one_out_is_its_formula() -> None:
-    for i, advantage in enumerate(compute(LeaveOneOut())):
-        others = group(i)
-        others.remove(REWARDS[i])
-        assert advantage == pytest.approx(REWARDS[i] - statistics.fmean(others) if others else 0.0)
+    check()
 
 
 @pytest.mark.parametrize("estimator", [GroupNorm(), GroupNorm(False), LeaveOneOut()], ids=str)
-def test_equal_rewards_give_exactly_no_signal(estimator: GroupNorm | LeaveOneOut) -> None:
+def test_equal_rewards_give_exactly_no_signal(estimator: Estimator) -> None:
     rewards = torch.full((7,), 0.1)  # its mean over seven is not 0.1 in float32
     assert rewards.mean() != rewards[0] or (rewards.sum() / 7 != rewards[0])
     assert (estimator(rewards, torch.zeros(7, dtype=torch.long)) == 0).all()

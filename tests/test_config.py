@@ -121,7 +121,22 @@ def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
     assert "policy.old_log_probs=rollout with the correction gmpo.objectives.ImportanceSampling" in said
     assert "correction=none" in said
     check(composed("policy.old_log_probs=rollout"))
-    assert "policy.old_log_probs=engine must be trainer or rollout" in refusal("policy.old_log_probs=engine")
+    for truncated in ("sampling.top_p=0.9", "sampling.top_k=50"):
+        assert truncated in refusal("policy.old_log_probs=rollout", truncated)
+
+
+@pytest.mark.parametrize("override", ["kl.coefficient=abc", "entropy.coefficient=true", "overlong.buffer=null"])
+def test_numbers_are_numbers(override: str) -> None:
+    assert f"{override.replace('null', 'None').replace('true', 'True')} must be a number" in refusal(override)
+
+
+@pytest.mark.parametrize("key", ["overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu"])
+def test_switches_are_true_or_false(key: str) -> None:
+    assert refusal(f"{key}=maybe") == f"{key}=maybe must be true or false"
+
+
+def test_several_ranks_are_refused() -> None:
+    assert "cluster.devices=2" in refusal("cluster.devices=2")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +146,8 @@ def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
         (["kl.kind=k4"], "k4"),
         (["kl.placement=advantage"], "kl.placement"),
         (["dynamic_sampling.max_refills=-1"], "dynamic_sampling.max_refills=-1"),
+        (["dynamic_sampling.max_refills=inf"], "dynamic_sampling.max_refills=inf"),
+        (["objective.clip_low=abc"], "clip_low"),
         (["overlong.buffer=41"], "overlong.buffer=41 must be between 0 (off) and the limit, sampling.max_tokens=40"),
         (["overlong.factor=-0.5"], "overlong.factor=-0.5"),
         (["correction=masked", "correction.low=2"], "correction.low=2"),

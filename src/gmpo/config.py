@@ -20,10 +20,12 @@ def check(cfg: DictConfig) -> None:
     """Raise ValueError, naming the value and the remedy, for what does not go together."""
     _check_complete(cfg)
     _check_whole_numbers(cfg)
+    _check_numbers_and_switches(cfg)
     _check_batch(cfg)
     _check_lengths(cfg)
     _check_temperature(cfg)
     _check_old_log_probs(cfg)
+    _check_one_rank(cfg)
     _check_packages(cfg)
     _check_model_folder(cfg)
 
@@ -55,6 +57,16 @@ def _check_whole_numbers(cfg: DictConfig) -> None:
             raise ValueError(f"{name}={value} must be a whole number of at least 1{off}")
     if type(cfg.run.seed) is not int or cfg.run.seed < 0:
         raise ValueError(f"run.seed={cfg.run.seed} must be a whole number of at least 0")
+
+
+def _check_numbers_and_switches(cfg: DictConfig) -> None:
+    for name in ("kl.coefficient", "entropy.coefficient", "overlong.factor", "overlong.buffer"):
+        value = OmegaConf.select(cfg, name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name}={value} must be a number; 0 switches it off")
+    for name in ("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu"):
+        if not isinstance(OmegaConf.select(cfg, name), bool):
+            raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
 
 
 def _check_batch(cfg: DictConfig) -> None:
@@ -99,13 +111,28 @@ def _check_temperature(cfg: DictConfig) -> None:
 
 
 def _check_old_log_probs(cfg: DictConfig) -> None:
-    source, correction = cfg.policy.old_log_probs, cfg.correction._target_
-    if source not in ("trainer", "rollout"):
-        raise ValueError(f"policy.old_log_probs={source} must be trainer or rollout")
-    if source == "rollout" and correction != "gmpo.objectives.NoCorrection":
+    correction = cfg.correction._target_
+    if cfg.policy.old_log_probs != "rollout":
+        return
+    if cfg.sampling.top_p != 1 or cfg.sampling.top_k != 0:
+        raise ValueError(
+            f"policy.old_log_probs=rollout with sampling.top_p={cfg.sampling.top_p}, sampling.top_k="
+            f"{cfg.sampling.top_k}: the engine reports log-probs of the truncated distribution and the trainer those "
+            "of the whole one, so ratios would be off from the start. Choose policy.old_log_probs=trainer, or top_p=1 "
+            "and top_k=0"
+        )
+    if correction != "gmpo.objectives.NoCorrection":
         raise ValueError(
             f"policy.old_log_probs=rollout with the correction {correction}: the ratios start from the engine's "
             "log-probs, which leaves no mismatch to correct. Choose correction=none or policy.old_log_probs=trainer"
+        )
+
+
+def _check_one_rank(cfg: DictConfig) -> None:
+    if cfg.cluster.devices != 1 or cfg.cluster.nodes != 1:
+        raise ValueError(
+            f"cluster.devices={cfg.cluster.devices}, cluster.nodes={cfg.cluster.nodes}: one process on one device is "
+            "all that this version trains on; set both to 1"
         )
 
 

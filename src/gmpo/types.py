@@ -59,15 +59,16 @@ class Rollout:
     response: Response
     reward: float  # the verifier's
     advantage: float = 0.0
-    penalty: float = 0.0  # taken off the reward, for its length or its distance from the reference
+    penalty: float = 0.0  # taken off the reward for its length
+    kl_penalty: float = 0.0  # taken off the reward for its distance from the reference
     in_loss: bool = True  # False: overlong filtering leaves it out
-    old_log_probs: Float[Tensor, "T"] | None = None  # the trainer's, before the first update
+    old_log_probs: Float[Tensor, "T"] | None = None  # the behaviour policy's
     ref_log_probs: Float[Tensor, "T"] | None = None  # the reference's
 
     @property
     def shaped_reward(self) -> float:
         """What the advantage is computed from."""
-        return self.reward - self.penalty
+        return self.reward - self.penalty - self.kl_penalty
 
 
 @dataclass(slots=True)
@@ -79,8 +80,12 @@ class Group:
 
     @property
     def has_signal(self) -> bool:
-        """Whether the rewards differ: equal ones give an advantage of 0 to every response."""
-        return len({rollout.shaped_reward for rollout in self.rollouts}) > 1
+        """Whether there is anything to learn from the rewards: equal ones give an advantage of 0 to every response.
+
+        The KL to the reference, where it is taken off, is no part of this.
+        """
+        rewards = {rollout.reward - rollout.penalty for rollout in self.rollouts}
+        return len(rewards) > 1 and any(rollout.in_loss for rollout in self.rollouts)
 
 
 @dataclass(slots=True)
@@ -89,6 +94,7 @@ class PromptBatch:
 
     prompts: list[Prompt]
     groups: list[Group] = field(default_factory=list)
+    discarded: list[Group] = field(default_factory=list)  # those that dynamic sampling replaced
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Objectives against plain-Python formulas, and their independence of how a mini-batch was cut."""
+"""What every objective promises: independence of the cut, of what is off the mask, and the place of a correction."""
 
 import math
 
@@ -6,22 +6,33 @@ import pytest
 import torch
 from torch import Tensor
 
-from gmpo.objectives import GMPO, GRPO
+from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO
 from gmpo.objectives.objective import Objective
 
 LENGTHS = (1, 4, 7, 0, 3, 6)
-OBJECTIVES: list[Objective] = [
+CUTS = ([[0, 1, 2], [3, 4, 5]], [[5, 0], [2], [1, 4, 3]], [[i] for i in range(6)])
+GEOMETRIC: list[Objective] = [  # a sequence has one weight, the geometric mean of its tokens'
     GMPO(),
     GMPO(0.1, 0.3),
     GMPO(clip_level="sequence"),
     GMPO(clip_level="none"),
     GMPO(length_normalize=False),
+    HMPO(),
+    GSPO(),
+    GSPO(0.2, 0.2),
+]
+OBJECTIVES: list[Objective] = [
+    *GEOMETRIC,
     GRPO(),
-    GRPO(dual_clip=3.0),
+    GRPO(0.2, 0.28, dual_clip=3.0),
     GRPO(aggregation="sequence_mean"),
     GRPO(aggregation="sequence_sum"),
     GRPO(aggregation="sequence_sum_norm", horizon=7),
+    CISPO(),
+    CISPO(clip_low=0.2),
+    SAPO(),
 ]
+DIFFERENTIATED = [objective for objective in OBJECTIVES if not isinstance(objective, CISPO)]  # its weight is constant
 
 
 def batch(seed: int = 0, spread: float = 0.5) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -35,7 +46,17 @@ def batch(seed: int = 0, spread: float = 0.5) -> tuple[Tensor, Tensor, Tensor, T
     return log_probs, old, advantages, mask
 
 
-def gradient(objective: Objective, parts: list[Tensor], per_part_mean: bool = False) -> Tensor:
+def loss_and_gradient(
+    objective: Objective, correction: Tensor | None = None, seed: int = 0, spread: float = 0.5
+) -> tuple[float, Tensor]:
+    log_probs, *others = batch(seed, spread)
+    loss = objective(log_probs.requires_grad_(), *others, objective.count(others[-1]), correction)
+    loss.backward()
+    assert log_probs.grad is not None
+    return loss.item(), log_probs.grad
+
+
+def gradient(objective: Objective, parts: list[list[int]], per_part_mean: bool = False) -> Tensor:
     """The gradient of a mini-batch, accumulated over `parts` (row indices of each micro-batch)."""
     log_probs, old, advantages, mask = batch()
     log_probs.requires_grad_()
@@ -47,22 +68,7 @@ def gradient(objective: Objective, parts: list[Tensor], per_part_mean: bool = Fa
     return log_probs.grad
 
 
-def test_gmpo_is_its_formula() -> None:
-    log_probs, old, advantages, mask = batch()
-    expected, n = 0.0, sum(length > 0 for length in LENGTHS)
-    for i, length in enumerate(LENGTHS):
-        sign = math.copysign(1.0, advantages[i].item())
-        clipped = []
-        for t in range(length):
-            d = (log_probs[i, t] - old[i, t]).item()
-            clipped.append(sign * min(sign * d, sign * min(max(d, -0.4), 0.4)))
-        if length:
-            expected -= advantages[i].item() * math.exp(sum(clipped) / length) / n
-    loss = GMPO()(log_probs, old, advantages, mask, torch.tensor(float(n)))
-    assert loss.item() == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+@pytest.mark.parametrize("objective", DIFFERENTIATED, ids=str)
 def test_gradient_by_finite_differences(objective: Objective) -> None:
     log_probs, old, advantages, mask = batch(seed=1, spread=0.15)
     denominator = objective.count(mask)
@@ -76,17 +82,35 @@ def test_gradient_by_finite_differences(objective: Objective) -> None:
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_gradient_does_not_depend_on_the_cut(objective: Objective) -> None:
-    whole = gradient(objective, [torch.arange(6)])
-    for parts in ([[0, 1, 2], [3, 4, 5]], [[5, 0], [2], [1, 4, 3]], [[i] for i in range(6)]):
-        cut = gradient(objective, [torch.tensor(rows) for rows in parts])
-        torch.testing.assert_close(cut, whole, rtol=0, atol=1e-10)
+    whole = gradient(objective, [list(range(6))])
+    for parts in CUTS:
+        torch.testing.assert_close(gradient(objective, parts), whole, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_a_mean_per_micro_batch_would_depend_on_the_cut(objective: Objective) -> None:
-    parts = [torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5])]
-    wrong = gradient(objective, parts, per_part_mean=True)
-    assert (wrong / 2 - gradient(objective, [torch.arange(6)])).abs().max() > 1e-3
+    wrong = gradient(objective, [[0, 1, 2], [3, 4, 5]], per_part_mean=True)
+    assert (wrong / 2 - gradient(objective, [list(range(6))])).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_average_is_what_the_denominator_says(objective: Objective) -> None:
+    values, _, _, mask = batch()
+    rows = [values[i, :n].tolist() for i, n in enumerate(LENGTHS) if n]
+    match objective:
+        case CISPO() | GRPO(aggregation="token_mean"):
+            count, expected = sum(LENGTHS), sum(map(sum, rows)) / sum(LENGTHS)
+        case GRPO(aggregation="sequence_sum" | "sequence_sum_norm"):
+            count, expected = len(rows), sum(map(sum, rows)) / len(rows) / (objective.horizon or 1)
+        case _:
+            count, expected = len(rows), sum(sum(row) / len(row) for row in rows) / len(rows)
+    denominator = objective.count(mask)
+    assert denominator == count
+    values[~mask] = math.nan
+    for parts in ([list(range(6))], *CUTS):
+        assert sum(objective.count(mask[part]) for part in parts) == denominator
+        average = sum(objective.average(values[part], mask[part], denominator).item() for part in parts)
+        assert average == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
@@ -94,7 +118,7 @@ def test_what_the_mask_hides_counts_for_nothing(objective: Objective) -> None:
     log_probs, old, advantages, mask = batch()
     denominator = objective.count(mask)
     clean = objective(log_probs, old, advantages, mask, denominator)
-    log_probs[~mask], old[~mask] = float("nan"), float("-inf")
+    log_probs[~mask], old[~mask] = math.nan, -math.inf
     log_probs.requires_grad_()
     hidden = objective(log_probs, old, advantages, mask, denominator)
     hidden.backward()
@@ -102,27 +126,6 @@ def test_what_the_mask_hides_counts_for_nothing(objective: Objective) -> None:
     assert log_probs.grad is not None
     assert torch.isfinite(log_probs.grad).all()
     assert (log_probs.grad[~mask] == 0).all()
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_clipped_tokens_are_those_without_gradient(objective: Objective) -> None:
-    log_probs, old, advantages, mask = batch()
-    log_probs.requires_grad_()
-    objective(log_probs, old, advantages, mask, objective.count(mask)).backward()
-    assert log_probs.grad is not None
-    clipped = objective.clipped(log_probs.detach() - old, advantages, mask)
-    moves = mask & (advantages != 0).unsqueeze(-1)
-    assert torch.equal(clipped, moves & (log_probs.grad == 0))
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_correction_weighs_sequences(objective: Objective) -> None:
-    log_probs, old, advantages, mask = batch()
-    denominator = objective.count(mask)
-    plain = objective(log_probs, old, advantages, mask, denominator)
-    ones = torch.ones_like(old)
-    assert objective(log_probs, old, advantages, mask, denominator, ones).item() == pytest.approx(plain.item())
-    assert objective(log_probs, old, advantages, mask, denominator, 0 * ones).item() == 0
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
@@ -136,27 +139,123 @@ def test_no_advantage_is_no_gradient_however_large_the_ratio(objective: Objectiv
     assert (log_probs.grad == 0).all()
 
 
-def test_gmpo_correction_is_a_geometric_mean() -> None:
+@pytest.mark.parametrize("objective", DIFFERENTIATED, ids=str)
+def test_clipped_tokens_are_those_without_gradient(objective: Objective) -> None:
     log_probs, old, advantages, mask = batch()
-    correction = torch.rand(old.shape, dtype=torch.float64) + 0.5
-    one = mask.any(-1).sum().double()
-    weights = [math.prod(correction[i, :n].tolist()) ** (1 / n) if n else 1.0 for i, n in enumerate(LENGTHS)]
-    expected = GMPO()(log_probs, old, advantages * torch.tensor(weights, dtype=torch.float64), mask, one)
-    assert GMPO()(log_probs, old, advantages, mask, one, correction).item() == pytest.approx(expected.item())
+    _, grad = loss_and_gradient(objective)
+    high, low = objective.clipped(log_probs - old, advantages, mask)
+    assert torch.equal(high | low, mask & (advantages != 0).unsqueeze(-1) & (grad == 0))
+
+
+@pytest.mark.parametrize("objective", DIFFERENTIATED, ids=str)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_clipping_begins_where_the_gradient_ends(objective: Objective, sign: float) -> None:
+    """Responses of one token, whose ratios sweep over the bounds of every range."""
+    size = torch.logspace(-5, 0.3, 500, dtype=torch.float64)
+    log_ratio = torch.cat([-size, size]).unsqueeze(-1).requires_grad_()
+    mask, advantages = torch.ones(1000, 1, dtype=torch.bool), torch.full((1000,), sign, dtype=torch.float64)
+    objective(log_ratio, torch.zeros_like(log_ratio), advantages, mask, objective.count(mask)).backward()
+    high, low = objective.clipped(log_ratio.detach(), advantages, mask)
+    assert log_ratio.grad is not None
+    assert torch.equal(high | low, log_ratio.grad == 0)
+
+
+@pytest.mark.parametrize("floor", [1.0, 0.2])
+def test_clipped_tokens_of_cispo_have_the_bound_for_a_weight(floor: float) -> None:
+    log_probs, old, advantages, mask = batch()
+    _, grad = loss_and_gradient(CISPO(clip_low=floor))
+    weight = -grad * mask.sum() / advantages.unsqueeze(-1)
+    high, low = CISPO(clip_low=floor).clipped(log_probs - old, advantages, mask)
+    assert torch.equal(high, mask & (weight > 1.28 - 1e-9))
+    assert torch.equal(low, mask & (weight < 1 - floor + 1e-9))
+    assert low.any() == (floor < 1)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_sides_of_the_clip_range(objective: Objective) -> None:
+    """Responses of one token: above the range and below it, each with every sign of the advantage."""
+    log_ratio = torch.tensor([[1.5], [1.5], [1.5], [-1.5], [-1.5], [-1.5]])
+    advantages = torch.tensor([1.0, -1.0, 0.0] * 2)
+    match objective:
+        case SAPO() | GMPO(clip_level="none"):
+            sides = [], []
+        case CISPO():
+            sides = [0, 1], [3, 4] if objective.clip_low < 1 else []
+        case GRPO(dual_clip=3.0):
+            sides = [0, 1], [4]
+        case _:
+            sides = [0], [4]
+    clipped = objective.clipped(log_ratio, advantages, torch.ones(6, 1, dtype=torch.bool))
+    assert tuple(side[:, 0].nonzero()[:, 0].tolist() for side in clipped) == sides
+    assert not any(side.any() for side in objective.clipped(log_ratio, advantages, torch.zeros(6, 1, dtype=torch.bool)))
+
+
+@pytest.mark.parametrize("constant", [1.0, 0.3, 2.5, 0.0])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_a_constant_correction_scales_the_loss(objective: Objective, constant: float) -> None:
+    plain, plain_grad = loss_and_gradient(objective)
+    loss, grad = loss_and_gradient(objective, torch.full(plain_grad.shape, constant, dtype=torch.float64))
+    assert loss == pytest.approx(constant * plain, rel=1e-12)
+    torch.testing.assert_close(grad, constant * plain_grad, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_a_token_of_weight_0_has_no_gradient_and_its_sequence_stays_alive(objective: Objective) -> None:
+    _, _, advantages, mask = batch()
+    correction = torch.ones(mask.shape, dtype=torch.float64)
+    correction[:, 0] = 0
+    _, grad = loss_and_gradient(objective, correction, spread=0)  # at ratios of 1 nothing is clipped
+    alive = mask & (advantages != 0).unsqueeze(-1)
+    alive[:, 0] = False
+    assert torch.equal(grad != 0, alive)
+
+
+@pytest.mark.parametrize("objective", GEOMETRIC, ids=str)
+@pytest.mark.parametrize("removed", [False, True])
+def test_correction_of_a_sequence_is_the_geometric_mean_of_weights_above_0(objective: Objective, removed: bool) -> None:
+    log_probs, old, advantages, mask = batch()
+    one = torch.ones((), dtype=torch.float64)
+    correction = torch.rand(old.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) + 0.5
+    if removed:
+        correction[:, ::2] = 0
+    kept = [[w for w in correction[i, :n].tolist() if w] for i, n in enumerate(LENGTHS)]
+    weights = torch.tensor([math.prod(w) ** (1 / len(w)) if w else 0 for w in kept], dtype=torch.float64)
+    expected = objective(log_probs, old, advantages * weights, mask, one)
+    loss = objective(log_probs, old, advantages, mask, one, correction)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("objective", [o for o in OBJECTIVES if o not in GEOMETRIC], ids=str)
+def test_correction_of_a_token_weighs_its_loss(objective: Objective) -> None:
+    *others, mask = batch()
+    correction = torch.rand(mask.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) + 0.5
+    denominator, expected = objective.count(mask), 0.0
+    for i, t in mask.nonzero().tolist():
+        alone = torch.zeros_like(correction)
+        alone[i, t] = 1
+        expected += correction[i, t].item() * objective(*others, mask, denominator, alone).item()
+    assert objective(*others, mask, denominator, correction).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("build", "named"),
+    ("objective", "values", "named"),
     [
-        (lambda: GMPO(clip_low=-0.1), "clip_low"),
-        (lambda: GMPO(clip_level="word"), "word"),  # type: ignore[arg-type]
-        (lambda: GRPO(clip_high=-1), "clip_high"),
-        (lambda: GRPO(aggregation="mean"), "token_mean"),  # type: ignore[arg-type]
-        (lambda: GRPO(aggregation="sequence_sum_norm"), "horizon"),
-        (lambda: GRPO(horizon=5), "horizon"),
-        (lambda: GRPO(dual_clip=0.5), "dual_clip"),
+        *(
+            (objective, {name: value}, name)
+            for objective in (GMPO, HMPO, GRPO, GSPO, CISPO)
+            for name in ("clip_low", "clip_high")
+            for value in (-0.1, math.nan, "3e-4")
+        ),
+        *((SAPO, {name: value}, name) for name in ("tau_pos", "tau_neg") for value in (0.0, -1.0, math.nan)),
+        (GMPO, {"clip_level": "word"}, "clip_level.*'word'"),
+        (GRPO, {"aggregation": "mean"}, "aggregation.*token_mean.*'mean'"),
+        (GRPO, {"aggregation": "sequence_sum_norm"}, "horizon"),
+        (GRPO, {"horizon": 5}, "horizon"),
+        (GRPO, {"aggregation": "sequence_sum_norm", "horizon": 0}, "horizon.*0"),
+        (GRPO, {"dual_clip": 1.0}, "dual_clip"),
+        (GRPO, {"dual_clip": math.nan}, "dual_clip"),
     ],
 )
-def test_wrong_values_are_refused_by_name(build: object, named: str) -> None:
+def test_wrong_values_are_refused_by_name(objective: type, values: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        build()  # type: ignore[operator]
+        objective(**values)

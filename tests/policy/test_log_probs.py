@@ -25,7 +25,8 @@ def test_padded_sequences_get_the_log_probs_they_have_alone(
     model = AutoModelForCausalLM.from_pretrained(request.getfixturevalue(folder), dtype=torch.float64)
     model.set_experts_implementation("eager")  # the grouped product has no float64
     batch = pad_sequences(sequences(), pad_token_id=0)
-    log_probs, entropy = response_log_probs(model, batch, temperature)
+    log_probs, entropy = response_log_probs(model, batch, temperature, with_entropy=True)
+    assert entropy is not None
     for row, (prompt, rollout) in enumerate(sequences()):
         ids = torch.tensor([prompt.token_ids + rollout.response.token_ids])
         alone = (model(input_ids=ids).logits[0, :-1] / temperature).softmax(-1)

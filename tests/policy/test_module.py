@@ -61,12 +61,17 @@ def test_the_reference_is_frozen_and_only_there_for_a_kl(qwen2_folder: str) -> N
     policy = fit(module(qwen2_folder, LOSSES["gmpo_kl_entropy"], reference_on_cpu=True), steps=3)
     assert policy.reference is not None
     assert policy.model is not None
-    assert not any(parameter.requires_grad for parameter in policy.reference.parameters())
+    assert not any(parameter.requires_grad for parameter in policy.reference.model.parameters())
     fresh = dict(fit(module(qwen2_folder), steps=0).weights())
-    for name, parameter in policy.reference.named_parameters():
+    for name, parameter in policy.reference.model.named_parameters():
         assert isinstance(parameter, DTensor)
         assert torch.equal(whole(parameter.detach()), fresh[name])
     assert max((tensor - fresh[name]).abs().max() for name, tensor in policy.weights()) > 1e-3
+
+
+def test_the_reference_is_not_saved_with_the_policy(qwen2_folder: str) -> None:
+    with_kl, without = (fit(module(qwen2_folder, LOSSES[name]), steps=0) for name in ("gmpo_kl_entropy", "gmpo"))
+    assert with_kl.state_dict().keys() == without.state_dict().keys()
 
 
 def test_the_kl_to_the_reference_starts_at_0_and_grows(qwen2_folder: str) -> None:

@@ -40,8 +40,13 @@ def test_off_it_draws_nothing() -> None:
     assert DynamicSampling(max_refills=9).refill([group(0, 1, 0)], fresh).refills == 0
 
 
-def test_a_penalty_is_a_signal() -> None:
+def test_what_a_signal_is() -> None:
     equal = group(0, 1, 1)
+    equal.rollouts[0].kl_penalty = 0.25
     assert not equal.has_signal
     equal.rollouts[0].penalty = 0.25
     assert equal.has_signal
+    equal.rollouts[0].in_loss = False
+    assert equal.has_signal
+    equal.rollouts[1].in_loss = False
+    assert not equal.has_signal

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from test_train_command import HERE, SMALL
@@ -55,7 +54,8 @@ def test_kl_to_the_initial_policy_is_0_and_grows(tmp_path: Path, qwen2_folder: s
     kl = [row["policy/kl_ref"] for row in rows]
     assert kl[0] == 0
     assert kl[2] > kl[1] > 0
-    assert [row["reward/penalty"] != 0 for row in rows] == [False, placement == "reward", placement == "reward"]
+    taken_off = [row.get("reward/kl_penalty", 0) > 0 for row in rows]
+    assert taken_off == [False, placement == "reward", placement == "reward"]
 
 
 def test_kl_pulls_back(tmp_path: Path, qwen2_folder: str) -> None:
@@ -66,7 +66,7 @@ def test_kl_pulls_back(tmp_path: Path, qwen2_folder: str) -> None:
 
 def test_an_entropy_bonus_raises_the_entropy(tmp_path: Path, qwen2_folder: str) -> None:
     without, _ = run(tmp_path / "without", qwen2_folder)
-    bonus, _ = run(tmp_path / "with", qwen2_folder, "policy.loss.entropy_coefficient=10")
+    bonus, _ = run(tmp_path / "with", qwen2_folder, "entropy.coefficient=10")
     assert bonus[0]["policy/entropy"] == without[0]["policy/entropy"]
     assert bonus[1]["policy/entropy"] > without[1]["policy/entropy"] + 0.1
 
@@ -112,10 +112,30 @@ def test_a_data_set_without_any_signal_ends_the_run(tmp_path: Path, qwen2_folder
     assert (tmp_path / "run" / "model" / "config.json").is_file(), "nothing is lost"
 
 
-def test_overlong_responses_are_penalised_and_filtered(tmp_path: Path, qwen2_folder: str) -> None:
-    rows, _ = run(tmp_path / "shaped", qwen2_folder, "overlong.buffer=6", "overlong.factor=0.5")
+def test_overlong_responses_are_penalised(tmp_path: Path, qwen2_folder: str) -> None:
+    rows, _ = run(tmp_path, qwen2_folder, "overlong.buffer=6", "overlong.factor=0.5")
     truncated = rows[0]["rollout/truncated_fraction"]
     assert 0.5 * truncated <= rows[0]["reward/penalty"] <= 0.5
-    rows, _ = run(tmp_path / "filtered", qwen2_folder, "overlong.filter_truncated=true", "sampling.max_tokens=2")
-    assert rows[0]["rollout/truncated_fraction"] > 0.9
-    assert torch.tensor(rows[0].get("policy/grad_norm", 0.0)).isfinite()
+
+
+def test_where_all_is_filtered_nothing_is_learned_and_that_is_said(
+    tmp_path: Path, qwen2_folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    filtered = ("overlong.filter_truncated=true", "sampling.max_tokens=1")
+    rows, ended = run(tmp_path / "off", qwen2_folder, *filtered)
+    assert rows[0]["rollout/truncated_fraction"] == 1
+    assert "policy/grad_norm" not in rows[0]
+    assert ended is None
+    assert "step 1: no group carries a signal, nothing is learned" in caplog.text
+    rows, ended = run(tmp_path / "on", qwen2_folder, *filtered, "dynamic_sampling.max_refills=1")
+    assert ended is not None
+    assert len(rows) == 1
+
+
+def test_a_kl_learns_where_rewards_do_not_differ(tmp_path: Path, qwen2_folder: str) -> None:
+    zero = ("reward._target_=digit_reward.Zero", "dynamic_sampling.max_refills=1")
+    for placement in ("loss", "reward"):
+        rows, ended = run(tmp_path / placement, qwen2_folder, *zero, "kl.coefficient=0.1", f"kl.placement={placement}")
+        assert ended is None
+        assert len(rows) == 2
+        assert rows[0]["rollout/unfilled_groups"] == 8

@@ -64,7 +64,7 @@ class ProgressCallback(Callback):
         seen = trainer.callback_metrics
         facts = f"reward {seen['reward/mean']:.3f}  length {seen['rollout/response_length']:.1f}"
         if "rollout/refilled_groups" in seen:
-            facts += f"  refilled {seen['rollout/refilled_groups']:.0f} in {seen['rollout/refills']:.0f}"
+            facts += f"  refilled {seen['rollout/refilled_groups']:.0f} in {seen['rollout/refills']:.0f} rounds"
         if self.bar is not None:
             self.bar.update(self.task, advance=1, facts=facts)
         else:

@@ -62,10 +62,10 @@ class RolloutCallback(Callback):
             return self._train_groups(pl_module, trainer.datamodule.draw(count), asked)
 
         refilled = self.dynamic_sampling.refill(self._train_groups(pl_module, batch.prompts, asked), fresh)
-        batch.groups = refilled.groups
+        batch.groups, batch.discarded = refilled.groups, refilled.discarded
         pl_module.log_dict(self._report(refilled, pl_module))
         if pl_module.loss.kl.in_reward:
-            _take_kl_off(pl_module, batch.groups)
+            pl_module.log("reward/kl_penalty", _take_kl_off(pl_module, batch.groups))
         pl_module.log_dict(rollout_metrics(refilled.groups + refilled.discarded))
         self._set_advantages(batch)
 
@@ -140,27 +140,29 @@ class RolloutCallback(Callback):
         return groups
 
     def _report(self, refilled: Refilled, policy: PolicyModule) -> dict[str, float]:
-        """Say and count what dynamic sampling did; where it found no signal at all, training ends."""
-        made = refilled.groups + refilled.discarded
-        most = self.dynamic_sampling.max_refills
-        lacking = f"{refilled.without_signal} of {len(refilled.groups)} groups"
-        if most and refilled.without_signal == len(refilled.groups):
+        """Say and count what dynamic sampling did; where nothing is left to learn from, training ends."""
+        step, most, lacking = policy.rollout_step, self.dynamic_sampling.max_refills, refilled.without_signal
+        nothing = lacking == len(refilled.groups) and not policy.loss.learns_without_rewards
+        if nothing and most:
+            made = refilled.groups + refilled.discarded
             policy.ends_because = (
-                f"rollout step {policy.rollout_step} found no signal in {len(made)} groups: the rewards of each are "
-                f"equal (their mean is {_mean_reward(made):.3f}). The problems are too hard or too easy, or the "
-                "reward cannot tell responses apart: read rollouts/train.jsonl in the run folder, then choose other "
-                "data or raise batch.group_size"
+                f"rollout step {step} found no signal in {len(made)} groups: the rewards of each are equal (their "
+                f"mean is {_mean_reward(made):.3f}), or all of its responses are left out of the loss. The problems "
+                "are too hard or too easy, or the reward cannot tell responses apart: read rollouts/train.jsonl in "
+                "the run folder, then choose other data or raise batch.group_size"
             )
-        elif most and refilled.without_signal:
-            log.warning("step %d: %d refills leave %s without a signal", policy.rollout_step, most, lacking)
-        elif refilled.without_signal == len(refilled.groups):
-            log.warning("step %d: no group carries a signal, nothing is learned", policy.rollout_step)
+        elif nothing:
+            log.warning("step %d: no group carries a signal, nothing is learned", step)
+        elif most and lacking:
+            log.warning(
+                "step %d: %d refills leave %d of %d groups without a signal", step, most, lacking, len(refilled.groups)
+            )
         if not most:
             return {}
         return {
             "rollout/refills": float(refilled.refills),
             "rollout/refilled_groups": float(len(refilled.discarded)),
-            "rollout/unfilled_groups": float(refilled.without_signal),
+            "rollout/unfilled_groups": float(lacking),
         }
 
     def _set_advantages(self, batch: PromptBatch) -> None:
@@ -189,10 +191,12 @@ def _mean_reward(groups: list[Group]) -> float:
     return fmean(rollout.reward for group in groups for rollout in group.rollouts)
 
 
-def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> None:
+def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> float:
+    """Returns the mean of what was taken off."""
     policy.fill_log_probs(groups)
-    for group in groups:
-        for rollout in group.rollouts:
-            assert rollout.old_log_probs is not None
-            assert rollout.ref_log_probs is not None
-            rollout.penalty += policy.loss.kl.of_response(rollout.old_log_probs, rollout.ref_log_probs)
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    for rollout in rollouts:
+        assert rollout.old_log_probs is not None
+        assert rollout.ref_log_probs is not None
+        rollout.kl_penalty = policy.loss.kl.of_response(rollout.old_log_probs, rollout.ref_log_probs)
+    return fmean(rollout.kl_penalty for rollout in rollouts)

@@ -67,7 +67,7 @@ def _rows(step: int, group: Group) -> list[dict[str, object]]:
             "answer": group.prompt.answer,
             "response": rollout.response.text,
             "reward": rollout.reward,
-            "penalty": rollout.penalty,
+            "penalty": rollout.penalty + rollout.kl_penalty,
             "advantage": rollout.advantage,
             "tokens": len(rollout.response.token_ids),
             "truncated": rollout.response.truncated,

@@ -17,7 +17,8 @@ class ThroughputCallback(Callback):
         """Log the step that just ended."""
         clock = pl_module.clock
         seconds = clock.elapsed()
-        tokens = sum(len(rollout.response.token_ids) for group in batch.groups for rollout in group.rollouts)
+        made = batch.groups + batch.discarded
+        tokens = sum(len(rollout.response.token_ids) for group in made for rollout in group.rollouts)
         pl_module.log_dict({f"time/{stage}": clock.seconds[stage] for stage in STAGES})
         pl_module.log_dict({"time/step": seconds, "throughput/tokens_per_second": tokens / seconds})
         pl_module.log("step", float(pl_module.rollout_step))  # the loggers' axis, instead of Lightning's own count

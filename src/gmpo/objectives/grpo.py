@@ -46,9 +46,9 @@ class GRPO:
                 f"horizon={self.horizon} with aggregation={self.aggregation}: the horizon (a length in tokens) "
                 "belongs to sequence_sum_norm, and to no other"
             )
-        if self.horizon is not None and self.horizon < 1:
+        if self.horizon is not None and not self.horizon >= 1:
             raise ValueError(f"horizon is a length in tokens and must be at least 1, not {self.horizon}")
-        if self.dual_clip is not None and self.dual_clip <= 1:
+        if self.dual_clip is not None and not self.dual_clip > 1:
             raise ValueError(f"dual_clip bounds a ratio from above and must exceed 1, not {self.dual_clip}")
 
     def __call__(

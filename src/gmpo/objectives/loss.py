@@ -24,10 +24,14 @@ class PolicyLoss:
     entropy_coefficient: float = 0.0
     correction: Correction = field(default_factory=NoCorrection)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.entropy_coefficient, int | float):
+            raise ValueError(f"entropy.coefficient={self.entropy_coefficient} must be a number; 0 is off")
+
     def __call__(
         self,
         log_probs: Float[Tensor, "B T"],
-        entropy: Float[Tensor, "B T"],
+        entropy: Float[Tensor, "B T"] | None,
         batch: MicroBatch,
         denominator: Float[Tensor, ""],
     ) -> Float[Tensor, ""]:
@@ -40,6 +44,7 @@ class PolicyLoss:
             kl = kl_estimate(on_mask(log_probs, batch.mask), batch.ref_log_probs, self.kl.kind)
             loss = loss + self.kl.coefficient * self.objective.average(kl, batch.mask, denominator)
         if self.entropy_coefficient:
+            assert entropy is not None, "a bonus needs it"
             loss = loss - self.entropy_coefficient * self.objective.average(entropy, batch.mask, denominator)
         return loss
 
@@ -51,3 +56,8 @@ class PolicyLoss:
     def learns_from_zero_advantage(self) -> bool:
         """Whether a sequence of advantage 0 has a gradient all the same."""
         return self.kl.in_loss or self.entropy_coefficient != 0
+
+    @property
+    def learns_without_rewards(self) -> bool:
+        """Whether there is a gradient even where all rewards of a group are equal."""
+        return self.learns_from_zero_advantage or self.kl.in_reward

@@ -1,5 +1,6 @@
 """What every objective is, and the ratios and averages that they share."""
 
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -59,7 +60,7 @@ class PerSequence:
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Sequences with at least one response token."""
-        return mask.any(-1).sum().float()
+        return mask.any(-1).sum().double()
 
     def average(
         self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
@@ -73,7 +74,7 @@ class PerToken:
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Response tokens."""
-        return mask.sum().float()
+        return mask.sum().double()
 
     def average(
         self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
@@ -102,8 +103,7 @@ def exp_bounded(log_ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     Sums over tokens and squares in a gradient norm then stay finite. No ratio near the bound (10^19)
     means anything any more; beyond it there is no gradient.
     """
-    limit = torch.finfo(log_ratio.dtype).max ** 0.5
-    bound = torch.tensor(limit, dtype=torch.float64).log().item()
+    bound = math.log(torch.finfo(log_ratio.dtype).max) / 2
     return log_ratio.clamp(-bound, bound).exp()
 
 
@@ -125,5 +125,5 @@ def masked_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Floa
 def check_clip_range(**values: float) -> None:
     """Refuse clip ranges below 0, by name."""
     for name, value in values.items():
-        if not value >= 0:
+        if not isinstance(value, int | float) or not value >= 0:
             raise ValueError(f"{name} is the width of a clip range and must be at least 0, not {value}")

@@ -38,7 +38,8 @@ class SAPO(PerSequence):
         """As `Objective`; the correction weighs each token's loss."""
         ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask, advantages))
         advantages_B1 = advantages.unsqueeze(-1)
-        tau_B1 = torch.where(advantages_B1 > 0, self.tau_pos, self.tau_neg).to(ratio_BT.dtype)
+        tau_pos, tau_neg = ratio_BT.new_tensor(self.tau_pos), ratio_BT.new_tensor(self.tau_neg)
+        tau_B1 = torch.where(advantages_B1 > 0, tau_pos, tau_neg)
         gate_BT = (tau_B1 * (ratio_BT - 1)).sigmoid() * 4 / tau_B1
         loss_BT = -advantages_B1 * gate_BT
         if correction is not None:

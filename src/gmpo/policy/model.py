@@ -1,4 +1,4 @@
-"""Loading the policy's weights and sharding them, and the reference that it is kept close to."""
+"""Loading a model's weights and sharding them."""
 
 import torch
 from torch.distributed.device_mesh import DeviceMesh
@@ -10,11 +10,6 @@ def load_model(path: str, dtype: str, attention: str) -> PreTrainedModel:
     """A causal language model in the Hugging Face format, in training mode; dtype as torch names it."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
     return model.train()
-
-
-def load_reference(path: str, dtype: str, attention: str) -> PreTrainedModel:
-    """The model as it was before training, frozen."""
-    return load_model(path, dtype, attention).eval().requires_grad_(False)
 
 
 def shard(model: PreTrainedModel, mesh: DeviceMesh, on_cpu: bool = False) -> None:

@@ -1,5 +1,6 @@
 """The LightningModule: from a scored batch to new weights."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
@@ -15,9 +16,12 @@ from gmpo.batching import cut_sequences, mini_batches, pad_sequences, response_r
 from gmpo.clock import StepClock
 from gmpo.objectives import PolicyLoss
 from gmpo.policy.log_probs import response_log_probs
-from gmpo.policy.model import load_model, load_reference, reshard, shard
+from gmpo.policy.model import load_model, reshard, shard
+from gmpo.policy.reference import Reference
 from gmpo.policy.update_metrics import UpdateMetrics
 from gmpo.types import Group, MicroBatch, MiniBatch, PromptBatch, Rollout
+
+log = logging.getLogger(__name__)
 
 
 class PolicyModule(LightningModule):
@@ -49,6 +53,8 @@ class PolicyModule(LightningModule):
         attention: str = "sdpa",
     ) -> None:
         super().__init__()
+        if old_log_probs not in ("trainer", "rollout"):
+            raise ValueError(f"policy.old_log_probs={old_log_probs} must be trainer or rollout")
         self.automatic_optimization = False
         self.model_path = model_path
         self.loss = loss
@@ -65,31 +71,24 @@ class PolicyModule(LightningModule):
         self.dtype_name = dtype
         self.attention = attention
         self.model: PreTrainedModel | None = None
-        self.reference: PreTrainedModel | None = None  # the policy before training, where the loss or reward has a KL
+        self.reference: Reference | None = None  # where the loss or the reward has a KL
         self.update_metrics = UpdateMetrics()
         self.clock = StepClock()
         self.rollout_step = 0  # rollout steps begun; 0 before the first
         self.policy_version = 0  # optimizer steps taken
-        self.sampled_by = 0  # the policy_version that the current responses come from
         self.ends_because: str | None = None  # set by a callback: training ends with this step, without an update
 
     def configure_model(self) -> None:
         """Load the weights, and the reference's if it is needed, and shard them over the data-parallel ranks."""
         if self.model is not None:
             return
-        self.model = load_model(self.model_path, self.dtype_name, self.attention)
-        if self.loss.kl.needs_reference:
-            self.reference = load_reference(self.model_path, self.dtype_name, self.attention)
-        if self.device_mesh is not None:
-            mesh = self.device_mesh["data_parallel"]
+        source = (self.model_path, self.dtype_name, self.attention)
+        mesh = None if self.device_mesh is None else self.device_mesh["data_parallel"]
+        self.model = load_model(*source)
+        if mesh is not None:
             shard(self.model, mesh)
-            if self.reference is not None:
-                shard(self.reference, mesh, self.reference_on_cpu)
-
-    def on_fit_start(self) -> None:
-        """Take the reference back to the CPU, if it stays there: the strategy has moved it with all the rest."""
-        if self.reference is not None and self.reference_on_cpu:
-            self.reference.to("cpu")
+        if self.loss.kl.needs_reference:
+            self.reference = Reference(*source, mesh, self.reference_on_cpu)
 
     def configure_optimizers(self) -> dict[str, object]:
         """The optimizer and its schedule, which `training_step` steps by hand."""
@@ -114,10 +113,12 @@ class PolicyModule(LightningModule):
             self.trainer.should_stop = True
             return
         self.fill_log_probs(batch.groups)
-        self.sampled_by = self.policy_version
+        version = self.policy_version
         with self.clock("update"):
-            for mini_batch in self.pack(batch.groups):
-                self.update(mini_batch)
+            for index, mini_batch in enumerate(self.pack(batch.groups)):
+                self.update(mini_batch, on_policy=index == 0)
+        if self.policy_version == version:
+            log.warning("step %d: every response is left out of the loss, nothing is learned", self.rollout_step)
         self.log_dict(self.update_metrics.compute_and_reset())
         self.log("policy/learning_rate", self.lr_schedulers().get_last_lr()[0])
 
@@ -141,20 +142,19 @@ class PolicyModule(LightningModule):
                     return
             for sequences in cut_sequences(wanted, self.max_tokens_per_micro_batch):
                 self._fill_log_probs([rollout for _, rollout in sequences], pad_sequences(sequences, self.pad_token_id))
-            for model in filter(None, (self.model, self.reference)):
-                reshard(model)
+            reshard(self._policy)
 
     def _fill_log_probs(self, rollouts: list[Rollout], batch: MicroBatch) -> None:
         batch = batch.to(self.device)
         if batch.old_log_probs is None:
-            batch.old_log_probs, entropy = response_log_probs(self._policy, batch, self.temperature)
+            batch.old_log_probs, entropy = response_log_probs(self._policy, batch, self.temperature, with_entropy=True)
             self.update_metrics.add_entropy(batch, entropy)
             self.update_metrics.add_log_prob_gap(batch, batch.old_log_probs)
             self.update_metrics.add_correction(batch, self.loss.correction)
             for rollout, row in zip(rollouts, response_rows(batch.old_log_probs, batch.mask), strict=True):
                 rollout.old_log_probs = row
         if self.reference is not None:
-            batch.ref_log_probs, _ = response_log_probs(self.reference, batch, self.temperature)
+            batch.ref_log_probs = self.reference.log_probs(batch, self.temperature)
             self.update_metrics.add_reference(batch)
             for rollout, row in zip(rollouts, response_rows(batch.ref_log_probs, batch.mask), strict=True):
                 rollout.ref_log_probs = row
@@ -165,13 +165,16 @@ class PolicyModule(LightningModule):
             groups, self.mini_batch_prompts, self.max_tokens_per_micro_batch, self.pad_token_id, self.skip_zero_signal
         )
 
-    def update(self, mini_batch: MiniBatch) -> None:
-        """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss."""
+    def update(self, mini_batch: MiniBatch, on_policy: bool) -> None:
+        """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss.
+
+        on_policy: no update lies between the weights and those that sampled.
+        """
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         denominator = self._sum_over_ranks(self.loss.count(mini_batch))
         if denominator == 0:
             return
-        loss = self.accumulate_gradient(mini_batch, denominator)
+        loss = self.accumulate_gradient(mini_batch, denominator, on_policy)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), self.gradient_clip)
         whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm
         if not whole_norm.isfinite():
@@ -185,23 +188,24 @@ class PolicyModule(LightningModule):
         self.policy_version += 1
         self.update_metrics.add_step(loss, whole_norm)
 
-    def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor) -> Tensor:
+    def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor, on_policy: bool = False) -> Tensor:
         """Add the gradient of a mini-batch to the parameters, however it was cut; returns its loss.
 
         denominator: of the loss, over all micro-batches and ranks. Data-parallel gradients are averaged over the
         ranks, so the loss is multiplied by their number.
         """
         total = torch.zeros((), device=self.device)
+        only_look = on_policy and self.old_log_probs == "rollout"  # at the engine's log-probs: no pass came before
         for batch in mini_batch.micro_batches:
             batch = batch.to(self.device)
             log_probs, entropy = response_log_probs(
-                self._policy, batch, self.temperature, entropy_gradient=self.loss.entropy_coefficient != 0
+                self._policy, batch, self.temperature, with_entropy=only_look or self.loss.entropy_coefficient != 0
             )
             loss = self.loss(log_probs, entropy, batch, denominator)
             self.manual_backward(loss * self._ranks())
             total += loss.detach()
             self.update_metrics.add_micro_batch(self.loss.objective, batch, log_probs)
-            if self.old_log_probs == "rollout" and self.policy_version == self.sampled_by:  # the trainer's only look
+            if only_look:
                 self.update_metrics.add_entropy(batch, entropy)
                 self.update_metrics.add_log_prob_gap(batch, log_probs)
         self.update_metrics.add_idle(mini_batch)

@@ -29,9 +29,10 @@ NAN: Literal["disable"] = "disable"  # a NaN is to be seen, not left out of the 
 class UpdateMetrics(nn.Module):
     """Metrics over the response tokens of a rollout step, and over its optimizer steps.
 
-    Entropy, kl_ref and the two of the engine are those of the policy that sampled, over all responses. The log-ratio
-    and kl_old compare the policy at each update with it, over the responses that are sent through the model.
-    The clip shares are of all tokens: one without a signal is never clipped.
+    Entropy, kl_ref and the two of the engine are those of the policy that sampled, over the responses of the pass
+    before the updates (with old_log_probs=rollout there is none, and the first mini-batch's pass stands in for it).
+    The log-ratio and kl_old compare the policy at each update with it, over the responses that are sent through the
+    model there. The clip shares are of all tokens in the loss: one without a signal is never clipped.
     """
 
     def __init__(self) -> None:
@@ -41,8 +42,9 @@ class UpdateMetrics(nn.Module):
         metrics["policy/log_ratio_max"] = MaxMetric(nan_strategy=NAN)
         self.metrics = nn.ModuleDict(metrics)
 
-    def add_entropy(self, batch: MicroBatch, entropy: Tensor) -> None:
+    def add_entropy(self, batch: MicroBatch, entropy: Tensor | None) -> None:
         """Count the entropy of the distribution that each response token was drawn from."""
+        assert entropy is not None, "it is computed where it is asked for"
         self._add("policy/entropy", entropy[batch.mask])
 
     def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor) -> None:

@@ -30,8 +30,8 @@ class DynamicSampling:
     max_refills: int = 0  # 0: the first draw is the batch
 
     def __post_init__(self) -> None:
-        if self.max_refills < 0:
-            raise ValueError(f"dynamic_sampling.max_refills={self.max_refills} must be 0 (off) or above")
+        if type(self.max_refills) is not int or self.max_refills < 0:
+            raise ValueError(f"dynamic_sampling.max_refills={self.max_refills} must be a whole number; 0 is off")
 
     def refill(self, groups: list[Group], fresh: Callable[[int], list[Group]]) -> Refilled:
         """`groups` with others in the places of those without a signal; fresh(n) makes n scored groups."""

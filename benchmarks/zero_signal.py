@@ -1,0 +1,111 @@
+"""What the zero-signal skip saves: `python benchmarks/zero_signal.py [override ...]`.
+
+Updates the quickstart's model on one batch (its prompts, worked answers as responses) in which the advantages of every
+other group are 0, with the skip and without, in turns. Prints the seconds of an update (all mini-batches of the
+batch, optimizer steps included), their ratio, and the largest difference of the gradient in float64.
+"""
+
+import sys
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gmpo.data.arithmetic import make_problems
+from gmpo.policy import PolicyModule
+from gmpo.policy.tiny import character_tokenizer
+from gmpo.training import quieten
+from gmpo.types import Group, MiniBatch, Prompt, PromptBatch, Response, Rollout
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 7
+
+
+class Comparison(PolicyModule):
+    """The gradient with and without the skip, then the time of an update in float32."""
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """In turns, so that both meet the same machine."""
+        self.fill_log_probs(batch.groups)
+        self.seconds: dict[bool, list[float]] = {True: [], False: []}
+        self.gradients: dict[bool, list[Tensor]] = {}
+        for skip in (True, False):
+            self.skip_zero_signal = skip
+            (whole, *_) = self.pack(batch.groups)
+            self.gradients[skip] = self.gradient(whole)
+        for _ in range(ROUNDS if self.dtype_name == "float32" else 0):
+            for skip in (True, False):
+                self.skip_zero_signal = skip
+                began = time.perf_counter()
+                for mini_batch in self.pack(batch.groups):
+                    self.update(mini_batch)
+                self.seconds[skip].append(time.perf_counter() - began)
+
+    def gradient(self, mini_batch: MiniBatch) -> list[Tensor]:
+        """Of one mini-batch, before any update."""
+        self.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
+        gradients = [p.grad.full_tensor().clone() for p in self.model.parameters()]
+        self.optimizers().zero_grad()
+        return gradients
+
+
+def main() -> None:
+    """Measure in float32, compare in float64, print."""
+    quieten()
+    warnings.filterwarnings("ignore", ".*no `val_dataloader`.*")
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        cfg = compose("train", ["run.name=bench", f"paths.models={ROOT / 'models'}", *sys.argv[1:]])
+    torch.set_num_threads(cfg.cluster.threads)
+    cfg.model.path = cfg.model.path or instantiate(cfg.model.make)
+    timed = compared(cfg, "float32")
+    on, off = median(timed.seconds[True]), median(timed.seconds[False])
+    exact = compared(cfg, "float64")
+    pairs = list(zip(exact.gradients[True], exact.gradients[False], strict=True))
+    largest = max(gradient.abs().max().item() for _, gradient in pairs)
+    difference = max((one - other).abs().max().item() for one, other in pairs)
+    print(f"update of {cfg.batch.prompts} x {cfg.batch.group_size} responses, half of the groups without a signal")
+    print(f"without the skip  {off:.3f} s (median of {ROUNDS})")
+    print(f"with the skip     {on:.3f} s")
+    print(f"ratio             {on / off:.3f}")
+    print(f"gradient: largest element {largest:.3e}, largest difference {difference:.1e} (float64)")
+
+
+def compared(cfg: DictConfig, dtype: str) -> Comparison:
+    """Both updates through the real Trainer."""
+    settings = {"_target_": f"{__name__}.Comparison", "dtype": dtype}
+    policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)
+    trainer = instantiate(cfg.trainer, logger=False, callbacks=[], limit_val_batches=0, val_check_interval=None)
+    trainer.fit(policy, DataLoader([PromptBatch([], half_signal(cfg))], batch_size=None))
+    return policy
+
+
+def half_signal(cfg: DictConfig) -> list[Group]:
+    """Groups of worked answers; in every other one the advantages are 0."""
+    tokenizer = character_tokenizer()
+    problems = make_problems(cfg.data.kinds, cfg.batch.prompts * cfg.batch.group_size, "train", 0)
+    groups = []
+    for index in range(cfg.batch.prompts):
+        question = problems[index * cfg.batch.group_size].question
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+        )
+        prompt = Prompt(index, question, text, tokenizer(text)["input_ids"], "", "arithmetic")
+        rollouts = []
+        for i in range(cfg.batch.group_size):
+            worked = problems[index * cfg.batch.group_size + i].worked
+            ids = [*tokenizer(worked)["input_ids"], tokenizer.eos_token_id]
+            advantage = float((-1) ** i) if index % 2 else 0.0
+            rollouts.append(Rollout(Response(ids, [0.0] * len(ids), worked, False), 0.0, advantage))
+        groups.append(Group(prompt, rollouts))
+    return groups
+
+
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,7 @@ class CISPO(PerToken):
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask, advantages)).detach()
+        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask)).detach()
         weight_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high) * advantages.unsqueeze(-1)
         if correction is not None:
             weight_BT = weight_BT * correction

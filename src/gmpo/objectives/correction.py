@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gmpo.objectives.objective import exp_bounded, masked_mean, on_mask
+from gmpo.objectives.objective import exp_bounded, log_ratios, masked_mean
 
 
 class Correction(Protocol):
@@ -89,7 +89,7 @@ class ImportanceSampling:
         rollout_log_probs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> Float[Tensor, "B T"]:
-        """As `Correction`; 1 off the mask."""
+        """As `Correction`; what stands off the mask is not to be used."""
         weight = self._weight(old_log_probs, rollout_log_probs, mask)
         bounded = weight.clamp(self.low, self.high)
         if self.mode == "mask":
@@ -109,7 +109,7 @@ class ImportanceSampling:
 
     def _weight(self, old_log_probs: Tensor, rollout_log_probs: Tensor, mask: Tensor) -> Tensor:
         """[B, T], or [B, 1] for sequences."""
-        log_weight = (on_mask(old_log_probs, mask) - on_mask(rollout_log_probs, mask)).detach()
+        log_weight = log_ratios(old_log_probs, rollout_log_probs, mask).detach()
         return exp_bounded(log_weight if self.level == "token" else log_weight.sum(-1, keepdim=True))
 
 

@@ -42,7 +42,7 @@ class GMPO(PerSequence):
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask, advantages)
+        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask)
         if self.clip_level == "token":
             log_ratio_BT = clip_log_ratio(log_ratio_BT, advantages.unsqueeze(-1), self.clip_low, self.clip_high)
         log_ratio_B = log_ratio_BT.sum(-1)

@@ -61,7 +61,7 @@ class GRPO:
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask, advantages))
+        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask))
         advantages_B1 = advantages.unsqueeze(-1)
         clipped_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high)
         loss_BT = torch.maximum(-advantages_B1 * ratio_BT, -advantages_B1 * clipped_BT)

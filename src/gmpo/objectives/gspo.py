@@ -35,7 +35,7 @@ class GSPO(PerSequence):
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask, advantages)
+        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask)
         ratio_B = exp_bounded(masked_mean(log_ratio_BT, mask))
         clipped_B = ratio_B.clamp(1 - self.clip_low, 1 + self.clip_high)
         loss_B = torch.maximum(-advantages * ratio_B, -advantages * clipped_B)

@@ -35,7 +35,7 @@ class HMPO(PerSequence):
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask, advantages)
+        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask)
         clipped_BT = clip_log_ratio(log_ratio_BT, advantages.unsqueeze(-1), self.clip_low, self.clip_high)
         inverse_B = torch.where(mask.any(-1), masked_sum(exp_bounded(-clipped_BT), mask), 1.0)
         weight_B = advantages * sequence_weight(correction, mask)

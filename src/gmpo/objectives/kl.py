@@ -33,7 +33,7 @@ def kl_estimate(
     if kind == name:
         return value
     k2 = d.square() / 2
-    return value.detach() + k2 - k2.detach()
+    return value.detach() + (k2 - k2.detach())
 
 
 def check_kind(kind: str) -> str:

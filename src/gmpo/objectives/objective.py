@@ -87,14 +87,9 @@ def log_ratios(
     log_probs: Float[Tensor, "B T"],
     old_log_probs: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
-    advantages: Float[Tensor, "B"],
 ) -> Float[Tensor, "B T"]:
-    """log π_θ − log π_old on response tokens; 0 off the mask whatever stands there, and 0 where the advantage is 0.
-
-    Without a signal the ratio does not matter, and an overflowing one would turn it into 0·∞.
-    """
-    counted = mask & (advantages != 0).unsqueeze(-1)
-    return on_mask(log_probs, counted) - on_mask(old_log_probs, counted)
+    """log π_θ − log π_old on response tokens, 0 off the mask whatever stands there."""
+    return on_mask(log_probs, mask) - on_mask(old_log_probs, mask)
 
 
 def exp_bounded(log_ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -36,7 +36,7 @@ class SAPO(PerSequence):
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
         """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask, advantages))
+        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask))
         advantages_B1 = advantages.unsqueeze(-1)
         tau_pos, tau_neg = ratio_BT.new_tensor(self.tau_pos), ratio_BT.new_tensor(self.tau_neg)
         tau_B1 = torch.where(advantages_B1 > 0, tau_pos, tau_neg)

@@ -8,7 +8,7 @@ from torchmetrics import MaxMetric, MeanMetric, Metric, MinMetric
 
 from gmpo.objectives.correction import Correction
 from gmpo.objectives.kl import kl_estimate
-from gmpo.objectives.objective import Objective, on_mask
+from gmpo.objectives.objective import Objective, log_ratios
 from gmpo.types import MicroBatch, MiniBatch
 
 CLIP_SHARES = ("policy/clip_fraction", "policy/clip_fraction_high", "policy/clip_fraction_low")
@@ -67,7 +67,7 @@ class UpdateMetrics(nn.Module):
     def add_micro_batch(self, objective: Objective, batch: MicroBatch, log_probs: Tensor) -> None:
         """Count the response tokens of one forward pass."""
         assert batch.old_log_probs is not None
-        log_ratio = on_mask(log_probs, batch.mask) - on_mask(batch.old_log_probs, batch.mask)
+        log_ratio = log_ratios(log_probs, batch.old_log_probs, batch.mask)
         clipped = objective.clipped(log_ratio, batch.advantages, batch.mask)
         for name, tokens in zip(CLIP_SHARES, (clipped.high | clipped.low, *clipped), strict=True):
             self._add(name, tokens[batch.mask])

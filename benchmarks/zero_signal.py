@@ -45,7 +45,7 @@ class Comparison(PolicyModule):
                 self.skip_zero_signal = skip
                 began = time.perf_counter()
                 for mini_batch in self.pack(batch.groups):
-                    self.update(mini_batch)
+                    self.update(mini_batch, on_policy=False)
                 self.seconds[skip].append(time.perf_counter() - began)
 
     def gradient(self, mini_batch: MiniBatch) -> list[Tensor]:

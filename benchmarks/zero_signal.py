@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gmpo.data.arithmetic import make_problems
+from gmpo.data.templates import render
 from gmpo.policy import PolicyModule
 from gmpo.policy.tiny import character_tokenizer
 from gmpo.training import quieten
@@ -93,9 +94,7 @@ def half_signal(cfg: DictConfig) -> list[Group]:
     groups = []
     for index in range(cfg.batch.prompts):
         question = problems[index * cfg.batch.group_size].question
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-        )
+        text = render(question, cfg.data.template, tokenizer)
         prompt = Prompt(index, question, text, tokenizer(text)["input_ids"], "", "arithmetic")
         rollouts = []
         for i in range(cfg.batch.group_size):

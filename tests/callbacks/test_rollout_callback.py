@@ -1,15 +1,12 @@
 """The callback with a real engine and a real policy, outside of a trainer."""
 
-import functools
-
 import torch
 from conftest import make_prompt
-from torch.optim.lr_scheduler import LinearLR
+from small_training import module
 
 from gmpo.advantages import GroupNorm
 from gmpo.callbacks import RolloutCallback
 from gmpo.callbacks.rollout import rollout_metrics
-from gmpo.objectives import GMPO, PolicyLoss
 from gmpo.policy import PolicyModule
 from gmpo.rewards import ExactMatch, Overlong
 from gmpo.rollout import DynamicSampling
@@ -27,19 +24,9 @@ def callback(folder: str) -> RolloutCallback:
 
 
 def policy(folder: str) -> PolicyModule:
-    module = PolicyModule(
-        folder,
-        PolicyLoss(GMPO()),
-        functools.partial(torch.optim.AdamW, lr=1e-3),
-        functools.partial(LinearLR, start_factor=0.5, total_iters=2),
-        mini_batch_prompts=2,
-        max_tokens_per_micro_batch=1000,
-        gradient_clip=1.0,
-        temperature=1.0,
-        pad_token_id=0,
-    )
-    module.configure_model()
-    return module
+    made = module(folder)
+    made.configure_model()
+    return made
 
 
 def responses(batch: PromptBatch) -> list[list[list[int]]]:
@@ -47,38 +34,38 @@ def responses(batch: PromptBatch) -> list[list[list[int]]]:
 
 
 def test_groups_follow_their_prompts_and_can_be_repeated(qwen2_folder: str) -> None:
-    rollouts, module = callback(qwen2_folder), policy(qwen2_folder)
+    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     one, two = (PromptBatch([make_prompt("1+1", 5), make_prompt("2+2", 9)]) for _ in range(2))
-    one.groups = rollouts.groups(module, one.prompts, rollouts.sampling, "train")
-    two.groups = rollouts.groups(module, two.prompts, rollouts.sampling, "train")
+    one.groups = rollouts.groups(pl_module, one.prompts, rollouts.sampling, "train")
+    two.groups = rollouts.groups(pl_module, two.prompts, rollouts.sampling, "train")
     assert [group.prompt for group in one.groups] == one.prompts
     assert [len(group.rollouts) for group in one.groups] == [4, 4]
     assert responses(one) == responses(two)
-    module.rollout_step += 1
-    two.groups = rollouts.groups(module, two.prompts, rollouts.sampling, "train")
+    pl_module.rollout_step += 1
+    two.groups = rollouts.groups(pl_module, two.prompts, rollouts.sampling, "train")
     assert responses(one) != responses(two)
 
 
 def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) -> None:
-    rollouts, module = callback(qwen2_folder), policy(qwen2_folder)
+    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1", 5), make_prompt("1+1", 5)])
-    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     first, second = responses(batch)
     assert first != second
 
 
 def test_weights_reach_the_engine_when_they_changed_and_only_then(qwen2_folder: str) -> None:
-    rollouts, module = callback(qwen2_folder), policy(qwen2_folder)
+    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1")])
-    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     before = responses(batch)
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in pl_module.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     assert responses(batch) == before
-    module.policy_version += 1
-    batch.groups = rollouts.groups(module, batch.prompts, rollouts.sampling, "train")
+    pl_module.policy_version += 1
+    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     assert responses(batch) != before
     assert rollouts.engine.policy_version == 1
 

@@ -145,9 +145,10 @@ class RolloutCallback(Callback):
         nothing = lacking == len(refilled.groups) and not policy.loss.learns_without_rewards
         if nothing and most:
             made = refilled.groups + refilled.discarded
+            mean = rollout_metrics(made)["reward/mean"]
             policy.ends_because = (
                 f"rollout step {step} found no signal in {len(made)} groups: the rewards of each are equal (their "
-                f"mean is {_mean_reward(made):.3f}), or all of its responses are left out of the loss. The problems "
+                f"mean is {mean:.3f}), or all of its responses are left out of the loss. The problems "
                 "are too hard or too easy, or the reward cannot tell responses apart: read rollouts/train.jsonl in "
                 "the run folder, then choose other data or raise batch.group_size"
             )
@@ -185,10 +186,6 @@ def rollout_metrics(groups: list[Group]) -> dict[str, float]:
         "rollout/truncated_fraction": fmean(rollout.response.truncated for rollout in rollouts),
         "rollout/zero_signal_groups": fmean(not group.has_signal for group in groups),
     }
-
-
-def _mean_reward(groups: list[Group]) -> float:
-    return fmean(rollout.reward for group in groups for rollout in group.rollouts)
 
 
 def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> float:

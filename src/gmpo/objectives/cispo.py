@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gmpo.objectives.clipping import log_range
-from gmpo.objectives.objective import Clipped, PerToken, check_clip_range, exp_bounded, log_ratios, on_mask
+from gmpo.objectives.objective import Clipped, PerToken, check_clip_range, exp_bounded, log_ratios
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CISPO(PerToken):
         weight_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high) * advantages.unsqueeze(-1)
         if correction is not None:
             weight_BT = weight_BT * correction
-        return self.average(-weight_BT * on_mask(log_probs, mask), mask, denominator)
+        return self.average(-weight_BT * log_probs, mask, denominator)
 
     def clipped(
         self,

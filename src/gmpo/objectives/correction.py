@@ -91,9 +91,10 @@ class ImportanceSampling:
     ) -> Float[Tensor, "B T"]:
         """As `Correction`; what stands off the mask is not to be used."""
         weight = self._weight(old_log_probs, rollout_log_probs, mask)
-        bounded = weight.clamp(self.low, self.high)
-        if self.mode == "mask":
-            bounded = torch.where(bounded == weight, weight, torch.zeros_like(weight))
+        if self.mode == "truncate":
+            bounded = weight.clamp(self.low, self.high)
+        else:
+            bounded = weight.masked_fill(self._outside(weight), 0.0)
         return bounded.expand_as(old_log_probs)
 
     def touched(
@@ -103,14 +104,16 @@ class ImportanceSampling:
         mask: Bool[Tensor, "B T"],
     ) -> Bool[Tensor, "N"]:
         """As `Correction`."""
-        weight = self._weight(old_log_probs, rollout_log_probs, mask)
-        outside = (weight < self.low) | (weight > self.high)
+        outside = self._outside(self._weight(old_log_probs, rollout_log_probs, mask))
         return outside[mask] if self.level == "token" else outside[mask.any(-1)].squeeze(-1)
 
     def _weight(self, old_log_probs: Tensor, rollout_log_probs: Tensor, mask: Tensor) -> Tensor:
         """[B, T], or [B, 1] for sequences."""
         log_weight = log_ratios(old_log_probs, rollout_log_probs, mask).detach()
         return exp_bounded(log_weight if self.level == "token" else log_weight.sum(-1, keepdim=True))
+
+    def _outside(self, weight: Tensor) -> Tensor:
+        return ~((weight >= self.low) & (weight <= self.high))
 
 
 def sequence_weight(correction: Float[Tensor, "B T"] | None, mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B"]:

@@ -16,7 +16,6 @@ from gmpo.objectives.objective import (
     check_clip_range,
     exp_bounded,
     log_ratios,
-    masked_sum,
 )
 
 
@@ -80,9 +79,8 @@ class GRPO:
         self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
         """As `Objective`, by the aggregation."""
-        if self.aggregation == "sequence_mean":
-            return PerSequence().average(values, mask, denominator)
-        return masked_sum(values, mask).sum() / (denominator * (self.horizon or 1))
+        over = PerSequence() if self.aggregation == "sequence_mean" else PerToken()
+        return over.average(values, mask, denominator * (self.horizon or 1))
 
     def clipped(
         self,

@@ -14,10 +14,14 @@ class Refilled:
     discarded: list[Group] = field(default_factory=list)  # without a signal, replaced by others
     refills: int = 0  # rounds of generation beyond the first
 
+    def places_without_signal(self) -> list[int]:
+        """Where the groups stand that carry none."""
+        return [place for place, group in enumerate(self.groups) if not group.has_signal]
+
     @property
     def without_signal(self) -> int:
         """Groups that the refills left without a signal."""
-        return sum(not group.has_signal for group in self.groups)
+        return len(self.places_without_signal())
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,7 @@ class DynamicSampling:
     def refill(self, groups: list[Group], fresh: Callable[[int], list[Group]]) -> Refilled:
         """`groups` with others in the places of those without a signal; fresh(n) makes n scored groups."""
         batch = Refilled(list(groups))
-        while batch.refills < self.max_refills and batch.without_signal:
-            empty = [place for place, group in enumerate(batch.groups) if not group.has_signal]
+        while batch.refills < self.max_refills and (empty := batch.places_without_signal()):
             for place, group in zip(empty, fresh(len(empty)), strict=True):
                 batch.discarded.append(batch.groups[place])
                 batch.groups[place] = group

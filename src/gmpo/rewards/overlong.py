@@ -1,8 +1,12 @@
 """What becomes of responses near and at the length limit (DAPO, arXiv:2503.14476)."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from gmpo.types import Response
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it imports torch, which a process that checks answers does without
+    from gmpo.types import Response
 
 
 @dataclass(frozen=True)

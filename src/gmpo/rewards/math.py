@@ -1,0 +1,117 @@
+"""The reward of problems whose answer is mathematics."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+
+from gmpo.rewards.checker import Checker
+from gmpo.rewards.extraction import final_answer, last_boxed
+from gmpo.rewards.notation import decide, read
+
+log = logging.getLogger(__name__)
+
+LONGEST_ANSWER = 1000  # characters; a longer one is right only where it is the gold answer itself
+MOST_PROCESSES = 8  # of one trainer process, where `processes` is not given
+REMEMBERED = 4096  # checks
+NO_VERDICT = ("timeout", "died", "unreadable")
+
+
+class MathReward:
+    """1 where the final answer of a response means the same as the gold answer, else 0.
+
+    What counts as the final answer says `extraction.final_answer`; last_number: the last number of the response
+    where it has neither a box nor an answer line. What means the same says docs/verifier.md. Answers whose notation
+    decides nothing are checked by math-verify in a pool of processes (default: one for each core, 8 at most), each
+    check within `timeout` seconds and memory_gib of memory; a check that exceeds them is ended and scores 0.
+
+    A context manager; `close` ends the processes, and so does the end of the program.
+    """
+
+    def __init__(
+        self,
+        timeout: float = 5.0,
+        processes: int | None = None,
+        last_number: bool = False,
+        memory_gib: float = 1.0,
+    ) -> None:
+        if not timeout > 0 or not memory_gib > 0:
+            raise ValueError(f"reward.timeout={timeout} (seconds) and memory_gib={memory_gib} must be above 0")
+        if processes is not None and processes < 1:
+            raise ValueError(f"reward.processes={processes} must be at least 1, or null for one a core")
+        self.last_number = last_number
+        self._counts: Counter[str] = Counter()
+        self._known: OrderedDict[tuple[str, str], Future[str]] = OrderedDict()  # the newest last
+        self._checker = Checker(processes or min(MOST_PROCESSES, cores()), timeout, memory_gib)
+        self._checker.start()  # it imports what it needs while the models are loaded
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        """As `Reward`: 1.0 right; 0.0 wrong, without an answer, or not decided in time."""
+        futures = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
+        return [future.result() for future in futures]
+
+    def submit(self, response: str, answer: str) -> Future[float]:
+        """The score of one response, once it is known: the next may be submitted meanwhile."""
+        found, score = self.answer(response), Future[float]()
+        gold = last_boxed(answer) or answer
+        if found is None or not gold.strip():
+            self._counts["unanswered"] += 1
+            score.set_result(0.0)
+        elif max(len(found), len(gold)) > LONGEST_ANSWER:
+            score.set_result(float(found.strip() == gold.strip()))
+        elif (same := decide(read(found), read(gold))) is not None:
+            score.set_result(float(same))
+        else:
+            self._checked(found, gold).add_done_callback(partial(self._settle, score))
+        return score
+
+    def answer(self, response: str) -> str | None:
+        """The final answer of a response, as it is written there."""
+        return final_answer(response, self.last_number)
+
+    def report(self) -> dict[str, float]:
+        """How many responses had no answer, and how many checks no verdict, since the last report."""
+        counts, self._counts = self._counts, Counter()
+        return {f"{name}_answers": float(counts[name]) for name in ("unanswered", *NO_VERDICT)}
+
+    def close(self) -> None:
+        """End the processes; a later score starts them again."""
+        self._checker.close()
+
+    def __enter__(self) -> MathReward:
+        self._checker.wait_until_ready()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_checker"):
+            self._checker.close()
+
+    def _checked(self, answer: str, gold: str) -> Future[str]:
+        """A check, or the one of the same two answers that was made already: a group repeats its answers."""
+        check = self._known.pop((answer, gold), None)
+        if check is None or (check.done() and (check.exception() or check.result() in NO_VERDICT)):
+            check = self._checker.submit(answer, gold)
+        self._known[answer, gold] = check
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return check
+
+    def _settle(self, score: Future[float], check: Future[str]) -> None:
+        if error := check.exception():
+            score.set_exception(error)
+            return
+        if check.result() in NO_VERDICT:
+            self._counts[check.result()] += 1
+        score.set_result(float(check.result() == "right"))
+
+
+def cores() -> int:
+    """That this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

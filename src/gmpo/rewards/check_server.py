@@ -71,6 +71,7 @@ def serve(processes: int, timeout: float, memory: int) -> None:
     parent, output = os.getppid(), os.dup(1)
     warm_up()
     pool = ProcessPool(processes, context=get_context("fork"), initializer=prepare_worker, initargs=(memory,))
+    pool.schedule(check, args=TYPICAL[:2]).result()  # starts the workers
     os.write(output, READY)
     silence()
     unfinished = b""

@@ -10,6 +10,7 @@ from gmpo.rewards.numbers import Number, read_number, read_numeral, same_number
 from gmpo.rewards.units import unit_of
 
 PLAIN = {  # what says the same in plain LaTeX
+    "\\\\": "\\\\",  # the end of a row, not a backslash and a blank
     **{"\u2212": "-", "\u2013": "-", "\u00d7": "\\times ", "·": "\\cdot ", "÷": "/", "\u00a0": " ", "\uff05": "%"},
     **{"π": "\\pi ", "∞": "\\infty ", "√": "\\sqrt ", "°": "^\\circ ", "½": "\\frac{1}{2}", "²": "^2", "³": "^3"},
     **{"≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "±": "\\pm ", "\u222a": "\\cup ", "∩": "\\cap ", "∅": "\\emptyset "},

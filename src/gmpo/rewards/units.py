@@ -3,6 +3,7 @@
 import re
 
 NAMES = {  # a unit: the words for it, without the plural's s
+    "percent": "percent pct",
     "degree": "degree deg ° ^\\circ",
     "dollar": "dollar usd buck",
     "cent": "cent",

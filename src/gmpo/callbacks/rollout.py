@@ -10,9 +10,9 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from gmpo.policy import PolicyModule
-from gmpo.rewards import Overlong, Reward
-from gmpo.rollout import DynamicSampling, Engine, Refilled, request_seed
-from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling
+from gmpo.rewards import Overlong, Reward, close, report_of, verifier_of
+from gmpo.rollout import DynamicSampling, Engine, Refilled, request_seed, scored_groups
+from gmpo.types import Group, Prompt, PromptBatch, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 class RolloutCallback(Callback):
     """Fills each batch in place: responses, rewards, and for training advantages.
 
-    advantage: shaped rewards float [B] and group ids int [B] -> float [B]. overlong and dynamic_sampling act in
-    training only; fresh prompts come from the trainer's DataModule. seed: the run's; each request's seed is derived
-    from it, so a run can be repeated exactly.
+    Training goes by the reward, validation by its verifier. advantage: shaped rewards float [B] and group ids
+    int [B] -> float [B]. overlong and dynamic_sampling act in training only; fresh prompts come from the trainer's
+    DataModule. seed: the run's; each request's seed is derived from it, so a run can be repeated exactly.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class RolloutCallback(Callback):
         if pl_module.loss.kl.in_reward:
             pl_module.log("reward/kl_penalty", _take_kl_off(pl_module, batch.groups))
         pl_module.log_dict(rollout_metrics(refilled.groups + refilled.discarded))
+        pl_module.log_dict({f"reward/{name}": value for name, value in report_of(self.reward).items()})
         self._set_advantages(batch)
 
     def on_validation_batch_start(
@@ -79,14 +80,19 @@ class RolloutCallback(Callback):
     ) -> None:
         """Responses and rewards of validation prompts."""
         batch.groups = self.groups(pl_module, batch.prompts, self.validation_sampling, "validation")
+        report_of(self.reward)  # what is logged is of training
 
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
-        """End the engine."""
-        self.engine.close()
+        """End the engine and the reward's processes."""
+        self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
-        """End the engine."""
+        """End the engine and the reward's processes."""
+        self._close()
+
+    def _close(self) -> None:
         self.engine.close()
+        close(self.reward)
 
     def groups(
         self,
@@ -104,15 +110,10 @@ class RolloutCallback(Callback):
         if self.engine.policy_version != policy.policy_version:
             with clock("weight_sync"):
                 self.engine.load_weights(policy.weights(), policy.policy_version)
-        with clock("generate"):
-            asked = Counter() if asked is None else asked
-            seeds = self._seeds(prompts, sampling.samples, purpose, policy.rollout_step, asked)
-            responses = self.engine.generate(prompts, sampling, seeds)
-        with clock("reward"):
-            return [
-                Group(prompt, [Rollout(r, reward) for r, reward in zip(group, rewards, strict=True)])
-                for prompt, group, rewards in zip(prompts, responses, self._score(prompts, responses), strict=True)
-            ]
+        asked = Counter() if asked is None else asked
+        seeds = self._seeds(prompts, sampling.samples, purpose, policy.rollout_step, asked)
+        reward = self.reward if purpose == "train" else verifier_of(self.reward)
+        return scored_groups(self.engine, reward, prompts, sampling, seeds, clock)
 
     def _seeds(
         self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Counter[int]
@@ -124,12 +125,6 @@ class RolloutCallback(Callback):
             seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
             asked[prompt.index] += samples
         return seeds
-
-    def _score(self, prompts: list[Prompt], responses: list[list[Response]]) -> list[list[float]]:
-        texts = [response.text for group in responses for response in group]
-        answers = [prompt.answer for prompt, group in zip(prompts, responses, strict=True) for _ in group]
-        rewards = iter(self.reward.score(texts, answers))
-        return [[next(rewards) for _ in group] for group in responses]
 
     def _train_groups(self, policy: PolicyModule, prompts: list[Prompt], asked: Counter[int]) -> list[Group]:
         groups = self.groups(policy, prompts, self.sampling, "train", asked)

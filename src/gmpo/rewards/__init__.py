@@ -1,8 +1,21 @@
 """Rewards: what a response is worth."""
 
 from gmpo.rewards.exact_match import ExactMatch
+from gmpo.rewards.format import FormatReward
 from gmpo.rewards.math import MathReward
 from gmpo.rewards.overlong import Overlong
-from gmpo.rewards.reward import Reward
+from gmpo.rewards.reward import Instant, Reward, close, report_of, verifier_of
+from gmpo.rewards.weighted_sum import WeightedSum
 
-__all__ = ["ExactMatch", "MathReward", "Overlong", "Reward"]
+__all__ = [
+    "ExactMatch",
+    "FormatReward",
+    "Instant",
+    "MathReward",
+    "Overlong",
+    "Reward",
+    "WeightedSum",
+    "close",
+    "report_of",
+    "verifier_of",
+]

@@ -1,16 +1,15 @@
 """The reward of problems whose answer is one number."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-# a minus right after a digit or a bracket is a subtraction, not a sign
-NUMBER = re.compile(r"(?:(?<![\d)\]])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+from gmpo.rewards.extraction import numbers
+from gmpo.rewards.reward import Instant
 
 
 @dataclass(frozen=True)
-class ExactMatch:
+class ExactMatch(Instant):
     """1 where the last number of the response is the answer, else 0.
 
     After a `marker` only what follows its last occurrence counts; a response without it is read whole. Numbers
@@ -30,6 +29,11 @@ class ExactMatch:
             for response, answer in zip(responses, answers, strict=True)
         ]
 
+    def answer(self, response: str) -> str | None:
+        """The number that counts."""
+        number = self._number(response)
+        return None if number is None else f"{number:f}"
+
     def _number(self, text: str) -> Decimal | None:
-        numbers = NUMBER.findall(text.rpartition(self.marker)[2].replace("\u2212", "-"))
-        return Decimal(numbers[-1].replace(",", "")) if numbers else None
+        found = numbers(text.rpartition(self.marker)[2])
+        return Decimal(found[-1]) if found else None

@@ -6,7 +6,8 @@ BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,20}(?:\{|([^\s{}$\\]+))|\\[{}]|
 # bold or not, "answer" or "final answer"; the blanks are bounded so that no text takes quadratic time
 ANSWER_LINE = re.compile(r"(?i)\banswer[ \t*_]{0,20}:[ \t*_]{0,20}([^\n]+)")
 FORMULA = re.compile(r"\$([^$\n]+)\$")  # a line that holds one formula answers by it
-NUMBER = re.compile(r"(?:(?<![\d)\]])[-\u2212])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+# a minus right after a digit or a bracket is a subtraction, not a sign
+NUMBER = re.compile(r"(?:(?<![\d)\]])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
 
 def final_answer(response: str, last_number: bool = False) -> str | None:
@@ -18,9 +19,13 @@ def final_answer(response: str, last_number: bool = False) -> str | None:
     if answer is None:
         answer = _last_answer_line(response)
     if answer is None and last_number:
-        numbers = NUMBER.findall(response)
-        answer = numbers[-1] if numbers else None
+        answer = next(reversed(numbers(response)), None)
     return answer.strip() or None if answer is not None else None
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers that stand in a text, in plain digits."""
+    return [found.replace(",", "") for found in NUMBER.findall(text.replace("\u2212", "-"))]
 
 
 def _last_answer_line(text: str) -> str | None:

@@ -75,6 +75,13 @@ def _without_grouping(text: str) -> str:
     return GROUPED.sub(lambda found: re.sub("[, ]", "", found.group()), text)
 
 
+def canonical(answer: str) -> str:
+    """The same text for answers that are plainly the same: for counting votes."""
+    written = read(answer)
+    text = str(written.number.value) if written.number else "".join(written.text.split()).casefold()
+    return text + "%" * written.percent
+
+
 def decide(answer: Written, gold: Written) -> bool | None:
     """Whether two answers are the same where their notation alone shows it, else None.
 

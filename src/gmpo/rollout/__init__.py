@@ -2,5 +2,6 @@
 
 from gmpo.rollout.dynamic_sampling import DynamicSampling, Refilled
 from gmpo.rollout.engine import Engine, request_seed
+from gmpo.rollout.scoring import scored_groups
 
-__all__ = ["DynamicSampling", "Engine", "Refilled", "request_seed"]
+__all__ = ["DynamicSampling", "Engine", "Refilled", "request_seed", "scored_groups"]

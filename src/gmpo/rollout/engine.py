@@ -1,12 +1,18 @@
 """What an engine is."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
 from gmpo.types import Prompt, Response, Sampling
+
+OnResponse = Callable[[int, int, Response], None]  # place of the prompt, place among its responses, response
+
+
+def ignore(prompt: int, number: int, response: Response) -> None:
+    """An `OnResponse` that does nothing."""
 
 
 class Engine(Protocol):
@@ -23,12 +29,16 @@ class Engine(Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+        on_response: OnResponse = ignore,
     ) -> list[list[Response]]:
-        """`sampling.samples` responses to each prompt, each from a seed of its own.
+        """As many responses to each prompt as it has seeds.
 
-        seeds: for each prompt, one for each response. The same seed, prompt and weights give the same
-        response, whatever else is in the batch.
+        The same seed, prompt and weights give the same response, whatever else is in the batch. on_response is
+        called with each response as soon as it is finished, while others are still generated.
         """
         ...
 

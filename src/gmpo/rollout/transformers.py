@@ -18,6 +18,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from gmpo.rollout.engine import OnResponse, ignore
 from gmpo.types import Prompt, Response, Sampling
 
 
@@ -54,17 +55,23 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+        on_response: OnResponse = ignore,
     ) -> list[list[Response]]:
-        """As `Engine`."""
-        requests = [(p, seed) for p, prompt_seeds in zip(prompts, seeds, strict=True) for seed in prompt_seeds]
-        order = sorted(range(len(requests)), key=lambda i: len(requests[i][0].token_ids))
-        responses: dict[int, Response] = {}
-        for start in range(0, len(order), self.max_sequences):
-            chunk = order[start : start + self.max_sequences]
-            responses |= zip(chunk, self._generate([requests[i] for i in chunk], sampling), strict=True)
-        in_order = iter([responses[i] for i in range(len(requests))])
-        return [[next(in_order) for _ in prompt_seeds] for prompt_seeds in seeds]
+        """As `Engine`; responses are finished a batch at a time."""
+        places = [(place, number) for place, own in enumerate(seeds) for number in range(len(own))]
+        places.sort(key=lambda place: len(prompts[place[0]].token_ids))
+        finished: dict[tuple[int, int], Response] = {}
+        for start in range(0, len(places), self.max_sequences):
+            chunk = places[start : start + self.max_sequences]
+            requests = [(prompts[place], seeds[place][number]) for place, number in chunk]
+            for place, response in zip(chunk, self._generate(requests, sampling), strict=True):
+                finished[place] = response
+                on_response(*place, response)
+        return [[finished[place, number] for number in range(len(own))] for place, own in enumerate(seeds)]
 
     def close(self) -> None:
         """As `Engine`."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
+from gmpo.rollout.engine import OnResponse, ignore
 from gmpo.rollout.weight_sync import with_tied_head
 from gmpo.types import Prompt, Response, Sampling
 
@@ -54,6 +56,7 @@ class VLLMEngine:
         self.block_size = block_size
         self.policy_version = 0
         self._llm: LLM | None = None
+        self._request_ids = count()
 
     def start(self) -> None:
         """Load the model into vLLM."""
@@ -91,19 +94,28 @@ class VLLMEngine:
         self.policy_version = policy_version
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+        on_response: OnResponse = ignore,
     ) -> list[list[Response]]:
         """As `Engine`."""
-        requests = [
-            ({"prompt_token_ids": prompt.token_ids}, _parameters(sampling, seed))
-            for prompt, prompt_seeds in zip(prompts, seeds, strict=True)
-            for seed in prompt_seeds
-        ]
-        inputs, parameters = [list(column) for column in zip(*requests, strict=True)]
-        outputs = self._started().generate(inputs, parameters, use_tqdm=False)
-        texts = self._tokenizer.batch_decode([o.outputs[0].token_ids for o in outputs], skip_special_tokens=True)
-        responses = iter([_response(o, text) for o, text in zip(outputs, texts, strict=True)])
-        return [[next(responses) for _ in prompt_seeds] for prompt_seeds in seeds]
+        engine = self._started().llm_engine
+        places = {}  # of each request: its prompt's, and its own among the prompt's responses
+        for place, (prompt, prompt_seeds) in enumerate(zip(prompts, seeds, strict=True)):
+            for number, seed in enumerate(prompt_seeds):
+                request = str(next(self._request_ids))
+                places[request] = (place, number)
+                engine.add_request(request, {"prompt_token_ids": prompt.token_ids}, _parameters(sampling, seed))
+        finished: dict[tuple[int, int], Response] = {}
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                if output.finished:
+                    which = places[output.request_id]
+                    finished[which] = self._response(output)
+                    on_response(*which, finished[which])
+        return [[finished[place, number] for number in range(len(own))] for place, own in enumerate(seeds)]
 
     def close(self) -> None:
         """As `Engine`."""
@@ -113,6 +125,14 @@ class VLLMEngine:
             self._llm.llm_engine.engine_core.shutdown()
             self._llm = None
             destroy_model_parallel()  # vLLM's groups, not the trainer's: another engine may follow
+
+    def _response(self, output: RequestOutput) -> Response:
+        completion = output.outputs[0]
+        assert completion.logprobs is not None, "every request asks for log-probs"
+        token_ids = list(completion.token_ids)
+        log_probs = [at[token].logprob for at, token in zip(completion.logprobs, token_ids, strict=True)]
+        text = self._tokenizer.decode(token_ids, skip_special_tokens=True)
+        return Response(token_ids, log_probs, text, truncated=completion.finish_reason == "length")
 
     def _started(self) -> LLM:
         if self._llm is None:
@@ -150,11 +170,3 @@ def _parameters(sampling: Sampling, seed: int) -> SamplingParams:
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-
-
-def _response(output: RequestOutput, text: str) -> Response:
-    completion = output.outputs[0]
-    assert completion.logprobs is not None, "every request asks for log-probs"
-    token_ids = list(completion.token_ids)
-    log_probs = [at[token].logprob for at, token in zip(completion.logprobs, token_ids, strict=True)]
-    return Response(token_ids, log_probs, text, truncated=completion.finish_reason == "length")

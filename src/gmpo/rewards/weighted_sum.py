@@ -1,0 +1,67 @@
+"""Several rewards as one."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from statistics import fmean
+from threading import Lock
+
+from gmpo.rewards.reward import Reward, close, report_of, verifier_of
+
+
+class WeightedSum:
+    """The sum of rewards, each times its weight; each one's mean is logged as reward/NAME.
+
+    rewards and weights have the same names. verifier: the name of the one that says whether a response is right.
+    Responses are scored while others are generated where all of them can.
+    """
+
+    def __init__(self, rewards: Mapping[str, Reward], weights: Mapping[str, float], verifier: str) -> None:
+        if rewards.keys() != weights.keys():
+            raise ValueError(
+                f"reward.weights names {sorted(weights)} and reward.rewards {sorted(rewards)}: give each a weight"
+            )
+        if verifier not in rewards:
+            raise ValueError(f"reward.verifier={verifier} is none of reward.rewards: {', '.join(rewards)}")
+        self.rewards, self.weights = dict(rewards), dict(weights)
+        self.verifier = verifier_of(rewards[verifier])
+        self._scores: dict[str, list[float]] = defaultdict(list)  # since the last report
+        if all(hasattr(reward, "submit") for reward in rewards.values()):
+            self.submit = self._submit
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        """As `Reward`."""
+        scores = {name: reward.score(responses, answers) for name, reward in self.rewards.items()}
+        return [self._sum({name: own[i] for name, own in scores.items()}) for i in range(len(responses))]
+
+    def _submit(self, response: str, answer: str) -> Future[float]:
+        parts = {name: reward.submit(response, answer) for name, reward in self.rewards.items()}  # type: ignore[attr-defined]
+        total, lock = Future[float](), Lock()
+
+        def settle(part: Future[float]) -> None:
+            with lock:  # parts end in threads of their own
+                if part.exception() is not None and not total.done():
+                    total.set_exception(part.exception())
+                elif all(other.done() for other in parts.values()) and not total.done():
+                    total.set_result(self._sum({name: other.result() for name, other in parts.items()}))
+
+        for part in parts.values():
+            part.add_done_callback(settle)
+        return total
+
+    def report(self) -> dict[str, float]:
+        """The mean of each reward since the last report, and what it reports itself."""
+        scores, self._scores = self._scores, defaultdict(list)
+        return {name: fmean(own) for name, own in scores.items()} | {
+            name: value for reward in self.rewards.values() for name, value in report_of(reward).items()
+        }
+
+    def close(self) -> None:
+        """End what the rewards started."""
+        for reward in self.rewards.values():
+            close(reward)
+
+    def _sum(self, scores: Mapping[str, float]) -> float:
+        for name, score in scores.items():
+            self._scores[name].append(score)
+        return sum(self.weights[name] * score for name, score in scores.items())

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
@@ -95,6 +96,11 @@ class PolicyModule(LightningModule):
         assert self.model is not None
         optimizer = self.build_optimizer(self.model.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say where config and tokenizer come from, wherever the checkpoint is read."""
+        folder = Path(self.model_path)
+        checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.model_path
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
         """The batch itself: it holds no tensors, and callbacks fill in this very object."""

@@ -46,7 +46,7 @@ def targets(node: object, file: str) -> Iterator[tuple[str, str, tuple[str, ...]
     """(file, _target_, the keys beside it) of a config, at any depth."""
     if isinstance(node, dict):
         if "_target_" in node:
-            yield file, node["_target_"], tuple(key for key in node if not key.startswith("_"))
+            yield file, node["_target_"], tuple(key for key in node if key != "defaults" and key[0] != "_")
         for value in node.values():
             yield from targets(value, file)
 

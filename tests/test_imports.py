@@ -8,12 +8,12 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ORDER = [
-    ("types", "config", "clock", "loggers", "run_folder"),
+    ("types", "config", "clock", "command", "loggers", "record", "run_folder", "screen"),
     ("rewards", "advantages", "objectives", "batching"),
     ("data", "rollout", "parallel"),
     ("policy", "evaluation"),
     ("callbacks",),
-    ("training",),
+    ("training", "evaluating"),
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 STRANGERS = {("policy", "rollout")}  # the order alone would allow it

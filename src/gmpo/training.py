@@ -1,8 +1,5 @@
 """From a composed config to a running trainer."""
 
-import logging
-import sys
-import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -10,20 +7,11 @@ import torch
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer
 from omegaconf import DictConfig
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from gmpo import run_folder
+from gmpo.data.tokenizer import load_tokenizer
 from gmpo.policy import PolicyModule
-
-NOISE = (  # warnings that ask for nothing a user could do
-    ".*does not have many workers.*",
-    ".*`IterableDataset` has `__len__` defined.*",
-    ".*overridden `transfer_batch_to_device`.*",
-    ".*isinstance.treespec, LeafSpec.*",
-    ".*torch.distributed.reduce_op.*",
-    ".*in eval mode at the start of training.*",  # the reference
-)
+from gmpo.screen import quieten
 
 
 @dataclass(frozen=True)
@@ -66,34 +54,3 @@ def build(cfg: DictConfig) -> Training:
     loggers = list(instantiate(cfg.logger).values())
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     return Training(trainer, policy, datamodule)
-
-
-def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; raises ValueError where neither a folder nor the hub has one."""
-    try:
-        return AutoTokenizer.from_pretrained(path)
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"model.path={path} has no tokenizer that can be loaded ({reason}): give a folder in the Hugging Face "
-            "format, or the id of a model that the hub has and this machine can reach"
-        ) from error
-
-
-class _Screen(logging.Handler):
-    """Prints to what standard error is at the time: a live progress bar puts itself in its place."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
-
-
-def quieten() -> None:
-    """Leave the screen to what concerns the user."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Screen()])
-    logging.getLogger("gmpo").setLevel(logging.INFO)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message)

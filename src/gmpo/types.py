@@ -57,13 +57,14 @@ class Rollout:
     """A scored response; per-token tensors hold one value for each of its T tokens, on the CPU."""
 
     response: Response
-    reward: float  # the verifier's
+    reward: float
     advantage: float = 0.0
     penalty: float = 0.0  # taken off the reward for its length
     kl_penalty: float = 0.0  # taken off the reward for its distance from the reference
     in_loss: bool = True  # False: overlong filtering leaves it out
     old_log_probs: Float[Tensor, "T"] | None = None  # the behaviour policy's
     ref_log_probs: Float[Tensor, "T"] | None = None  # the reference's
+    final_answer: str | None = None  # in one notation; "" without one, None where the reward reads none
 
     @property
     def shaped_reward(self) -> float:

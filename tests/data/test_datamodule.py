@@ -6,8 +6,8 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
 
-from gmpo.data import ArithmeticSource, MathDataModule
-from gmpo.data.sources import Question
+from gmpo.data import ArithmeticSource, MathDataModule, MixedSource
+from gmpo.data.selection import Question
 from gmpo.data.stream import PromptStream
 from gmpo.policy.tiny import ASSISTANT, END, USER, character_tokenizer
 from gmpo.types import PromptBatch
@@ -16,7 +16,20 @@ TEMPLATED = {
     "chat": f"{USER}1+1{ASSISTANT}",
     "none": "1+1",
     "question_answer": "Question: 1+1\nAnswer:",
+    "{question} = \\boxed{": "1+1 = \\boxed{",
 }
+
+
+@dataclass(frozen=True)
+class TrainOnly:
+    """One question, and no validation split."""
+
+    name: str = "train_only"
+
+    def questions(self, split: str) -> list[Question]:
+        if split == "validation":
+            raise ValueError("train_only has no validation problems")
+        return [Question("1+1", "2", self.name)]
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class Listed:
     name: str = "listed"
 
     def questions(self, split: str) -> list[Question]:
-        return [Question("x" * length, str(length)) for length in range(1, 11)]
+        return [Question("x" * length, str(length), self.name) for length in range(1, 11)]
 
 
 def datamodule(**changes: object) -> MathDataModule:
@@ -79,10 +92,10 @@ def test_prompts_are_those_of_the_source() -> None:
     expected = source.questions("train")
     assert {p.index for p in batch.prompts} == set(range(40))
     for prompt in batch.prompts:
-        assert Question(prompt.question, prompt.answer) == expected[prompt.index]
+        assert Question(prompt.question, prompt.answer, "arithmetic") == expected[prompt.index]
         assert prompt.source == "arithmetic"
     (batch,) = data.val_dataloader()
-    assert [Question(p.question, p.answer) for p in batch.prompts] == source.questions("validation")
+    assert [Question(p.question, p.answer, p.source) for p in batch.prompts] == source.questions("validation")
 
 
 def test_seed_decides_the_order() -> None:
@@ -195,3 +208,59 @@ def test_validation_batches_hold_every_prompt_once() -> None:
     batches = [[p.index for p in batch.prompts] for batch in loader]
     assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert len(loader) == 3
+
+
+def sources(data: MathDataModule) -> list[tuple[str, int]]:
+    return [(p.source, p.index) for batch in data.val_dataloader() for p in batch.prompts]
+
+
+BENCHMARKS = {"b": Listed("b"), "a": Listed("a")}
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, 10), (3, 3)])
+def test_validation_is_on_the_benchmarks(limit: int | None, kept: int) -> None:
+    """Instead of on the source, which need not have a validation split."""
+    data = ready(source=TrainOnly(), benchmarks=BENCHMARKS, validation_limit=limit)
+    assert sources(data) == [(name, index) for name in "ba" for index in range(kept)]
+    assert len({*sources(data)}) == 2 * kept
+    assert drawn(data) == [0] * 20
+
+
+@pytest.mark.parametrize("benchmarks", [None, {}])
+def test_without_benchmarks_validation_is_on_the_source(benchmarks: dict[str, Listed] | None) -> None:
+    assert sources(ready(benchmarks=benchmarks)) == [("listed", index) for index in range(10)]
+    with pytest.raises(ValueError, match="train_only has no validation problems"):
+        ready(source=TrainOnly(), benchmarks=benchmarks)
+
+
+@pytest.mark.parametrize("benchmarks", [None, {"only": TrainOnly()}])
+def test_no_validation_split_is_read_where_nothing_is_validated(benchmarks: dict[str, TrainOnly] | None) -> None:
+    data = ready(source=TrainOnly(), benchmarks=benchmarks, validate=False)
+    assert sources(data) == []
+    assert drawn(data) == [0] * 20
+
+
+def test_benchmarks_do_not_change_the_training_order() -> None:
+    assert drawn(ready()) == drawn(ready(benchmarks=BENCHMARKS)) == drawn(ready(validate=False))
+
+
+def test_long_prompts_of_benchmarks_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="gmpo"):
+        ready(source=TrainOnly(), benchmarks=BENCHMARKS, max_prompt_tokens=8)
+    assert [message.split(" prompts")[0] for message in caplog.messages] == [
+        "b, validation: 4 of 10",
+        "a, validation: 4 of 10",
+    ]
+
+
+def test_benchmarks_have_names_of_their_own() -> None:
+    with pytest.raises(ValueError, match="benchmark holds several data sets of the name listed"):
+        datamodule(benchmarks={"one": Listed(), "two": Listed()})
+
+
+def test_parts_of_a_mixture_are_limited_and_named_apart() -> None:
+    mixed = MixedSource({"b": Listed("b"), "a": Listed("a")}, "mixed")
+    data = ready(source=mixed, validation_limit=2, steps=10)
+    assert sources(data) == [("b", 0), ("b", 1), ("a", 2), ("a", 3)]
+    batches = [p for batch in data.train_dataloader() for p in batch.prompts]
+    assert {(p.source, p.index) for p in batches} == {("b" if index < 10 else "a", index) for index in range(20)}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,19 +38,23 @@ def test_a_run_is_exported_and_one_line_says_so(run: Path, qwen2_folder: str, tm
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
 
 
+@pytest.mark.slow
 def test_a_path_with_an_equals_sign(run: Path, tmp_path: Path) -> None:
     done = export(f'checkpoint="{run}/checkpoints/step=1.ckpt"', f"output={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "float64" in done.stdout
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)  # torch is imported
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
         ([], ["no value for checkpoint and output", "python export.py checkpoint=PATH output=FOLDER"]),
-        (["checkpoint=/nowhere", "output=out"], ["/nowhere does not exist", "a run's folder", ".ckpt file"]),
-        (["checkpoint=RUN", "output=full"], ["output=full exists", "nothing is overwritten"]),
-        (["checkpoint=RUN", "output=out", "base_model=nobody/nothing"], ["nobody/nothing has no config", "hub"]),
+        slow(["checkpoint=/nowhere", "output=out"], ["/nowhere does not exist", "a run's folder", ".ckpt file"]),
+        slow(["checkpoint=RUN", "output=full"], ["output=full exists", "nothing is overwritten"]),
+        slow(["checkpoint=RUN", "output=out", "base_model=nobody/nothing"], ["nobody/nothing has no config", "hub"]),
         (["checkpoint=RUN", "output=out", "model=tiny"], ["Could not override 'model'"]),
     ],
 )

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +26,7 @@ SMALL = (
     "run.validate_every=2",
     "cluster.threads=1",
 )
+slow = partial(pytest.param, marks=pytest.mark.slow)  # torch is imported before the error is found
 needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 
 
@@ -72,6 +74,7 @@ def test_validation_can_be_switched_off_and_the_policy_is_saved(tmp_path: Path, 
     assert AutoTokenizer.from_pretrained(saved).chat_template
 
 
+@pytest.mark.slow
 def test_the_same_command_twice_gives_the_same_metrics(tmp_path: Path, qwen2_folder: str) -> None:
     arguments = ("rollout=transformers", "run.steps=3")
     one = run_small(tmp_path / "one", qwen2_folder, *arguments)
@@ -119,11 +122,14 @@ def test_gsm8k_from_local_files(tmp_path: Path, qwen2_folder: str) -> None:
         (["objective=ppo"], ["ppo", "gmpo", "grpo"]),
         (["batch.mini_batch_prompts=24"], ["64 = 2 x 24 + 16"]),
         (["batch.group_size=1"], ["batch.group_size=1", "2 or more"]),
-        (["data=gsm8k", "data.path=nowhere.jsonl", "rollout=transformers"], ["nowhere.jsonl", "data.path"]),
+        slow(
+            ["data=gsm8k", "data.path=nowhere.jsonl", "data.max_prompt_tokens=128", "rollout=transformers"],
+            ["nowhere.jsonl", "data.path"],
+        ),
         (["model=local", "model.path=/nowhere"], ["/nowhere", "does not exist"]),
-        (["run.name=a/b", "rollout=transformers"], ["run.name", "run.root"]),
+        slow(["run.name=a/b", "rollout=transformers"], ["run.name", "run.root"]),
         (["rollout.requires=not_there"], ["not_there", "make setup", "rollout=transformers"]),
-        (["data.template=poem", "rollout=transformers"], ["poem", "question_answer"]),
+        slow(["data.template=poem", "rollout=transformers"], ["poem", "question_answer"]),
     ],
 )
 def test_bad_input_is_one_clear_error(tmp_path: Path, qwen2_folder: str, overrides: list[str], said: list[str]) -> None:

@@ -1,24 +1,21 @@
 """Validation inside training."""
 
-from collections import defaultdict
-
 from lightning import Callback, Trainer
 
-from gmpo.evaluation.metrics import mean_at_k, pass_at_k
+from gmpo.evaluation.metrics import ProblemMetrics, count_group
 from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
 
 
 class EvaluationCallback(Callback):
-    """Validates before the first step and after the last, and logs val/SOURCE/mean@k and pass@k.
+    """Validates before the first step and after the last, and logs val/SOURCE/NAME for each of `ProblemMetrics`.
 
-    k is the number of responses to each problem. solved_at: the reward that counts as solved in pass@k. The
-    validations between are Lightning's own.
+    solved_at: the reward that counts as right in pass@k and maj@k. The validations between are Lightning's own.
     """
 
     def __init__(self, solved_at: float = 1.0) -> None:
         self.solved_at = solved_at
-        self._rewards: dict[str, list[list[float]]] = defaultdict(list)
+        self._metrics: dict[str, ProblemMetrics] = {}  # by source
         self._validated_at = -1  # rollout step of the last validation
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
@@ -46,17 +43,17 @@ class EvaluationCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the rewards of the batch."""
+        """Count the batch."""
         for group in batch.groups:
-            self._rewards[group.prompt.source].append([rollout.reward for rollout in group.rollouts])
+            source, samples = group.prompt.source, len(group.rollouts)
+            if source not in self._metrics:
+                self._metrics[source] = ProblemMetrics(samples, solved_at=self.solved_at).to(pl_module.device)
+            count_group(self._metrics[source], group)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Log what the policy solved."""
-        for source, rewards in self._rewards.items():
-            k = len(rewards[0])
-            solved = [pass_at_k(sum(reward >= self.solved_at for reward in group), len(group), k) for group in rewards]
-            pl_module.log(f"val/{source}/mean@{k}", mean_at_k(rewards), sync_dist=True)
-            pl_module.log(f"val/{source}/pass@{k}", sum(solved) / len(solved), sync_dist=True)
+        for source, metrics in self._metrics.items():
+            pl_module.log_dict({f"val/{source}/{name}": value for name, value in metrics.compute().items()})
         pl_module.log("step", float(pl_module.rollout_step), sync_dist=True)
-        self._rewards.clear()
+        self._metrics.clear()
         self._validated_at = pl_module.rollout_step

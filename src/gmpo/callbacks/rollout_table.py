@@ -51,7 +51,8 @@ class RolloutTableCallback(Callback):
     def _record(self, trainer: Trainer, step: int, purpose: str, groups: list[Group]) -> None:
         rows = [row for group in groups for row in _rows(step, group)]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{purpose}.jsonl").open("a", encoding="utf-8") as file:
+        # a lone surrogate becomes its escape, which JSON reads back
+        with (self.folder / f"{purpose}.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -66,6 +67,7 @@ def _rows(step: int, group: Group) -> list[dict[str, object]]:
             "prompt": group.prompt.text,
             "answer": group.prompt.answer,
             "response": rollout.response.text,
+            "final_answer": rollout.final_answer,
             "reward": rollout.reward,
             "penalty": rollout.penalty + rollout.kl_penalty,
             "advantage": rollout.advantage,

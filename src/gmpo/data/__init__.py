@@ -1,6 +1,8 @@
 """Problems, their templates, and the DataModule that yields prompts."""
 
 from gmpo.data.datamodule import MathDataModule
-from gmpo.data.sources import ArithmeticSource, GSM8KSource
+from gmpo.data.problem_source import ProblemSource
+from gmpo.data.questions import Wrapping
+from gmpo.data.sources import ArithmeticSource, MixedSource
 
-__all__ = ["ArithmeticSource", "GSM8KSource", "MathDataModule"]
+__all__ = ["ArithmeticSource", "MathDataModule", "MixedSource", "ProblemSource", "Wrapping"]

@@ -1,42 +1,124 @@
 """Local files of problems."""
 
+import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pyarrow
+from pyarrow.parquet import ParquetFile
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, object], str]]:
-    """The rows of a JSON Lines file, each with where it stands ("FILE, line N") for messages.
+from gmpo.data.columns import Located, Row, shown, to_read
 
-    Raises ValueError where the file is missing or empty, or a row is not JSON or lacks a column.
+BATCH = 1000  # rows of a table that are in memory at a time
+
+
+def read_file(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+    """The rows of a file, one at a time; of a Parquet file only what `columns` need.
+
+    Raises ValueError, naming file, row and remedy, where it is empty, of another kind, or cannot be read.
     """
-    if not path.is_file():
-        raise ValueError(f"data file {path} does not exist (looked in {Path.cwd()}); give a file by data.path=FILE")
-    rows = 0
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                rows += 1
-                where = f"{path}, line {number}"
-                yield _parse_row(line, where, columns), where
-    if rows == 0:
-        raise ValueError(f"data file {path} is empty: it must hold one JSON object a line, with {_names(columns)}")
-
-
-def _parse_row(line: str, where: str, columns: Sequence[str]) -> dict[str, object]:
-    try:
-        row = json.loads(line.strip())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON ({error}): {line.strip()[:60]!r}; expected one object a line") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{where} holds {type(row).__name__}, not an object with {_names(columns)}")
-    missing = [column for column in columns if column not in row]
-    if missing:
+    if path.suffix.lower() not in READERS:
         raise ValueError(
-            f"{where} lacks {_names(missing)}; found {_names(list(row))}. Rename them or choose another file"
+            f"data file {path} is of no known kind: give {', '.join(READERS)}, or a folder in the format of the "
+            "library datasets"
         )
+    empty = True
+    for located in READERS[path.suffix.lower()](path, columns):
+        empty = False
+        yield located
+    if empty:
+        raise ValueError(f"data file {path} is empty: it must hold a row for each problem")
+
+
+def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+    for number, line in _lines(path):
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield _object(_parsed(line.strip(), where, "one object a line"), where), where
+
+
+def _json(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+    text = "".join(line for _, line in _lines(path))
+    if not text.strip():
+        return
+    first = text.lstrip().partition("\n")[0].strip()
+    if first.startswith("{") and first.endswith("}") and text.strip() != first:
+        yield from _json_lines(path, columns)  # many data sets name JSON Lines so
+        return
+    content = _parsed(text, str(path), "a list of objects")
+    lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else [content]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        raise ValueError(f"{path} must hold a list of objects, or an object with one such list; found {shown(content)}")
+    for number, row in enumerate(lists[0]):
+        where = f"{path}, row {number}"
+        yield _object(row, where), where
+
+
+def _csv(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+    """Every cell as text: a reader that guesses types would make 25 of the answer 025."""
+    rows = csv.reader((line for _, line in _lines(path)), strict=True)
+    header: list[str] = []
+    while True:
+        where = f"{path}, line {rows.line_num + 1}"
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise ValueError(
+                f"{where} is not CSV ({error}): quote cells that hold quotes, doubled, or commas"
+            ) from None
+        if cells is None:
+            return
+        if cells and not header:
+            header = cells
+        elif cells:
+            if len(cells) != len(header):
+                raise ValueError(
+                    f"{where} has {len(cells)} cells and the header {len(header)}: quote cells that hold commas"
+                )
+            yield dict(zip(header, cells, strict=True)), where
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+    try:
+        file = ParquetFile(path)
+        wanted = to_read(columns, file.schema_arrow.names)
+        number = 0
+        for batch in file.iter_batches(BATCH, columns=wanted):
+            for row in batch.to_pylist():
+                yield row, f"{path}, row {number}"
+                number += 1
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"data file {path} is not Parquet that can be read: {error}") from error
+
+
+READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Located]]] = {
+    ".jsonl": _json_lines,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {number} is not UTF-8 ({error.reason}): save the file as UTF-8"
+                ) from error
+
+
+def _parsed(text: str, where: str, expected: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON ({error}): {text.strip()[:60]!r}; expected {expected}") from error
+
+
+def _object(row: object, where: str) -> Row:
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} holds {shown(row)}, not an object with a column for the question and the answer")
     return row
-
-
-def _names(columns: Sequence[str]) -> str:
-    return ("column " if len(columns) == 1 else "columns ") + ", ".join(map(repr, columns))

@@ -1,7 +1,14 @@
 """Metrics over several responses to each problem."""
 
+from collections import Counter
 from collections.abc import Sequence
 from math import comb
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from gmpo.types import Group
 
 
 def pass_at_k(correct: int, total: int, k: int) -> float:
@@ -16,6 +23,78 @@ def pass_at_k(correct: int, total: int, k: int) -> float:
     return 1.0 - comb(total - correct, k) / comb(total, k)
 
 
-def mean_at_k(rewards: Sequence[Sequence[float]]) -> float:
-    """The mean over problems of the mean reward of their responses."""
-    return sum(sum(r) / len(r) for r in rewards) / len(rewards)
+def maj_at_k(correct: Sequence[bool], answers: Sequence[str]) -> float:
+    """Whether the most frequent answer of k responses is right (arXiv:2203.11171); a tie counts its share.
+
+    answers: in one notation; an empty one does not vote. Right answers mean the same and vote together, however
+    they are written.
+    """
+    wrong = Counter(answer for right, answer in zip(correct, answers, strict=True) if answer and not right)
+    votes = [sum(correct), *wrong.values()]
+    return float(votes[0] == max(votes) > 0) / votes.count(max(votes))
+
+
+class ProblemMetrics(Metric):
+    """mean@n, pass@k and maj@n over problems with n responses each, their truncated share and mean length in tokens.
+
+    samples: n. k: for which pass@k is computed, n always among them. solved_at: the reward that counts as right.
+    """
+
+    full_state_update = False
+
+    def __init__(self, samples: int, k: Sequence[int] = (), solved_at: float = 1.0) -> None:
+        super().__init__()
+        self.samples = samples
+        self.k = sorted({*k, samples})
+        self.solved_at = solved_at
+        unfit = [each for each in self.k if not 1 <= each <= samples]
+        if unfit:
+            raise ValueError(
+                f"pass@k for k={unfit}: k must lie between 1 and the {samples} responses to each problem; sample more"
+            )
+        self.names = [f"mean@{samples}", *(f"pass@{each}" for each in self.k), f"maj@{samples}"]
+        self.names += ["truncated_fraction", "response_length"]
+        self.add_state("totals", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("problems", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("unread", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.totals: Tensor
+        self.problems: Tensor
+        self.unread: Tensor
+
+    def update(
+        self,
+        rewards: Sequence[float],
+        answers: Sequence[str | None],
+        lengths: Sequence[int],
+        truncated: Sequence[bool],
+    ) -> None:
+        """The responses to one problem. answers: in one notation; None where the reward does not read them."""
+        read = [answer for answer in answers if answer is not None]
+        if len(rewards) != self.samples:
+            raise ValueError(f"{len(rewards)} responses to a problem, expected {self.samples}")
+        correct = [reward >= self.solved_at for reward in rewards]
+        values = [sum(rewards), *(self.samples * pass_at_k(sum(correct), self.samples, k) for k in self.k)]
+        values += [
+            self.samples * maj_at_k(correct, read) if len(read) == len(answers) else 0.0,
+            sum(truncated),
+            sum(lengths),
+        ]
+        self.totals += torch.tensor(values, dtype=torch.float64, device=self.totals.device) / self.samples
+        self.problems += 1
+        self.unread += len(read) < len(answers)
+
+    def compute(self) -> dict[str, float]:
+        """Each metric by its name; maj@n only where the reward reads answers."""
+        means = dict(zip(self.names, (self.totals / self.problems).tolist(), strict=True))
+        return {name: value for name, value in means.items() if not (self.unread and name.startswith("maj@"))}
+
+
+def count_group(metrics: ProblemMetrics, group: Group) -> None:
+    """Update the metrics with the responses to one prompt."""
+    rollouts = group.rollouts
+    metrics.update(
+        rewards=[rollout.reward for rollout in rollouts],
+        answers=[rollout.final_answer for rollout in rollouts],
+        lengths=[len(rollout.response.token_ids) for rollout in rollouts],
+        truncated=[rollout.response.truncated for rollout in rollouts],
+    )

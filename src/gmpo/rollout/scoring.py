@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from gmpo.clock import StepClock
 from gmpo.rewards import Reward
+from gmpo.rewards.notation import canonical
 from gmpo.rollout.engine import Engine
 from gmpo.types import Group, Prompt, Response, Rollout, Sampling
 
@@ -47,6 +48,7 @@ class _Scores:
         self.prompts = prompts
         self.on_rollout = on_rollout
         self.submit: Callable[[str, str], Future[float]] | None = getattr(reward, "submit", None)
+        self.read: Callable[[str], str | None] | None = getattr(reward, "answer", None)
         self.waiting: deque[tuple[int, int, Response, Future[float]]] = deque()
         self.rollouts: dict[tuple[int, int], Rollout] = {}
 
@@ -70,6 +72,7 @@ class _Scores:
 
     def _settle_first(self) -> None:
         place, number, response, score = self.waiting.popleft()
-        self.rollouts[place, number] = rollout = Rollout(response, score.result())
+        answer = None if self.read is None else canonical(self.read(response.text) or "")
+        self.rollouts[place, number] = rollout = Rollout(response, score.result(), final_answer=answer)
         if self.on_rollout is not None:
             self.on_rollout(place, number, rollout)

@@ -1,0 +1,25 @@
+"""Evaluate a language model: `python evaluate.py --help` shows how."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from gmpo.command import accept_model_path, one_clear_error
+from gmpo.config import check_evaluation
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Check, instantiate, evaluate, print."""
+    with one_clear_error():
+        check_evaluation(cfg)
+        from gmpo.evaluating import prepare, print_results  # heavy: torch, transformers
+
+        evaluation = prepare(cfg)
+    print_results(evaluation.run(), evaluation.folder)
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = accept_model_path(sys.argv[1:])
+    main()

@@ -1,0 +1,21 @@
+"""Print responses of a run or an evaluation: `python responses.py --help` shows how."""
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.command import one_clear_error
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="responses")
+def main(cfg: DictConfig) -> None:
+    """Read, choose, print."""
+    with one_clear_error():
+        if OmegaConf.is_missing(cfg, "run"):
+            raise ValueError("no value for run: python responses.py run=runs/quickstart")
+        from gmpo.record import print_responses
+
+        print_responses(str(cfg.run), cfg.file, cfg.count, cfg.step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What the commands of the project share. Imported first, and without torch."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.errors import InstantiationException
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+# read when torch is imported: no chatter, and threads that wait without spinning where cores are few
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def one_clear_error() -> Iterator[None]:
+    """End the program with the message of a ValueError, without a traceback; HYDRA_FULL_ERROR=1 shows it."""
+    try:
+        yield
+    except (ValueError, InstantiationException) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
+        sys.exit(f"error: {wrapped or error}")
+
+
+def accept_model_path(arguments: Sequence[str]) -> list[str]:
+    """Let model=PATH stand for model=local model.path=PATH: Hydra takes it for a choice of the group model."""
+    accepted = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        is_path = name == "model" and value and not (CONFIGS / "model" / f"{value}.yaml").is_file()
+        accepted += ["model=local", f'model.path="{value}"'] if is_path else [argument]
+    return accepted

@@ -1,0 +1,67 @@
+"""Which rows of a split are used: repeated problems, and problems kept for validation."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A problem as its data set has it, before the template."""
+
+    text: str
+    answer: str
+    source: str  # the data set's name; validation metrics are named val/SOURCE/...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A question, what makes it the same as another, and where it stands."""
+
+    question: Question
+    key: str  # its text without wrapping and outer blanks
+    where: str
+
+
+def distinct(found: Iterable[Found], label: str) -> Iterator[Found]:
+    """The first of each problem; says how many were repeated, and how many of them with another answer."""
+    answers: dict[str, str] = {}
+    rows, others, first_other = 0, 0, ""
+    for one in found:
+        rows += 1
+        answer = answers.get(one.key)
+        if answer is None:
+            answers[one.key] = one.question.answer
+            yield one
+        elif answer != one.question.answer:
+            others += 1
+            first_other = first_other or one.where
+    repeated = rows - len(answers)
+    differ = f"; {others} of them give another answer than the first, which is kept (see {first_other})"
+    if repeated:
+        log.info(
+            "%s: %d of %d rows repeat a problem and are dropped%s", label, repeated, rows, differ if others else ""
+        )
+
+
+def hold_out(found: Iterable[Found], count: int, label: str, option: str) -> tuple[list[Question], list[Question]]:
+    """(training, validation): `count` problems that a hash of the text picks are kept for validation.
+
+    Which they are, and their order, depends neither on the order of the rows nor on any seed; training keeps the
+    order of the rows. Raises ValueError where no problem would be left to train on.
+    """
+    all_of_them = list(found)
+    keys = {one.key for one in all_of_them}
+    if len(keys) <= count:
+        raise ValueError(f"{label}: {option}={count} leaves nothing of {len(keys)} problems to train on; lower it")
+    picked = {key: place for place, key in enumerate(sorted(keys, key=_hash)[:count])}
+    held = sorted((one for one in all_of_them if one.key in picked), key=lambda one: picked[one.key])
+    log.info("%s: %d of %d problems are held out of training for validation", label, count, len(keys))
+    return [one.question for one in all_of_them if one.key not in picked], [one.question for one in held]
+
+
+def _hash(key: str) -> bytes:
+    return sha256(key.encode()).digest()

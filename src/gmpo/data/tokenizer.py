@@ -1,0 +1,15 @@
+"""Loading a model's tokenizer."""
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The model's tokenizer; raises ValueError where neither a folder nor the hub has one."""
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"model.path={path} has no tokenizer that can be loaded ({reason}): give a folder in the Hugging Face "
+            "format, or the id of a model that the hub has and this machine can reach"
+        ) from error

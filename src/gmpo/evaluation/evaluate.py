@@ -1,0 +1,98 @@
+"""How well a model solves the problems of benchmarks: responses, scores, metrics, and a record to resume from."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from gmpo.evaluation.metrics import ProblemMetrics
+from gmpo.evaluation.record import ResponseFile, ScoredResponse, problem_key
+from gmpo.rewards import Reward, close, verifier_of
+from gmpo.rollout import Engine, request_seed, scored_groups
+from gmpo.types import Prompt, Rollout, Sampling
+
+log = logging.getLogger(__name__)
+
+Results = dict[str, dict[str, float]]  # by benchmark, then by metric
+
+
+class Key(NamedTuple):
+    """Tells the responses of an evaluation apart."""
+
+    benchmark: str
+    problem: str  # `problem_key`
+    number: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Samples responses to every problem, scores them, and writes responses.jsonl and results.json to `folder`.
+
+    What responses.jsonl holds already is not generated again. Each response depends on the seed, the problem and its
+    number alone: an evaluation that was cut off and goes on ends as if it had not been. pass_k: further k of pass@k.
+    on_progress is called with the number of responses that there are and of all.
+    """
+
+    engine: Engine
+    reward: Reward
+    prompts: Sequence[Prompt]  # of all benchmarks; each prompt's source names its own
+    sampling: Sampling
+    seed: int
+    folder: Path
+    pass_k: Sequence[int] = ()
+    solved_at: float = 1.0
+    on_progress: Callable[[int, int], None] = lambda made, of: None
+
+    def run(self) -> Results:
+        """Metrics by benchmark, in the order of the prompts."""
+        file = ResponseFile(self.folder / "responses.jsonl")
+        responses = {Key(r.benchmark, r.problem, r.number): r for r in file.read()}
+        self._make_missing(file, responses)
+        metrics = {p.source: ProblemMetrics(self.sampling.samples, self.pass_k, self.solved_at) for p in self.prompts}
+        for prompt in self.prompts:
+            own = [responses[key] for key in self._keys(prompt)]
+            metrics[prompt.source].update(
+                rewards=[r.reward for r in own],
+                answers=[r.final_answer for r in own],
+                lengths=[r.tokens for r in own],
+                truncated=[r.truncated for r in own],
+            )
+        results = {name: {"problems": float(own.problems), **own.compute()} for name, own in metrics.items()}
+        (self.folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        return results
+
+    def _make_missing(self, file: ResponseFile, responses: dict[Key, ScoredResponse]) -> None:
+        """Generate what `responses` lacks, and add it there and to the file."""
+        wanted = [(prompt, self._keys(prompt)) for prompt in self.prompts]
+        missing = [(prompt, [key for key in keys if key not in responses]) for prompt, keys in wanted]
+        missing = [(prompt, keys) for prompt, keys in missing if keys]
+        total, left = sum(len(keys) for _, keys in wanted), sum(len(keys) for _, keys in missing)
+        if left < total:
+            log.info("%s holds %d of %d responses already", file.path, total - left, total)
+        if not missing:
+            return
+        made = count(total - left + 1)
+
+        def keep(place: int, nth: int, rollout: Rollout) -> None:
+            prompt, keys = missing[place]
+            responses[keys[nth]] = response = ScoredResponse.of(prompt, keys[nth].number, rollout)
+            file.append(response)
+            self.on_progress(next(made), total)
+
+        prompts = [prompt for prompt, _ in missing]
+        seeds = [[self._seed(key) for key in keys] for _, keys in missing]
+        self.engine.start()
+        try:
+            scored_groups(self.engine, verifier_of(self.reward), prompts, self.sampling, seeds, on_rollout=keep)
+        finally:
+            self.engine.close()
+            close(self.reward)
+
+    def _keys(self, prompt: Prompt) -> list[Key]:
+        return [Key(prompt.source, problem_key(prompt), number) for number in range(self.sampling.samples)]
+
+    def _seed(self, key: Key) -> int:
+        return request_seed(self.seed, f"evaluate/{key.benchmark}/{key.problem}", 0, 0, key.number)

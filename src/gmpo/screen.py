@@ -1,0 +1,35 @@
+"""What a person sees on the screen: messages, and nothing that asks for nothing."""
+
+import logging
+import sys
+import warnings
+
+from transformers.utils import logging as transformers_logging
+
+NOISE = (  # warnings that ask for nothing a user could do
+    ".*does not have many workers.*",
+    ".*`IterableDataset` has `__len__` defined.*",
+    ".*overridden `transfer_batch_to_device`.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*torch.distributed.reduce_op.*",
+    ".*in eval mode at the start of training.*",  # the reference
+)
+
+
+class _Screen(logging.Handler):
+    """Prints to what standard error is at the time: a live progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def quieten() -> None:
+    """Leave the screen to what concerns the user."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Screen()])
+    logging.getLogger("gmpo").setLevel(logging.INFO)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,190 @@
+"""Every `data=` and `benchmark=` as Hydra composes it: the classes that come out, and the keys that a person types."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.data import ArithmeticSource, MathDataModule, MixedSource, ProblemSource
+from gmpo.policy.tiny import character_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT.parent / "shared" / "data"
+DATA = sorted(path.stem for path in (ROOT / "configs" / "data").glob("*.yaml"))
+BENCHMARKS = sorted(path.stem for path in (ROOT / "configs" / "benchmark").glob("*.yaml"))
+PRIMARY = """\
+defaults:
+  - _self_
+  - data: arithmetic
+  - benchmark: none
+hydra:
+  searchpath: ["file://{configs}"]
+datamodule:
+  _target_: gmpo.data.MathDataModule
+  _convert_: all
+  source: ${{data.source}}
+  benchmarks: ${{benchmark}}
+  template: none
+  max_prompt_tokens: ${{data.max_prompt_tokens}}
+  over_long: drop
+  prompts_per_step: 2
+  steps: 1
+  seed: 0
+"""
+
+
+@pytest.fixture
+def primary(tmp_path: Path) -> Path:
+    """A config of these two groups and the DataModule."""
+    (tmp_path / "primary.yaml").write_text(PRIMARY.format(configs=ROOT / "configs"))
+    return tmp_path
+
+
+def composed(primary: Path, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(primary), version_base="1.3"):
+        return compose("primary", [*overrides])
+
+
+def datamodule(primary: Path, *overrides: str) -> MathDataModule:
+    """Instantiated from the config as a run saves it."""
+    cfg = composed(primary, *overrides)
+    made = instantiate(cfg.datamodule, tokenizer=character_tokenizer())
+    assert isinstance(made, MathDataModule)
+    again = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))
+    assert instantiate(again.data.source) == made.source
+    return made
+
+
+def source(primary: Path, *overrides: str) -> ProblemSource:
+    made = datamodule(primary, *overrides).source
+    assert isinstance(made, ProblemSource)
+    return made
+
+
+@pytest.mark.parametrize("choice", DATA)
+def test_every_data_set_instantiates_without_loading(primary: Path, choice: str) -> None:
+    made = datamodule(primary, f"data={choice}", *(["data.path=x.jsonl"] if choice == "files" else [])).source
+    assert made.name == choice
+    assert made == made
+    assert isinstance(made, ArithmeticSource | MixedSource | ProblemSource)
+
+
+@pytest.mark.parametrize("choice", BENCHMARKS)
+def test_every_benchmark_instantiates_without_loading(primary: Path, choice: str) -> None:
+    made = datamodule(primary, f"benchmark={choice}").benchmarks
+    assert isinstance(made, dict)
+    assert [*made] == ([] if choice == "none" else [choice])
+    for name, benchmark in made.items():
+        assert benchmark.name == name
+        if isinstance(benchmark, ProblemSource):
+            assert benchmark.node == f"benchmark.{name}"
+            assert benchmark.hub_id
+            assert benchmark.train_split is None
+            assert benchmark.duplicates == "drop"
+
+
+def test_benchmarks_merge(primary: Path) -> None:
+    made = datamodule(primary, "benchmark=[aime24,math500,arithmetic]", "benchmark.math500.path=x.jsonl").benchmarks
+    assert made
+    assert [*made] == ["aime24", "math500", "arithmetic"]
+    assert made["math500"].path == "x.jsonl"  # type: ignore[attr-defined]
+
+
+def test_the_files_of_benchmarks(primary: Path) -> None:
+    """Where the real ones are at hand, all of their problems."""
+    if not FILES.is_dir():
+        pytest.skip("the files of real problems are not here")
+    sizes = {"aime24": 30, "amc23": 83, "math500": 500, "gsm8k": 1319}
+    paths = [f"benchmark.{name}.path={FILES / name / 'test.jsonl'}" for name in sizes]
+    made = datamodule(primary, f"benchmark=[{','.join(sizes)}]", *paths).benchmarks
+    assert made
+    assert {name: len(benchmark.questions("validation")) for name, benchmark in made.items()} == sizes
+
+
+def test_arithmetic_is_the_one_of_the_data_set(primary: Path) -> None:
+    made = datamodule(primary, "data=arithmetic", "benchmark=arithmetic")
+    assert made.benchmarks
+    assert made.benchmarks["arithmetic"].questions("validation") == made.source.questions("validation")
+
+
+def test_data_sets_differ_where_they_should(primary: Path) -> None:
+    gsm8k, math, hard, dapo = (
+        source(primary, f"data={name}") for name in ("gsm8k", "math", "math_lvl3to5", "dapo_math_17k")
+    )
+    assert (gsm8k.hub_id, gsm8k.hub_config, gsm8k.result) == ("openai/gsm8k", "main", "after_hashes")
+    assert (math.hub_id, math.answer, math.result, math.levels) == (
+        "DigitalLearningGmbH/MATH-lighteval",
+        "solution",
+        "boxed",
+        None,
+    )
+    assert dataclasses.replace(hard, name="math", levels=None) == math
+    assert [*(hard.levels or ())] == [3, 4, 5]
+    assert (dapo.validation_split, dapo.held_out, dapo.instruction) == (None, 256, "keep")
+    mixed = datamodule(primary, "data=gsm8k_math").source
+    assert isinstance(mixed, MixedSource)
+    assert {name: dataclasses.replace(one, node="data") for name, one in mixed.sources.items()} == {  # type: ignore[type-var]
+        "gsm8k": gsm8k,
+        "math": math,
+    }
+
+
+def test_dapo_wrapping_is_that_of_the_file(primary: Path) -> None:
+    path = FILES / "dapo_math_schema" / "train.parquet"
+    if not path.is_file():
+        pytest.skip("the files of real problems are not here")
+    cut = source(primary, "data=dapo_math_17k", f"data.path={path}", "data.instruction=replace", "data.held_out=20")
+    kept = source(primary, "data=dapo_math_17k", f"data.path={path}", "data.held_out=20")
+    for split, count in (("train", 180), ("validation", 20)):
+        pairs = [*zip(cut.questions(split), kept.questions(split), strict=True)]  # type: ignore[arg-type]
+        assert len(pairs) == count
+        for bare, whole in pairs:
+            assert whole.text.startswith("Solve the following math problem step by step. The last line of your ")
+            assert whole.text.endswith('\n\nRemember to put your answer on its own line after "Answer:".')
+            assert bare.text == bare.text.strip() != ""
+            assert f"is the answer to the problem.\n\n{bare.text}\n\nRemember" in whole.text
+
+
+@pytest.mark.parametrize("choice", [name for name in DATA if name not in ("arithmetic", "gsm8k_math")])
+def test_every_option_is_a_key(primary: Path, choice: str) -> None:
+    """`data.OPTION=VALUE` reaches the source, and what the config leaves alone is the class's default."""
+    cfg = composed(primary, f"data={choice}").data
+    options = {field.name for field in dataclasses.fields(ProblemSource)} - {"node"}
+    assert options <= cfg.keys()
+    assert options <= cfg.source.keys()
+    if choice == "files":
+        defaults = {
+            name: p.default for name, p in inspect.signature(ProblemSource).parameters.items() if name != "name"
+        }
+        assert {name: cfg[name] for name in defaults if name != "node"} == {
+            name: value for name, value in defaults.items() if name != "node"
+        }
+    made = source(
+        primary,
+        f"data={choice}",
+        "data.path=a.jsonl",
+        "data.validation_path=b.jsonl",
+        "data.levels=[1,2]",
+        "data.empty_answers=drop",
+        "data.duplicates=keep",
+        "data.held_out=7",
+    )
+    assert (made.path, made.validation_path, [*(made.levels or ())]) == ("a.jsonl", "b.jsonl", [1, 2])
+    assert (made.empty_answers, made.duplicates, made.held_out) == ("drop", "keep", 7)
+
+
+def test_paths_of_the_parts_of_a_mixture(primary: Path) -> None:
+    made = datamodule(
+        primary, "data=gsm8k_math", "data.gsm8k.path=a.jsonl", "data.math.path=b.jsonl", "data.math.levels=[5]"
+    ).source
+    assert isinstance(made, MixedSource)
+    gsm8k, math = made.sources["gsm8k"], made.sources["math"]
+    assert isinstance(gsm8k, ProblemSource)
+    assert isinstance(math, ProblemSource)
+    assert (gsm8k.path, math.path, [*(math.levels or ())]) == ("a.jsonl", "b.jsonl", [5])
+    with pytest.raises(ValueError, match=r"data\.math\.path=FILE"):
+        math.questions("train")

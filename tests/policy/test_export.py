@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from gmpo.batching import pad_sequences, response_rows, sequences_of
 from gmpo.policy import PolicyModule
-from gmpo.policy.export import export, save_hugging_face, whole_folder
+from gmpo.policy.export import export
+from gmpo.policy.hugging_face import save_hugging_face, whole_folder
 from gmpo.policy.log_probs import response_log_probs
 from gmpo.policy.tiny import character_tokenizer
 from gmpo.types import Group, PromptBatch, Rollout, Sampling

@@ -8,7 +8,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from small_training import groups, module
 from torch.utils.data import DataLoader
 
-from gmpo.policy.export import save_hugging_face
+from gmpo.policy.hugging_face import save_hugging_face
 from gmpo.types import PromptBatch
 
 

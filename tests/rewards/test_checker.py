@@ -83,14 +83,14 @@ def test_a_bomb_ends_at_its_deadline_and_the_next_scores_right(reward: MathRewar
     assert time.monotonic() - began < TIMEOUT + 1
     assert second.result() == 1.0
     counts = reward.report()
-    assert counts["timeout_answers"] + counts["died_answers"] + counts["unreadable_answers"] <= 1
+    assert counts["checks_timed_out"] + counts["checks_died"] + counts["checks_unreadable"] <= 1
 
 
 def test_bombs_together_are_counted(reward: MathReward) -> None:
     reward.report()
     responses = ["\\boxed{9^{9^{9^{8}}}}", "\\boxed{9^{9^{9^{7}}}}", GOOD[0]]
     assert reward.score(responses, ["2", "2", GOOD[1]]) == [0.0, 0.0, 1.0]
-    assert reward.report()["timeout_answers"] == 2
+    assert reward.report()["checks_timed_out"] == 2
 
 
 @pytest.mark.parametrize("strange", STRANGE)
@@ -108,7 +108,7 @@ def test_a_check_without_memory_is_no_loss() -> None:
     with MathReward(timeout=60, processes=1, memory_gib=0.005) as reward:
         assert reward.score([polynomial, GOOD[0]], [gold, GOOD[1]]) == [0.0, 1.0]
         counts = reward.report()
-        assert counts["unreadable_answers"] + counts["died_answers"] == 1
+        assert counts["checks_unreadable"] + counts["checks_died"] == 1
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_worker_that_dies_is_replaced(server_of_its_own: tuple[MathReward, psu
     assert until(lambda: worker.cpu_percent(0.05) > 20)
     worker.kill()
     assert bomb.result(timeout=5) == 0.0
-    assert reward.report()["died_answers"] == 1
+    assert reward.report()["checks_died"] == 1
     assert reward.score(["\\boxed{x+x}"], ["2x"]) == [1.0]
     assert server.children() != [worker]
 

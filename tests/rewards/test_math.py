@@ -62,8 +62,8 @@ def test_a_gold_answer_may_be_a_solution_with_a_box(reward: MathReward) -> None:
 def test_without_an_answer_the_score_is_0_and_counted(reward: MathReward) -> None:
     reward.report()
     assert reward.score(["it is 5", "", "\\boxed{}", "\\boxed{5}"], ["5", "5", "5", ""]) == [0.0] * 4
-    assert reward.report()["unanswered_answers"] == 4
-    assert reward.report()["unanswered_answers"] == 0
+    assert reward.report()["no_answer"] == 4
+    assert reward.report()["no_answer"] == 0
 
 
 def test_the_last_number_counts_where_the_config_says_so() -> None:

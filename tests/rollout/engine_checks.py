@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from gmpo.batching import pad_sequences
 from gmpo.policy.log_probs import response_log_probs
-from gmpo.rollout.engine import request_seed
+from gmpo.rollout.engine import Engine, request_seed
 from gmpo.types import MicroBatch, Prompt, Response, Rollout, Sampling
 
 
@@ -21,6 +21,23 @@ def perturbed(folder: str, seed: int, size: float = 0.05) -> nn.Module:
         for parameter in model.parameters():
             parameter += size * torch.randn(parameter.shape, generator=generator)
     return model
+
+
+def check_handing_over(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling) -> list[int]:
+    """Each response is handed over once, as it is returned; the lengths in the order of handing over."""
+    handed: list[tuple[tuple[int, int], Response]] = []
+
+    def keep(place: int, number: int, response: Response) -> None:
+        handed.append(((place, number), response))
+
+    own = seeds(prompts, sampling)
+    own[0] = own[0][:1]  # as many responses as seeds
+    groups = engine.generate(prompts, sampling, own, keep)
+    assert [len(group) for group in groups] == [len(s) for s in own]
+    returned = {(place, number): r for place, group in enumerate(groups) for number, r in enumerate(group)}
+    assert dict(handed) == returned
+    assert len(handed) == len(returned)
+    return [len(response.token_ids) for _, response in handed]
 
 
 def seeds(prompts: Sequence[Prompt], sampling: Sampling, run_seed: int = 0) -> list[list[int]]:

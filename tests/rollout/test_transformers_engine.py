@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_prompt, save
-from engine_checks import perturbed, seeds, trainer_log_probs
+from engine_checks import check_handing_over, perturbed, seeds, trainer_log_probs
 from transformers import GenerationConfig
 
 from gmpo.rollout.transformers import TransformersEngine
@@ -26,6 +26,10 @@ def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(qwen2_folder:
     assert len({tuple(r.token_ids) for group in together for r in group}) > len(PROMPTS)
     others = started(qwen2_folder).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING, run_seed=1))
     assert others != together
+
+
+def test_responses_are_handed_over(qwen2_folder: str) -> None:
+    assert len(check_handing_over(started(qwen2_folder, max_sequences=4), PROMPTS, SAMPLING)) == 1 + 3 * 3
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 from conftest import make_prompt
-from engine_checks import perturbed, seeds, trainer_log_probs
+from engine_checks import check_handing_over, perturbed, seeds, trainer_log_probs
 
 from gmpo.rollout.vllm import VLLMEngine
 from gmpo.types import Sampling
@@ -79,6 +79,12 @@ def test_a_response_ends_with_the_end_token_or_is_truncated(engine: VLLMEngine) 
     responses = [r for g in engine.generate(LONG, sampling, seeds(LONG, sampling)) for r in g]
     assert {r.truncated for r in responses} == {True, False}
     assert all(r.truncated == (r.token_ids[-1] != 1) for r in responses)
+
+
+def test_responses_are_handed_over_as_they_are_finished(engine: VLLMEngine) -> None:
+    lengths = check_handing_over(engine, LONG, Sampling(max_tokens=100, samples=8))
+    assert lengths == sorted(lengths), "all began together: the short ones came first"
+    assert lengths[0] < lengths[-1]
 
 
 def test_starting_leaves_the_process_as_it_was(engine: VLLMEngine) -> None:

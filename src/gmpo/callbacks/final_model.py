@@ -5,7 +5,7 @@ from pathlib import Path
 from lightning import Callback, Trainer
 
 from gmpo.policy import PolicyModule
-from gmpo.policy.export import save_hugging_face
+from gmpo.policy.hugging_face import save_hugging_face
 
 
 class FinalModelCallback(Callback):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gmpo.evaluation.metrics import ProblemMetrics
-from gmpo.evaluation.record import ResponseFile, ScoredResponse, problem_key
+from gmpo.evaluation.response_file import ResponseFile, ScoredResponse, problem_key
 from gmpo.rewards import Reward, close, verifier_of
 from gmpo.rollout import Engine, request_seed, scored_groups
 from gmpo.types import Prompt, Rollout, Sampling

@@ -18,6 +18,12 @@ log = logging.getLogger(__name__)
 LONGEST_ANSWER = 1000  # characters; a longer one is right only where it is the gold answer itself
 MOST_PROCESSES = 8  # of one trainer process, where `processes` is not given
 REMEMBERED = 4096  # checks
+COUNTED = {  # what is counted, and its name among the metrics
+    "no answer": "no_answer",
+    "timeout": "checks_timed_out",
+    "died": "checks_died",
+    "unreadable": "checks_unreadable",
+}
 NO_VERDICT = ("timeout", "died", "unreadable")
 
 
@@ -59,7 +65,7 @@ class MathReward:
         found, score = self.answer(response), Future[float]()
         gold = last_boxed(answer) or answer
         if found is None or not gold.strip():
-            self._counts["unanswered"] += 1
+            self._counts["no answer"] += 1
             score.set_result(0.0)
         elif max(len(found), len(gold)) > LONGEST_ANSWER:
             score.set_result(float(found.strip() == gold.strip()))
@@ -76,7 +82,7 @@ class MathReward:
     def report(self) -> dict[str, float]:
         """How many responses had no answer, and how many checks no verdict, since the last report."""
         counts, self._counts = self._counts, Counter()
-        return {f"{name}_answers": float(counts[name]) for name in ("unanswered", *NO_VERDICT)}
+        return {name: float(counts[kind]) for kind, name in COUNTED.items()}
 
     def close(self) -> None:
         """End the processes; a later score starts them again."""

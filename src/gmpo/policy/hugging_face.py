@@ -1,0 +1,91 @@
+"""The policy as a folder in the Hugging Face format."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+
+from torch import Tensor
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from gmpo.config import TOKENIZER_FILES
+from gmpo.policy.module import PolicyModule
+
+log = logging.getLogger(__name__)
+
+
+def save_hugging_face(policy: PolicyModule, folder: Path) -> None:
+    """Write the weights of a policy in training, its config and tokenizer to `folder`, in place of what was there.
+
+    All ranks call it, the first one writes. The tokenizer is the one that the policy's model came with; where it can
+    no longer be loaded, the weights are saved without it, because a training is not lost for a tokenizer.
+    """
+    assert policy.model is not None, "configure_model() comes first"
+    writes = policy.trainer.is_global_zero
+    weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in policy.weights() if writes}
+    if writes:
+        try:
+            tokenizer = tokenizer_of(policy.model_path)
+        except ValueError as error:
+            log.error("%s is saved without a tokenizer: %s", folder, error)
+            tokenizer = None
+        with whole_folder(folder) as unfinished:
+            write_hugging_face(policy.model, weights, tokenizer, unfinished)
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill beside `folder`, which takes its name in the end: who is killed leaves no half of it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix="unfinished-"))
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_hugging_face(
+    model: PreTrainedModel, weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase | None, folder: Path
+) -> None:
+    """Weights under the names that the model is published with, config, tokenizer and generation config.
+
+    `weights` is emptied on the way. The generation config is the model's as it came: `save_pretrained` refuses what
+    some published models have in it, such as a temperature without do_sample. Where it names no token to end or to
+    pad with, it gets the tokenizer's.
+    """
+    generation = deepcopy(model.generation_config)
+    if tokenizer is not None:
+        end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+        generation.eos_token_id = end if generation.eos_token_id is None else generation.eos_token_id
+        for padding in (pad, end):
+            generation.pad_token_id = padding if generation.pad_token_id is None else generation.pad_token_id
+        tokenizer.save_pretrained(folder)
+    as_it_came, model.generation_config = model.generation_config, GenerationConfig()
+    model.save_pretrained(folder, state_dict=weights)
+    model.generation_config = as_it_came
+    generation.to_json_file(folder / "generation_config.json")
+
+
+def tokenizer_of(source: str) -> PreTrainedTokenizerBase:
+    folder = Path(source)
+    if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):  # one would be made up
+        raise ValueError(unusable(source, "tokenizer", FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")))
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ValueError(unusable(source, "tokenizer", error)) from error
+
+
+def unusable(source: str, what: str, error: Exception) -> str:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return (
+        f"{source} has no {what} that can be loaded ({reason}): give a folder in the Hugging Face format, or the id of "
+        "a model that the hub has and this machine can reach, by base_model=PATH"
+    )

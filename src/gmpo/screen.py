@@ -13,6 +13,7 @@ NOISE = (  # warnings that ask for nothing a user could do
     ".*isinstance.treespec, LeafSpec.*",
     ".*torch.distributed.reduce_op.*",
     ".*in eval mode at the start of training.*",  # the reference
+    ".*It is recommended to use `self.log.*sync_dist=True.*",  # metrics come summed over the ranks
 )
 
 

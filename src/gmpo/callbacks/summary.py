@@ -32,7 +32,8 @@ class SummaryCallback(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Keep the validation's metrics."""
         metrics = _numbers(trainer.callback_metrics)
-        self.validations.append({name: value for name, value in metrics.items() if name.startswith("val/")})
+        shares = {name: value for name, value in metrics.items() if name.startswith("val/") and "@" in name}
+        self.validations.append(shares)
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -36,10 +36,16 @@ def check_evaluation(cfg: DictConfig) -> None:
     """As `check`, for `python evaluate.py`."""
     _check_complete(cfg)
     at_least_1(cfg, ["data.max_prompt_tokens", "sampling.max_tokens", "sampling.samples"], optional=["data.limit"])
+    _check_seed(cfg)
+    for name in ("sampling.temperature", "sampling.top_p"):
+        if isinstance(value := OmegaConf.select(cfg, name), bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name}={value} must be a number")
     if not cfg.benchmark:
         raise ValueError(
             "benchmark=none leaves nothing to evaluate on: choose some, such as benchmark=[aime24,math500]"
         )
+    if not isinstance(cfg.pass_k, ListConfig):
+        raise ValueError(f"pass_k={cfg.pass_k} must be a list, such as pass_k=[1,8]")
     unfit = [k for k in cfg.pass_k if type(k) is not int or not 1 <= k <= cfg.sampling.samples]
     if unfit:
         raise ValueError(f"pass_k={unfit} must lie between 1 and sampling.samples={cfg.sampling.samples}: sample more")
@@ -68,6 +74,10 @@ def _check_whole_numbers(cfg: DictConfig) -> None:
     names += ["validation.max_tokens", "validation.samples"]
     names += [f"batch.{key}" for key in cfg.batch]
     at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit"])
+    _check_seed(cfg)
+
+
+def _check_seed(cfg: DictConfig) -> None:
     if type(cfg.run.seed) is not int or cfg.run.seed < 0:
         raise ValueError(f"run.seed={cfg.run.seed} must be a whole number of at least 0")
 

@@ -11,15 +11,18 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from gmpo.data.prompts import PromptMaker
+from gmpo.data.sources import check_names
 from gmpo.data.tokenizer import load_tokenizer
 from gmpo.evaluation.evaluate import Evaluation, Results
 from gmpo.screen import quieten
 
 SETTINGS = "settings.json"
+WIDE = 160  # columns, where no terminal says how many
 SHORT = {"truncated_fraction": "truncated", "response_length": "tokens"}  # columns of the table
+WEIGHTS = (".safetensors", ".bin")
 EVERY = 10.0  # seconds between two lines of progress
 
 
@@ -31,8 +34,9 @@ def prepare(cfg: DictConfig) -> Evaluation:
         cfg.model.path = instantiate(cfg.model.make)
     data = cfg.data
     maker = PromptMaker(load_tokenizer(cfg.model.path), data.template, data.max_prompt_tokens, data.over_long)
-    sources = instantiate(cfg.benchmark, _convert_="all").values()
-    prompts = [prompt for source in sources for prompt in maker.prompts(source, "validation", data.limit)]
+    benchmarks = instantiate(cfg.benchmark, _convert_="all")
+    check_names(benchmarks, "benchmark")
+    prompts = [prompt for source in benchmarks.values() for prompt in maker.prompts(source, "validation", data.limit)]
     return Evaluation(
         engine=instantiate(cfg.rollout.engine),
         reward=instantiate(cfg.reward),
@@ -50,9 +54,12 @@ def settings_of(cfg: DictConfig) -> dict[str, object]:
     sampling, reward = (OmegaConf.to_container(cfg[section], resolve=True) for section in ("sampling", "reward"))
     assert isinstance(sampling, dict)
     del sampling["samples"]  # more of them go on from fewer
+    assert isinstance(reward, dict)
+    reward.pop("processes", None)  # changes no score
+    model = Path(cfg.model.path)
     return {
-        "model": str(cfg.model.path),
-        "weights": weights_fingerprint(Path(cfg.model.path)),
+        "model": str(model.resolve() if model.is_dir() else model),
+        "weights": weights_fingerprint(model),
         "engine": cfg.rollout.engine._target_,
         "dtype": cfg.cluster.dtype,
         "sampling": sampling,
@@ -63,7 +70,7 @@ def settings_of(cfg: DictConfig) -> dict[str, object]:
 
 def weights_fingerprint(model: Path) -> str:
     """Changes when the weights in a model's folder are written anew; empty for a model on the hub."""
-    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(model.glob("*.safetensors"))]
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(model.glob("*")) if p.suffix in WEIGHTS]
     return _short_hash(files) if files else ""
 
 
@@ -104,10 +111,10 @@ class Progress:
 def print_results(results: Results, folder: Path) -> None:
     """The table, a row for each benchmark."""
     names = list(dict.fromkeys(name for own in results.values() for name in own))
-    table = Table("benchmark", *(SHORT.get(name, name) for name in names))
+    table = Table(Column("benchmark", no_wrap=True), *(SHORT.get(name, name) for name in names))
     for benchmark, own in results.items():
         table.add_row(benchmark, *(_shown(name, own.get(name)) for name in names))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     console.print(table)
     console.print(f"responses and results: {folder}", highlight=False, soft_wrap=True)
 

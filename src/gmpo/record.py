@@ -1,7 +1,8 @@
 """What a run or an evaluation left of its responses, for people to read."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,21 @@ def find_record(folder: Path, file: str) -> Path:
 def read_record(path: Path) -> Iterator[Row]:
     """Its rows; a last one that was cut off is left out."""
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             if line.endswith("\n"):
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"{path}, line {number} is not JSON ({error}): delete the line") from error
 
 
 def choose(rows: list[Row], count: int) -> dict[str, list[Row]]:
     """The best, the worst of those that ended, and truncated ones; the newest first among equals."""
     newest_first = rows[::-1]
-    by_reward: Callable[[Row], float] = lambda row: row["reward"]  # noqa: E731
     ended = [row for row in newest_first if not row["truncated"]]
     return {
-        "best": sorted(newest_first, key=by_reward, reverse=True)[:count],
-        "worst": sorted(ended, key=by_reward)[:count],
+        "best": sorted(newest_first, key=itemgetter("reward"), reverse=True)[:count],
+        "worst": sorted(ended, key=itemgetter("reward"))[:count],
         "truncated": [row for row in newest_first if row["truncated"]][:count],
     }
 

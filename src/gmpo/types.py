@@ -13,7 +13,7 @@ from torch import Tensor
 class Prompt:
     """One problem, templated and tokenised."""
 
-    index: int  # its row in the data set
+    index: int  # its place among the problems of its source that are used
     question: str  # as the data set has it
     text: str  # after the template
     token_ids: list[int]

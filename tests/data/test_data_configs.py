@@ -149,6 +149,23 @@ def test_dapo_wrapping_is_that_of_the_file(primary: Path) -> None:
             assert f"is the answer to the problem.\n\n{bare.text}\n\nRemember" in whole.text
 
 
+NAMED_IN_MESSAGES = {
+    *("path", "hub_id", "hub_config", "validation_split", "question", "answer", "question_format", "result"),
+    *("empty_answers", "duplicates"),
+}
+
+
+@pytest.mark.parametrize("choice", [name for name in BENCHMARKS if name not in ("arithmetic", "none")])
+def test_every_option_that_a_message_names_is_a_key_of_a_benchmark(primary: Path, choice: str) -> None:
+    assert composed(primary, f"benchmark={choice}").benchmark[choice].keys() >= NAMED_IN_MESSAGES
+
+
+def test_and_of_each_part_of_a_mixture(primary: Path) -> None:
+    data = composed(primary, "data=gsm8k_math").data
+    for part in (data.gsm8k, data.math):
+        assert part.keys() >= {*NAMED_IN_MESSAGES, "validation_path", "held_out"}
+
+
 @pytest.mark.parametrize("choice", [name for name in DATA if name not in ("arithmetic", "gsm8k_math")])
 def test_every_option_is_a_key(primary: Path, choice: str) -> None:
     """`data.OPTION=VALUE` reaches the source, and what the config leaves alone is the class's default."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow
@@ -137,6 +138,7 @@ BAD_FILES = {
     "quote.csv": (b'problem,answer\n"1,2\n', ["line 2 is not CSV", "quote"]),
     "comma.csv": (b"problem,answer\n1+1,2\n\nf(1,2),3\n", ["line 4 has 3 cells and the header 2", "quote"]),
     "broken.parquet": (b"PAR1 and nothing more", ["broken.parquet is not Parquet that can be read"]),
+    "twice.csv": (b"problem,answer,answer\n1+1,2,3\n", ["line 1 names a column twice", "rename one"]),
     "half.csv": (b"problem,answer\n1+1\n", ["line 2 has 1 cells and the header 2"]),
 }
 
@@ -198,3 +200,10 @@ def test_broken_folders(tmp_path: Path) -> None:
 def test_empty_table(tmp_path: Path) -> None:
     Dataset.from_dict({"problem": [], "answer": []}).save_to_disk(tmp_path / "table")
     assert f"{tmp_path}/table is empty" in refusal(tmp_path / "table")
+
+
+def test_decimals_of_a_table(tmp_path: Path) -> None:
+    table = pyarrow.table({"problem": ["a", "b"], "answer": pyarrow.array([Decimal("3.50"), Decimal("120.00")])})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    found = ProblemSource("mine", path=str(tmp_path / "train.parquet")).questions("train")
+    assert [question.answer for question in found] == ["3.5", "120"]

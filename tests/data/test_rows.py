@@ -102,6 +102,7 @@ EMPTY = [
     ({"answer": None}, {}, "column 'answer' is empty"),
     ({"answer": ""}, {}, "column 'answer' is empty"),
     ({"answer": " \n"}, {}, "column 'answer' is empty"),
+    ({"answer": float("nan")}, {}, "column 'answer' is empty"),  # as tables write what is missing
     ({"answer": []}, {"answer": "answer.0"}, "column 'answer.0' is empty"),
     ({"answer": "4"}, {"answer": "answer.1"}, "column 'answer.1' is empty"),
     ({"reward": None}, {"answer": "reward.truth"}, "column 'reward.truth' is empty"),
@@ -139,7 +140,6 @@ def test_empty_answers(
         (["4"], "list ['4']", "data.answer=COLUMN (data.answer=answer.0 for the first of a list)"),
         ([], "list []", "data.answer=answer.0"),
         ({"truth": "4"}, "dict {'truth': '4'}", "data.answer=COLUMN"),
-        (float("nan"), "float nan", "data.answer=COLUMN"),
         (float("inf"), "float inf", "data.answer=COLUMN"),
         (["x" * 99], "list ['xxx", "..."),
     ],
@@ -277,3 +277,8 @@ def test_rows_of_other_levels_need_no_answer(tmp_path: Path) -> None:
 )
 def test_ways_to_write_a_level(value: object, level: int | None) -> None:
     assert level_of(value) == level
+
+
+def test_half_a_character_in_an_answer(tmp_path: Path) -> None:
+    said = refusal(tmp_path, GOOD, {"problem": "q", "answer": "\ud800"})
+    assert f"{tmp_path}/train.jsonl, line 2: column 'answer' holds half a character" in said

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import psutil
@@ -59,6 +60,20 @@ def test_a_users_file_the_verifier_and_two_benchmarks(tmp_path: Path, qwen2_fold
     assert record[0]["final_answer"] == ""
     assert {row["answer"] for row in record} <= {row["answer"] for row in HALVES}
     assert not [p for p in psutil.Process().children(recursive=True) if "check_server" in " ".join(p.cmdline())]
+
+
+def test_right_answers_are_found_by_the_workers(tmp_path: Path, qwen2_folder: str) -> None:
+    """A random model hits a digit now and then; that it is the root of a square, a worker has to find out."""
+    path = tmp_path / "roots.jsonl"
+    rows = [{"problem": f"Which digit? {n}", "answer": f"\\sqrt{{{n % 10 * (n % 10)}}}"} for n in range(16)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = ("data=files", f"data.path={path}", "reward=math_lenient", "sampling.max_tokens=60", "batch.group_size=16")
+    rows_of_metrics = trained(tmp_path, qwen2_folder, *data, "run.validate_every=null", "run.steps=1")
+    assert 0 < rows_of_metrics[0]["reward/mean"] < 0.5
+    record = [json.loads(line) for line in (tmp_path / "run" / "rollouts" / "train.jsonl").read_text().splitlines()]
+    for row in record:
+        right = row["final_answer"] == str(math.isqrt(int(row["answer"][6:-1])))
+        assert row["reward"] == right, row
 
 
 def test_a_sum_of_rewards_is_logged_by_name(tmp_path: Path, qwen2_folder: str, halves: str) -> None:

@@ -1,5 +1,7 @@
 """Validation inside training."""
 
+from collections.abc import Sequence
+
 from lightning import Callback, Trainer
 
 from gmpo.evaluation.metrics import ProblemMetrics, count_group
@@ -10,11 +12,12 @@ from gmpo.types import PromptBatch
 class EvaluationCallback(Callback):
     """Validates before the first step and after the last, and logs val/SOURCE/NAME for each of `ProblemMetrics`.
 
-    solved_at: the reward that counts as right in pass@k and maj@k. The validations between are Lightning's own.
+    solved_at, pass_k: as there. The validations between are Lightning's own.
     """
 
-    def __init__(self, solved_at: float = 1.0) -> None:
+    def __init__(self, solved_at: float = 1.0, pass_k: Sequence[int] = ()) -> None:
         self.solved_at = solved_at
+        self.pass_k = pass_k
         self._metrics: dict[str, ProblemMetrics] = {}  # by source
         self._validated_at = -1  # rollout step of the last validation
 
@@ -47,7 +50,7 @@ class EvaluationCallback(Callback):
         for group in batch.groups:
             source, samples = group.prompt.source, len(group.rollouts)
             if source not in self._metrics:
-                self._metrics[source] = ProblemMetrics(samples, solved_at=self.solved_at).to(pl_module.device)
+                self._metrics[source] = ProblemMetrics(samples, self.pass_k, self.solved_at).to(pl_module.device)
             count_group(self._metrics[source], group)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:

@@ -56,7 +56,7 @@ class RolloutCallback(Callback):
         """Begin a rollout step: G responses to each prompt, rewards, refills, advantages."""
         pl_module.rollout_step += 1
         pl_module.clock.restart()
-        asked: Counter[int] = Counter()
+        asked: Counter[tuple[str, int]] = Counter()
 
         def fresh(count: int) -> list[Group]:
             return self._train_groups(pl_module, trainer.datamodule.draw(count), asked)
@@ -100,7 +100,7 @@ class RolloutCallback(Callback):
         prompts: list[Prompt],
         sampling: Sampling,
         purpose: str,
-        asked: Counter[int] | None = None,
+        asked: Counter[tuple[str, int]] | None = None,
     ) -> list[Group]:
         """A scored group for each prompt, generated with the policy's newest weights.
 
@@ -116,17 +116,20 @@ class RolloutCallback(Callback):
         return scored_groups(self.engine, reward, prompts, sampling, seeds, clock)
 
     def _seeds(
-        self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Counter[int]
+        self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Counter[tuple[str, int]]
     ) -> list[list[int]]:
         """One seed for each response; a prompt that is asked twice in a step gets other responses then."""
         seeds = []
         for prompt in prompts:
-            numbers = range(asked[prompt.index], asked[prompt.index] + samples)
+            already = asked[prompt.source, prompt.index]
+            numbers = range(already, already + samples)
             seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
-            asked[prompt.index] += samples
+            asked[prompt.source, prompt.index] += samples
         return seeds
 
-    def _train_groups(self, policy: PolicyModule, prompts: list[Prompt], asked: Counter[int]) -> list[Group]:
+    def _train_groups(
+        self, policy: PolicyModule, prompts: list[Prompt], asked: Counter[tuple[str, int]]
+    ) -> list[Group]:
         groups = self.groups(policy, prompts, self.sampling, "train", asked)
         for group in groups:
             for rollout in group.rollouts:

@@ -29,7 +29,8 @@ class AnswerColumn:
     def read(self, row: Row, where: str) -> str:
         """The answer. Raises EmptyAnswerError where there is none, ValueError where it is neither text nor number."""
         value = self.column.of(row, where)
-        text = None if value is None else self._text(value, where)
+        missing = value is None or (isinstance(value, float) and math.isnan(value))  # as tables write it
+        text = None if missing else self._text(value, where)
         if not text:
             raise EmptyAnswerError(f"{where}: column {self.column.path!r} is empty")
         answer = self._find(text)
@@ -45,6 +46,8 @@ class AnswerColumn:
             return str(value)
         if isinstance(value, float) and math.isfinite(value):
             return number_text(value)
+        if isinstance(value, Decimal) and value.is_finite():
+            return format(value.normalize(), "f")
         path = self.column.path
         element = f" ({self.column.option}={path}.0 for the first of a list)" if isinstance(value, list) else ""
         raise ValueError(

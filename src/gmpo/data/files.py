@@ -10,6 +10,7 @@ from pyarrow.parquet import ParquetFile
 
 from gmpo.data.columns import Located, Row, shown, to_read
 
+LONGEST_CELL = 10**8  # characters; the csv module refuses more than 131,072 otherwise
 BATCH = 1000  # rows of a table that are in memory at a time
 
 
@@ -57,6 +58,7 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[Located]:
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[Located]:
     """Every cell as text: a reader that guesses types would make 25 of the answer 025."""
+    csv.field_size_limit(LONGEST_CELL)
     rows = csv.reader((line for _, line in _lines(path)), strict=True)
     header: list[str] = []
     while True:
@@ -71,6 +73,8 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[Located]:
             return
         if cells and not header:
             header = cells
+            if len(set(header)) < len(header):
+                raise ValueError(f"{where} names a column twice: {shown(header)}; rename one")
         elif cells:
             if len(cells) != len(header):
                 raise ValueError(

@@ -141,12 +141,12 @@ class ProblemSource:
         )
 
     def _train_place(self) -> Place:
-        return Place(None if self.path is None else Path(self.path), self.train_split or "", f"{self.node}.path")
+        return Place(None if self.path is None else Path(str(self.path)), self.train_split or "", f"{self.node}.path")
 
     def _validation_place(self) -> Place | None:
         split = self.validation_split
         if self.validation_path is not None:
-            return Place(Path(self.validation_path), split or BESIDE[0], f"{self.node}.validation_path")
+            return Place(Path(str(self.validation_path)), split or BESIDE[0], f"{self.node}.validation_path")
         if split is None:
             return None
         same = self._train_place()._replace(split=split)
@@ -159,9 +159,9 @@ class ProblemSource:
     def _looked_for(self) -> str:
         if self.validation_split is None:
             return f"{self.node}.validation_split is null"
-        if self.path is None or Path(self.path).is_dir():
+        if self.path is None or Path(str(self.path)).is_dir():
             return f"no split {self.validation_split}"
-        return f"{' and '.join(map(str, _beside(Path(self.path))))} do not exist"
+        return f"{' and '.join(map(str, _beside(Path(str(self.path)))))} do not exist"
 
 
 def _beside(path: Path) -> list[Path]:

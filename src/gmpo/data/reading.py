@@ -56,6 +56,7 @@ class RowReader:
                 continue
             if self.cut_wrapping and bare == text:
                 unusual.add(NOT_WRAPPED, where)
+            _check_characters(answer, where, self.answer.column.path)
             used += 1
             yield Found(Question(bare if self.cut_wrapping else text, answer, self.source), bare.strip(), where)
         unusual.say(label, count)
@@ -68,13 +69,15 @@ class RowReader:
         bare = text if self.wrapping is None else self.wrapping.cut(text)
         if not bare.strip():
             raise ValueError(f"{where}: column {self.question.column.path!r} holds no question; mend or delete the row")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"{where}: column {self.question.column.path!r} holds half a character ({error})"
-            ) from error
+        _check_characters(text, where, self.question.column.path)
         return text, bare
+
+
+def _check_characters(text: str, where: str, column: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where}: column {column!r} holds half a character ({error}); mend the row") from error
 
 
 def level_of(value: object) -> int | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gmpo.evaluation.metrics import ProblemMetrics
 from gmpo.evaluation.response_file import ResponseFile, ScoredResponse, problem_key
-from gmpo.rewards import Reward, close, verifier_of
+from gmpo.rewards import Reward, close, report_of, verifier_of
 from gmpo.rollout import Engine, request_seed, scored_groups
 from gmpo.types import Prompt, Rollout, Sampling
 
@@ -61,8 +61,16 @@ class Evaluation:
                 truncated=[r.truncated for r in own],
             )
         results = {name: {"problems": float(own.problems), **own.compute()} for name, own in metrics.items()}
-        (self.folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        self._write(results)
         return results
+
+    def _write(self, results: Results) -> None:
+        """Into results.json, beside what it holds of other benchmarks."""
+        file = self.folder / "results.json"
+        others = json.loads(file.read_text()) if file.exists() else {}
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(others | results, indent=2) + "\n")
+        part.replace(file)
 
     def _make_missing(self, file: ResponseFile, responses: dict[Key, ScoredResponse]) -> None:
         """Generate what `responses` lacks, and add it there and to the file."""
@@ -87,6 +95,7 @@ class Evaluation:
         self.engine.start()
         try:
             scored_groups(self.engine, verifier_of(self.reward), prompts, self.sampling, seeds, on_rollout=keep)
+            report_of(self.reward)  # warns where checks failed
         finally:
             self.engine.close()
             close(self.reward)

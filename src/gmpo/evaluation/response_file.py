@@ -52,11 +52,17 @@ class ResponseFile:
             return
         with self.path.open("rb+") as file:
             whole = 0
-            for line in file:
+            for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
+                try:
+                    yield ScoredResponse(**json.loads(line))
+                except (ValueError, TypeError) as error:
+                    where = f"{self.path}, line {number}"
+                    raise ValueError(
+                        f"{where} is no response ({error}): delete it, or choose another output"
+                    ) from error
                 whole += len(line)
-                yield ScoredResponse(**json.loads(line))
             file.truncate(whole)
 
     def append(self, response: ScoredResponse) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from contextlib import nullcontext
 
 from gmpo.clock import StepClock
-from gmpo.rewards import Reward
+from gmpo.rewards import Reward, verifier_of
 from gmpo.rewards.notation import canonical
 from gmpo.rollout.engine import Engine
 from gmpo.types import Group, Prompt, Response, Rollout, Sampling
@@ -48,20 +48,24 @@ class _Scores:
         self.prompts = prompts
         self.on_rollout = on_rollout
         self.submit: Callable[[str, str], Future[float]] | None = getattr(reward, "submit", None)
-        self.read: Callable[[str], str | None] | None = getattr(reward, "answer", None)
+        self.read: Callable[[str], str | None] | None = getattr(verifier_of(reward), "answer", None)
         self.waiting: deque[tuple[int, int, Response, Future[float]]] = deque()
         self.rollouts: dict[tuple[int, int], Rollout] = {}
 
     def add(self, place: int, number: int, response: Response) -> None:
         """A response that is finished."""
-        score = Future[float]() if self.submit is None else self.submit(response.text, self.prompts[place].answer)
+        answer, score = self.prompts[place].answer, Future[float]()
+        if self.submit is not None:
+            score = self.submit(response.text, answer)
+        elif self.on_rollout is not None:  # who waits for each rollout does not want them all at the end
+            score.set_result(self.reward.score([response.text], [answer])[0])
         self.waiting.append((place, number, response, score))
         while self.waiting and self.waiting[0][3].done():
             self._settle_first()
 
     def finish(self) -> dict[tuple[int, int], Rollout]:
         """Every rollout by the places of its prompt and its own."""
-        if self.submit is None:
+        if self.submit is None and self.on_rollout is None:
             texts = [response.text for _, _, response, _ in self.waiting]
             answers = [self.prompts[place].answer for place, _, _, _ in self.waiting]
             for (*_, score), value in zip(self.waiting, self.reward.score(texts, answers), strict=True):

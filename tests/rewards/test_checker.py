@@ -86,11 +86,17 @@ def test_a_bomb_ends_at_its_deadline_and_the_next_scores_right(reward: MathRewar
     assert counts["checks_timed_out"] + counts["checks_died"] + counts["checks_unreadable"] <= 1
 
 
-def test_bombs_together_are_counted(reward: MathReward) -> None:
+def test_bombs_together_are_counted(reward: MathReward, caplog: pytest.LogCaptureFixture) -> None:
     reward.report()
+    caplog.clear()
     responses = ["\\boxed{9^{9^{9^{8}}}}", "\\boxed{9^{9^{9^{7}}}}", GOOD[0]]
     assert reward.score(responses, ["2", "2", GOOD[1]]) == [0.0, 0.0, 1.0]
     assert reward.report()["checks_timed_out"] == 2
+    assert "2 of 3 checks of answers had no verdict and score 0 (2 timeout): raise reward.timeout" in caplog.text
+    caplog.clear()
+    assert reward.score([GOOD[0]] * 40 + ["\\boxed{9^{9^{9^{6}}}}"], [GOOD[1]] * 40 + ["2"])[-1] == 0.0
+    reward.report()
+    assert not caplog.text, "one in forty is no alarm"
 
 
 @pytest.mark.parametrize("strange", STRANGE)

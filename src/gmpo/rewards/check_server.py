@@ -19,14 +19,14 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessPool
 
+from gmpo.rewards.checker import READY
 from gmpo.rewards.equivalence import equivalent
 from gmpo.rewards.notation import read
 
 PARENT_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 LOOK_FOR_PARENT_EVERY = 1.0  # seconds
-READY = b"ready\n"
 TYPICAL = (
     *("-\\frac{3}{4}\\sqrt{2}", "(3,\\frac{\\pi}{2})", "(-\\infty,2]\\cup[3,5)", "\\{1,2\\}", "1,-2", "3+4i", "x=5"),
     *("x^2-2x+1", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", "1\\pm\\sqrt[3]{5}", "\\sin x\\cos(2x)", "\\text{east}"),
@@ -34,25 +34,29 @@ TYPICAL = (
 )
 
 
-def check(answer: str, gold: str) -> bool:
-    """One check, in a worker."""
-    return equivalent(read(answer), read(gold))
+def check(answer: str, gold: str) -> str:
+    """One check, in a worker: right, wrong or unreadable."""
+    try:
+        return "right" if equivalent(read(answer), read(gold)) else "wrong"
+    except MemoryError:
+        os._exit(1)  # what it computed is not given back: another worker takes over
+    except Exception:  # noqa: BLE001
+        return "unreadable"  # a parser raises what it likes on a strange answer, even what cannot be sent from here
 
 
-def outcome(done: Future) -> str:
+def outcome(done: Future[str]) -> str:
     """right, wrong, or why there is no verdict: timeout, died, unreadable."""
     try:
-        return "right" if done.result() else "wrong"
+        return done.result()
     except TimeoutError:
         return "timeout"
-    except ProcessExpired:
-        return "died"
-    except (Exception, RecursionError):  # noqa: BLE001
-        return "unreadable"  # a parser raises what it likes on a strange answer
+    except Exception:  # noqa: BLE001
+        return "died"  # whatever became of the worker, its check is answered
 
 
 def prepare_worker(memory: int) -> None:
-    """Bound the memory, and let a signal end the worker whatever it computes."""
+    """Bound the memory, let a signal end the worker whatever it computes, and let it say nothing."""
+    silence()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
@@ -61,7 +65,7 @@ def prepare_worker(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def write_outcome(output: int, number: int, done: Future) -> None:
+def write_outcome(output: int, number: int, done: Future[str]) -> None:
     """In one write, because the pool's threads share the output."""
     os.write(output, f"[{number}, {json.dumps(outcome(done))}]\n".encode())
 
@@ -98,7 +102,7 @@ def warm_up() -> None:
 
 
 def silence() -> None:
-    """Parsers print what they do not understand; from here on workers and server say nothing but outcomes."""
+    """Parsers print what they do not understand: that must reach neither the outcomes nor a pipe that nobody reads."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

@@ -11,9 +11,11 @@ import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 
 ATTEMPTS = 2  # of a check whose server died
 SERVER = ("-m", "gmpo.rewards.check_server")
+READY = b"ready\n"
 
 
 @dataclass(slots=True)
@@ -28,6 +30,14 @@ class _Check:
         return (json.dumps([self.number, self.answer, self.gold]) + "\n").encode()
 
 
+@dataclass(slots=True)
+class _Server:
+    process: subprocess.Popen[bytes]
+    unanswered: dict[int, _Check] = field(default_factory=dict)
+    ready: threading.Event = field(default_factory=threading.Event)
+    failure: str | None = None  # why it could not start
+
+
 class Checker:
     """Hands checks to `gmpo.rewards.check_server` and their outcomes back, in a process group of its own.
 
@@ -37,97 +47,101 @@ class Checker:
     def __init__(self, processes: int, timeout: float, memory_gib: float) -> None:
         self.arguments = [str(processes), str(timeout), str(memory_gib)]
         self._lock = threading.RLock()
-        self._unanswered: dict[int, _Check] = {}
-        self._checks = 0
-        self._server: subprocess.Popen[bytes] | None = None
-        self._ready = threading.Event()
-        self._failure: str | None = None  # why no server can be started
+        self._numbers = count(1)
+        self._server: _Server | None = None
+        self._owner = os.getpid()  # a forked copy of this object leaves the server alone
 
     def start(self) -> None:
         """Start the server, if it does not run, without waiting for it."""
-        with self._lock:
-            if self._server is not None:
-                return
-            self._ready.clear()
-            self._server = subprocess.Popen(
-                [sys.executable, *SERVER, *self.arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the trainer, which closes this one's input by ending
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-            threading.Thread(target=self._listen, args=(self._server,), daemon=True).start()
+        self._running()
 
     def wait_until_ready(self) -> None:
         """Until the server checks; raises RuntimeError if it cannot."""
-        self.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise RuntimeError(self._failure)
+        server = self._running()
+        server.ready.wait()
+        if server.failure is not None:
+            raise RuntimeError(server.failure)
 
     def submit(self, answer: str, gold: str) -> Future[str]:
         """The outcome: right, wrong, timeout, died or unreadable. RuntimeError if no server can be started."""
+        check = _Check(next(self._numbers), answer, gold)
         with self._lock:
-            self._checks += 1
-            check = _Check(self._checks, answer, gold)
             self._send(check)
         return check.outcome
 
     def close(self) -> None:
         """End the server and its workers; what is not answered yet counts as died."""
+        if os.getpid() != self._owner:
+            return
         with self._lock:
             server, self._server = self._server, None
         if server is None:
             return
-        assert server.stdin is not None
+        process = server.process
+        assert process.stdin is not None
         with suppress(BrokenPipeError):
-            server.stdin.close()
+            process.stdin.close()
         try:
-            server.wait(timeout=3)
+            process.wait(timeout=3)
         except subprocess.TimeoutExpired:
             pass
         finally:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _running(self) -> _Server:
+        with self._lock:
+            if self._server is None:
+                process = subprocess.Popen(
+                    [sys.executable, *SERVER, *self.arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C is for the trainer, which closes this one's input by ending
+                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                )
+                self._server = _Server(process)
+                threading.Thread(target=self._listen, args=(self._server,), daemon=True).start()
+            return self._server
 
     def _send(self, check: _Check) -> None:
+        server = self._running()
         check.attempts += 1
-        self._unanswered[check.number] = check
-        self.start()
-        assert self._server is not None
-        assert self._server.stdin is not None
-        with suppress(BrokenPipeError):  # the listener sees the end of the server and sends again
-            self._server.stdin.write(check.line())
-            self._server.stdin.flush()
+        server.unanswered[check.number] = check
+        assert server.process.stdin is not None
+        with suppress(BrokenPipeError, ValueError):  # it has ended: the listener sees it and sends again
+            server.process.stdin.write(check.line())
+            server.process.stdin.flush()
 
-    def _listen(self, server: subprocess.Popen[bytes]) -> None:
+    def _listen(self, server: _Server) -> None:
         """In a thread that ends with the server."""
-        assert server.stdout is not None
-        was_ready = server.stdout.readline() != b""
-        if was_ready:
-            self._ready.set()
-        for line in server.stdout:
-            number, outcome = json.loads(line)
-            self._unanswered.pop(number).outcome.set_result(outcome)
-        self._take_leave(server, was_ready)
+        output, errors = server.process.stdout, server.process.stderr
+        assert output is not None
+        assert errors is not None
+        try:
+            if output.readline() == READY:
+                server.ready.set()
+                for line in output:
+                    number, outcome = json.loads(line)
+                    server.unanswered.pop(number).outcome.set_result(outcome)
+            else:
+                server.failure = f"the process that checks answers cannot start: {errors.read().decode()[-2000:]}"
+        finally:
+            self._take_leave(server)
 
-    def _take_leave(self, server: subprocess.Popen[bytes], was_ready: bool) -> None:
-        server.wait()
+    def _take_leave(self, server: _Server) -> None:
+        server.process.kill()
+        server.process.wait()
         with self._lock:
             closed = self._server is not server
             if not closed:
                 self._server = None
-            unanswered, self._unanswered = list(self._unanswered.values()), {}
-            if not was_ready and not closed:
-                assert server.stderr is not None
-                self._failure = f"the process that checks answers cannot start: {server.stderr.read().decode()[-2000:]}"
-                self._ready.set()
-            for check in unanswered:
-                if self._failure is not None:
-                    check.outcome.set_exception(RuntimeError(self._failure))
-                elif closed or check.attempts == ATTEMPTS:
+            for check in list(server.unanswered.values()):
+                if closed or (check.attempts == ATTEMPTS and server.failure is None):
                     check.outcome.set_result("died")
+                elif server.failure is not None:
+                    check.outcome.set_exception(RuntimeError(server.failure))
                 else:
                     self._send(check)
+        server.ready.set()

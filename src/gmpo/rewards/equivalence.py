@@ -3,16 +3,12 @@
 It parses and computes, so it may take any time and any memory: it runs in a worker process.
 """
 
-import logging
-import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache, partial
-from typing import TypeAlias
+from functools import partial
 
-from math_verify import LatexExtractionConfig, parse, verify
+from math_verify import verify
 from sympy import (
-    Basic,
     Eq,
     Expr,
     FiniteSet,
@@ -21,6 +17,7 @@ from sympy import (
     Integer,
     Interval,
     MatrixBase,
+    MatrixExpr,
     N,
     Rational,
     Set,
@@ -33,34 +30,33 @@ from sympy.core.relational import Relational
 
 from gmpo.rewards.notation import Written
 from gmpo.rewards.numbers import TOLERANCE, decimal_places
+from gmpo.rewards.parsing import Parsed, is_pair, parsed, prepared
+from gmpo.rewards.ratios import read_ratio, same_ratio
+from gmpo.rewards.words import TELLING, bare
 
-Parsed: TypeAlias = Basic | MatrixBase
 DIGITS = 60  # to which exact numbers are evaluated
 EXACTLY = Fraction(1, 10**50)  # relative, of exact numbers so evaluated
 VANISHING = 500  # a difference without a digit among so many is 0
+NO_NUMBER = (Set, MatrixBase, MatrixExpr)
 PROBES = (Rational(7, 11), Rational(29, 13), Rational(101, 17))  # values of the first variable, all positive
-TEXT = re.compile(r"\\(?:text|operatorname)\s?\{([^{}]*)\}")
-
-logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that its own timeouts are off
 
 
 def equivalent(answer: Written, gold: Written) -> bool:
     """Whether the answer means the same as the gold answer; it may raise whatever a parser raises."""
-    a, b = parsed(answer.text), parsed(gold.text)
-    if a is None or b is None:
-        return _words(answer.text) == _words(gold.text)
-    if _is_set(answer.text) != _is_set(gold.text) and "(" in (answer.text[:1], gold.text[:1]):
-        return False  # {1, 2} is a set and (1, 2) a pair; math-verify takes one for the other
-    places = [p for p in map(decimal_places, (answer.text, gold.text)) if p is not None]
+    texts = prepared(answer.text), prepared(gold.text)
+    if any(map(TELLING.search, texts)):
+        return bare(answer.text) == bare(gold.text)
+    places = [p for p in map(decimal_places, texts) if p is not None]
     same = partial(same_meaning, places=min(places, default=None))
-    return same(a, b) or any(same(*pair) for pair in _other_measures(a, b, answer, gold))
-
-
-@lru_cache(maxsize=1024)
-def parsed(text: str) -> Parsed | None:
-    """As sympy understands it, evaluated as little as possible; None where math-verify cannot read it."""
-    found = parse(f"${text}$", (LatexExtractionConfig(),), parsing_timeout=None)
-    return next((e for e in found if isinstance(e, Parsed)), None)
+    ratio, gold_ratio = map(read_ratio, texts)
+    if (ratio and gold_ratio) or max(len(ratio), len(gold_ratio)) > 2:
+        return same_ratio(ratio, gold_ratio, same)
+    a, b = map(parsed, texts)
+    if a is None or b is None:
+        return bare(answer.text) == bare(gold.text)
+    if sorted(text[:2] == "\\{" for text in texts) == [False, True] and any(map(is_pair, texts)):
+        return False  # {1, 2} is a set and (1, 2) a pair; math-verify takes one for the other
+    return same(a, b) or any(same(*pair) for pair in _other_measures(*_without_assignment(a, b), answer, gold))
 
 
 def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
@@ -69,6 +65,7 @@ def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
     places: the fewest digits after the point of their decimals, None where all numbers are exact.
     """
     a, b = _without_assignment(a, b)
+    a, b = _assigned_tuple(a, b), _assigned_tuple(b, a)
     if type(a) is type(b) and a == b:
         return True
     if _is_constant(a) and _is_constant(b):
@@ -79,15 +76,16 @@ def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
     if isinstance(a, Interval) and isinstance(b, Interval):
         ends = (a.left_open, a.right_open) == (b.left_open, b.right_open)
         return ends and same(a.start, b.start) and same(a.end, b.end)
-    if isinstance(a, Tuple) and isinstance(b, Tuple):
-        return len(a) == len(b) and all(map(same, a, b))
+    x, y = _as_tuple(a), _as_tuple(b)
+    if x is not None and y is not None:
+        return len(x) == len(y) and all(map(same, x, y))
     members, gold_members = _members(a), _members(b)
     if members is not None and gold_members is not None:
         if not _same_members(members, gold_members, places):
             return False
         if all(isinstance(e, FiniteSet) or _is_constant(e) for e in (a, b)):
             return True  # in any order; whether a list may stand for a pair, math-verify decides
-    elif (isinstance(a, Set) and _is_constant(b)) or (isinstance(b, Set) and _is_constant(a)):
+    elif any(isinstance(e, NO_NUMBER) and _is_constant(other) for e, other in ((a, b), (b, a))):
         return False
     known = _same_function(a, b, places)
     if known is not None:
@@ -99,7 +97,7 @@ def same_constant(a: Expr, b: Expr, places: int | None) -> bool:
     """Exact constants are equal exactly (irrational ones to 500 digits); decimals as `numbers.within_rounding`."""
     x, y = N(a, DIGITS), N(b, DIGITS)
     if not (x.is_finite and y.is_finite):
-        return bool(x == y)
+        return bool(x == y and x.is_extended_real)  # 6:00 is no number, nor is 7:00
     if places is not None or a.has(Float) or b.has(Float):
         integer = a.is_integer or b.is_integer
         absolute = [*([] if places is None else [1.001 * 10.0**-places]), *([float(TOLERANCE)] if integer else [])]
@@ -139,15 +137,27 @@ def _without_assignment(a: Parsed, b: Parsed) -> tuple[Parsed, Parsed]:
     return a, b
 
 
-def _members(e: Parsed) -> Sequence[Parsed] | None:
-    """Of a finite set, a tuple, what may be meant as a pair, or a number alone."""
+def _as_tuple(e: Parsed) -> Tuple | None:
+    """A tuple, or what may be meant as a pair."""
     if isinstance(e, Interval):
-        return (e.start, e.end) if e.left_open and e.right_open else None
+        return Tuple(e.start, e.end) if e.left_open and e.right_open else None
+    return e if isinstance(e, Tuple) else None
+
+
+def _assigned_tuple(e: Parsed, other: Parsed) -> Parsed:
+    """x = 1, y = 2 as (1, 2), beside a tuple; the variables stand in the order of the alphabet."""
+    assigned = isinstance(e, FiniteSet) and all(isinstance(m, Eq) and isinstance(m.lhs, Symbol) for m in e.args)
+    if not assigned or _as_tuple(other) is None:
+        return e
+    values = {str(m.lhs): m.rhs for m in e.args}
+    return Tuple(*(values[name] for name in sorted(values)))
+
+
+def _members(e: Parsed) -> Sequence[Parsed] | None:
+    """Of a finite set, a tuple, or a number alone."""
     if _is_constant(e):
         return (e,)
-    if isinstance(e, FiniteSet | Tuple):
-        return e.args
-    return None
+    return e.args if isinstance(e, FiniteSet) else _as_tuple(e)
 
 
 def _same_members(a: Sequence[Parsed], b: Sequence[Parsed], places: int | None) -> bool:
@@ -180,18 +190,11 @@ def _same_function(a: Parsed, b: Parsed, places: int | None) -> bool | None:
 
 def _other_measures(a: Parsed, b: Parsed, answer: Written, gold: Written) -> Iterator[tuple[Parsed, Parsed]]:
     """50% is 0.5 as well as 50, and 90 degrees are pi/2 as well as 90."""
+    if not (isinstance(a, Expr) and isinstance(b, Expr)):
+        return
     if answer.percent != gold.percent:
         yield (a / 100, b) if answer.percent else (a, b / 100)
     if answer.unit == "degree" and gold.unit is None and "\\pi" in gold.text:
         yield a * pi / 180, b
     if gold.unit == "degree" and answer.unit is None and "\\pi" in answer.text:
         yield a, b * pi / 180
-
-
-def _is_set(text: str) -> bool:
-    return text.startswith("\\{")
-
-
-def _words(text: str) -> str:
-    """Without markup, blanks and capitals."""
-    return re.sub(r"[\s{}\\.]", "", TEXT.sub(r"\1", text)).casefold()

@@ -4,8 +4,8 @@ import re
 
 BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,20}(?:\{|([^\s{}$\\]+))|\\[{}]|[{}]")
 # bold or not, "answer" or "final answer"; the blanks are bounded so that no text takes quadratic time
-ANSWER_LINE = re.compile(r"(?i)\banswer[ \t*_]{0,20}:[ \t*_]{0,20}([^\n]+)")
-FORMULA = re.compile(r"\$([^$\n]+)\$")  # a line that holds one formula answers by it
+ANSWER_LINE = re.compile(r"(?i)\banswer[ \t*_]{0,20}:[ \t*_}]{0,20}([^\n]+)")
+FORMULA = re.compile(r"\$([^$\n]+)\$|\\\(((?:[^\\\n]|\\[^()])*)\\\)")  # a line that holds one formula answers by it
 # a minus right after a digit or a bracket is a subtraction, not a sign
 NUMBER = re.compile(r"(?:(?<![\d)\]])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
@@ -32,7 +32,7 @@ def _last_answer_line(text: str) -> str | None:
     lines = ANSWER_LINE.findall(text)
     if not lines:
         return None
-    formulas = FORMULA.findall(lines[-1])
+    formulas = [dollars or brackets for dollars, brackets in FORMULA.findall(lines[-1])]
     return formulas[0] if len(formulas) == 1 else lines[-1].rstrip(" \t*_")
 
 

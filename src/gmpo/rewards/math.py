@@ -11,11 +11,10 @@ from functools import partial
 
 from gmpo.rewards.checker import Checker
 from gmpo.rewards.extraction import final_answer, last_boxed
-from gmpo.rewards.notation import decide, read
+from gmpo.rewards.notation import LONGEST_ANSWER, decide, read
 
 log = logging.getLogger(__name__)
 
-LONGEST_ANSWER = 1000  # characters; a longer one is right only where it is the gold answer itself
 MOST_PROCESSES = 8  # of one trainer process, where `processes` is not given
 REMEMBERED = 4096  # checks
 COUNTED = {  # what is counted, and its name among the metrics
@@ -25,6 +24,7 @@ COUNTED = {  # what is counted, and its name among the metrics
     "unreadable": "checks_unreadable",
 }
 NO_VERDICT = ("timeout", "died", "unreadable")
+ALARMING = 0.05  # of the checks
 
 
 class MathReward:
@@ -80,8 +80,21 @@ class MathReward:
         return final_answer(response, self.last_number)
 
     def report(self) -> dict[str, float]:
-        """How many responses had no answer, and how many checks no verdict, since the last report."""
+        """How many responses had no answer, and how many checks no verdict, since the last report.
+
+        A warning is logged where so many have none that the reward says little.
+        """
         counts, self._counts = self._counts, Counter()
+        without = sum(counts[kind] for kind in NO_VERDICT)
+        if without > ALARMING * counts["checked"]:
+            said = ", ".join(f"{counts[kind]} {kind}" for kind in NO_VERDICT if counts[kind])
+            log.warning(
+                "%d of %d checks of answers had no verdict and score 0 (%s): raise reward.timeout, reward.memory_gib, "
+                "or read what is answered (python responses.py)",
+                without,
+                counts["checked"],
+                said,
+            )
         return {name: float(counts[kind]) for kind, name in COUNTED.items()}
 
     def close(self) -> None:
@@ -113,6 +126,7 @@ class MathReward:
         if error := check.exception():
             score.set_exception(error)
             return
+        self._counts["checked"] += 1
         if check.result() in NO_VERDICT:
             self._counts[check.result()] += 1
         score.set_result(float(check.result() == "right"))

@@ -9,15 +9,18 @@ from fractions import Fraction
 LONGEST = 400  # characters
 TOLERANCE = Fraction(1, 10**6)  # relative, of decimals
 
-TIMES_TEN = r"\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*\{?(?P<power>-?\d{1,3})\}?"
+TIMES_TEN = r"\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?(?P<power>-?\d{1,3})\}?"
 DECIMAL = re.compile(rf"(?P<digits>\d+\.?\d*|\.\d+)(?:{TIMES_TEN}|[eE](?P<e>[+-]?\d{{1,3}}))?")
+POWER_OF_TEN = re.compile(r"10\s*\^\s*\{?(-?\d{1,3})\}?")
 REPEATING = re.compile(r"(?P<whole>\d*)\.(?P<fixed>\d*)\\overline\s*\{?(?P<cycle>\d+)\}?")
 LATEX_FRACTION = re.compile(
     r"(?P<mixed>\d+)?\s*\\frac\s*"
     r"(?:\{\s*(?P<above>-?\d+)\s*\}|(?P<above_digit>\d))\s*(?:\{\s*(?P<below>-?\d+)\s*\}|(?P<below_digit>\d))"
 )
 PLAIN_FRACTION = re.compile(r"(?:(?P<mixed>\d+)\s+)?(?P<above>\d+)\s*/\s*(?P<below>-?\d+)")
-NUMERAL_IN_BASE = re.compile(r"(\d[0-9A-Za-z]*)_\{?(?:\\text\{)?(\d{1,2})\}{0,2}")
+BASES = dict(zip(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], range(2, 11), strict=True))
+NUMERAL_IN_BASE = re.compile(rf"(?i)(\d[0-9A-Z]*?)(?:_|base)(\d{{1,2}}|{'|'.join(BASES)})")
+MARKUP = re.compile(r"\\text|[\s{}()]")
 WRITTEN_PLACES = re.compile(r"\d*\.(\d+)")
 
 
@@ -67,12 +70,17 @@ def decimal_places(text: str) -> int | None:
 
 
 def read_numeral(text: str) -> tuple[str, int] | None:
-    """Digits and base of a numeral such as 2516_8."""
-    found = NUMERAL_IN_BASE.fullmatch(text.replace(" ", ""))
-    return None if found is None else (found[1], int(found[2]))
+    """Digits and base of a numeral such as 2516_8; a letter is a digit of a base above ten alone."""
+    found = NUMERAL_IN_BASE.fullmatch(MARKUP.sub("", text))
+    if found is None:
+        return None
+    base = BASES.get(found[2].lower()) or int(found[2])
+    return (found[1].upper(), base) if found[1].isdigit() or base > 10 else None
 
 
 def _decimal(text: str) -> Number | None:
+    if alone := POWER_OF_TEN.fullmatch(text):
+        return Number(Fraction(10) ** int(alone[1]))
     found = DECIMAL.fullmatch(text)
     if found is None:
         return None

@@ -1,42 +1,93 @@
+"""Where the final answer of a response is found."""
+
 import pytest
 
 from gmpo.rewards.extraction import final_answer, last_boxed, numbers
+
+BOXES = [
+    ("so \\boxed{5}.", "5"),
+    ("\\boxed{1} then \\boxed{2}", "2"),
+    ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+    ("\\boxed{ x = {5} }", " x = {5} "),
+    ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"),  # escaped braces do not count
+    ("\\boxed{\\left\\{ 1 \\right.}", "\\left\\{ 1 \\right."),
+    ("\\boxed{\\boxed{7}}", "7"),  # the innermost begins last
+    ("\\boxed{a \\boxed{b} c}", "b"),
+    ("\\fbox{5}", "5"),
+    ("\\boxed{1} or \\fbox{2}", "2"),
+    ("\\boxed {5}", "5"),
+    ("\\boxed 5", "5"),
+    ("\\boxed 5$ is it", "5"),
+    ("\\boxed{1} and \\boxed 2 ", "2"),
+    ("\\boxed{1} and \\boxed{2", "1"),  # the second is not closed
+    ("\\boxed{2", None),
+    ("\\boxed{1 \\boxed{2}", "2"),
+    ("{ { \\boxed{3} }", "3"),
+    ("} \\boxed{3}", "3"),
+    ("\\boxed{}", ""),
+    ("no box", None),
+    ("", None),
+]
+LINES = [
+    ("Answer: 5", "5"),
+    ("ANSWER : 5", "5"),
+    ("The final answer: 5", "5"),
+    ("**Answer:** 5", "5"),
+    ("**Answer: 5**", "5"),
+    ("**Final Answer**: 5", "5"),
+    ("### Answer: _5_", "5"),
+    ("\\textbf{Answer:} 5", "5"),
+    ("Answer: 4\nbut no.\nAnswer: 5", "5"),
+    ("Answer: 5\nIt was not hard.", "5"),
+    ("Answer: 5 apples.", "5 apples."),
+    ("Answer: $x = 5$ is what we want", "x = 5"),
+    ("Answer: $$5$$", "5"),
+    ("Answer: \\(\\frac{1}{2}\\) of it", "\\frac{1}{2}"),
+    ("Answer: \\((1, 2)\\).", "(1, 2)"),
+    ("Answer: $5$ and $6$", "$5$ and $6$"),  # two formulas: the line answers
+    ("Answer: \\(5\\) or \\(6\\)", "\\(5\\) or \\(6\\)"),
+    ("Answer: $5", "$5"),
+    ("\\boxed{1}\nAnswer: 2", "1"),  # a box comes first
+    ("Answer: 2\n\\boxed{1", "2"),
+    ("Answer:", None),
+    ("Answer:\n5", None),  # on its line, or not at all
+    ("answers: 5", None),
+    ("myanswer: 5", None),
+    ("it is 5", None),
+    ("\\boxed{}", None),
+    ("\\boxed{  }", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "content"), BOXES)
+def test_last_box(text: str, content: str | None) -> None:
+    assert last_boxed(text) == content
+
+
+@pytest.mark.parametrize(("response", "answer"), LINES)
+def test_final_answer(response: str, answer: str | None) -> None:
+    assert final_answer(response) == answer
 
 
 @pytest.mark.parametrize(
     ("response", "answer"),
     [
-        ("so \\boxed{5} and \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
-        ("\\boxed{3}, then \\boxed{4", "3"),  # the last that closes
-        ("\\boxed{\\boxed{7}}", "7"),
-        ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"),
-        ("$\\boxed 5$", "5"),
-        ("\\fbox{6}", "6"),
-        ("a stray } and { and \\boxed{8}", "8"),
-        ("\\boxed{5}\nAnswer: 6", "5"),  # a box comes first
-        ("**Answer:** 5", "5"),
-        ("Answer: 4\nno\nanswer : 5.", "5."),
-        ("Final Answer: the answer is $\\frac12$. I hope it is correct.", "\\frac12"),
-        ("Answer: $3$ and $4$", "$3$ and $4$"),
-        ("it is 5", None),
-        ("\\boxed{}", None),
-        ("Answer:", None),
-        ("", None),
+        ("first 3, then 1,234.", "1234"),
+        ("it is -5", "-5"),
+        ("10-5", "5"),  # a subtraction
+        ("x = (2)-3", "3"),
+        ("it is \u22125.50", "-5.50"),
+        ("about .5", ".5"),
+        ("\\boxed{2} and 3", "2"),
+        ("Answer: 2\nor 3", "2"),
+        ("none", None),
     ],
 )
-def test_final_answer(response: str, answer: str | None) -> None:
-    assert final_answer(response) == answer
+def test_last_number_comes_third(response: str, answer: str | None) -> None:
+    assert final_answer(response, last_number=True) == answer
 
 
-def test_the_last_number_where_it_may_count() -> None:
-    assert final_answer("first 3, then -1,234.5!", last_number=True) == "-1234.5"
-    assert final_answer("Answer: 3\nand 4", last_number=True) == "3"
-    assert final_answer("none", last_number=True) is None
-
-
-def test_a_minus_after_a_digit_subtracts() -> None:
-    assert numbers("5-3=2, (1)-4, \u22127, .5") == ["5", "3", "2", "1", "4", "-7", ".5"]
-
-
-def test_a_solution_without_a_box() -> None:
-    assert last_boxed("nothing") is None
+def test_numbers_of_a_text() -> None:
+    assert numbers("1,024 and -3.5, .25 then 7.") == ["1024", "-3.5", ".25", "7"]
+    assert numbers("") == []

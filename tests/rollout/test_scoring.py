@@ -1,124 +1,137 @@
-"""Responses with their scores, through a real engine."""
+"""Responses of a real engine, scored while others are generated or at the end: the same groups."""
 
+import random
+import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from conftest import make_prompt
 from engine_checks import seeds
 
 from gmpo.clock import StepClock
-from gmpo.rewards import Instant, MathReward, WeightedSum
-from gmpo.rollout import scored_groups
+from gmpo.rewards import ExactMatch, Instant, Reward
+from gmpo.rollout.scoring import scored_groups
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Rollout, Sampling
 
-PROMPTS = [make_prompt(question, i, str(i)) for i, question in enumerate(["1+1", "what is 12+34", "9 minus 8", "7"])]
-SAMPLING = Sampling(max_tokens=12, samples=3)
+PROMPTS = [make_prompt(q, i, answer=str(i)) for i, q in enumerate(["1+1", "what is 12+34", "9 minus 8"])]
+SAMPLING = Sampling(max_tokens=30, samples=4)
+SEEDS = seeds(PROMPTS, SAMPLING)
+SEEDS[0] = SEEDS[0][:1]  # groups of different sizes
 
 
-class Length:
-    """Scored as one batch: a user's reward with nothing but `score`."""
+def value(response: str, answer: str) -> float:
+    """A number that few responses share."""
+    return float(sum(map(ord, response)) + 10_000 * int(answer))
 
+
+class Streaming(Instant):
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        return [value(*pair) for pair in zip(responses, answers, strict=True)]
+
+
+class BatchOnly:
     def __init__(self) -> None:
-        self.calls: list[int] = []
+        self.calls = 0
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        self.calls.append(len(responses))
-        return [len(response) + int(answer) / 10 for response, answer in zip(responses, answers, strict=True)]
+        self.calls += 1
+        return Streaming().score(responses, answers)
 
 
-class StreamedLength(Instant):
-    """The same, response by response."""
+class Slow(Streaming):
+    """Scores in threads that end in any order."""
 
-    def __init__(self) -> None:
-        self.seen = 0
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self.threads = threads
+        self.rng = random.Random(0)
 
-    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        self.seen += len(responses)
-        return Length().score(responses, answers)
+    def submit(self, response: str, answer: str) -> Future[float]:
+        return self.threads.submit(self._late, response, answer, self.rng.uniform(0, 0.05))
 
-    def answer(self, response: str) -> str | None:
-        return f" {len(response)},000 "
+    def _late(self, response: str, answer: str, seconds: float) -> float:
+        time.sleep(seconds)
+        return value(response, answer)
+
+
+class Failing(Streaming):
+    def submit(self, response: str, answer: str) -> Future[float]:
+        score: Future[float] = Future()
+        score.set_exception(OSError("the judge is down"))
+        return score
 
 
 @pytest.fixture(scope="module")
 def engine(qwen2_folder: str) -> TransformersEngine:
-    engine = TransformersEngine(qwen2_folder, "float32", max_sequences=4)
+    engine = TransformersEngine(qwen2_folder, "float32", max_sequences=3)  # several batches: responses come in turns
     engine.start()
     return engine
 
 
-def expected(rollout: Rollout, place: int) -> float:
-    return len(rollout.response.text) + place / 10
+def handed_over(engine: TransformersEngine) -> list[tuple[int, int]]:
+    """The places of responses in the order in which the engine finishes them."""
+    order: list[tuple[int, int]] = []
+    engine.generate(PROMPTS, SAMPLING, SEEDS, lambda place, number, response: order.append((place, number)))
+    return order
 
 
-def test_streamed_or_at_the_end_the_scores_are_the_same(engine: TransformersEngine) -> None:
-    batch, clock = Length(), StepClock()
-    at_the_end = scored_groups(engine, batch, PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING), clock)
-    streamed = scored_groups(engine, StreamedLength(), PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
-    assert batch.calls == [12], "one call for all"
-    for place, (one, other) in enumerate(zip(at_the_end, streamed, strict=True)):
-        assert one.prompt == other.prompt == PROMPTS[place]
-        assert [r.response for r in one.rollouts] == [r.response for r in other.rollouts]
-        assert [r.reward for r in one.rollouts] == [expected(r, place) for r in one.rollouts]
-        assert [r.reward for r in one.rollouts] == [r.reward for r in other.rollouts]
-        assert [r.final_answer for r in one.rollouts] == [None] * 3
-        assert [r.final_answer for r in other.rollouts] == [f"{len(r.response.text)}000" for r in other.rollouts]
-    assert clock.seconds["generate"] > 0
+@pytest.mark.parametrize("kind", ["streaming", "batch only", "slow"])
+def test_every_response_is_scored_once_and_stands_in_its_place(engine: TransformersEngine, kind: str) -> None:
+    seen: list[tuple[int, int, Rollout]] = []
+    with ThreadPoolExecutor(4) as threads:
+        rewards: dict[str, Reward] = {"streaming": Streaming(), "batch only": BatchOnly(), "slow": Slow(threads)}
+        groups = scored_groups(
+            engine, rewards[kind], PROMPTS, SAMPLING, SEEDS, on_rollout=lambda *rollout: seen.append(rollout)
+        )
+    assert [group.prompt for group in groups] == PROMPTS
+    assert [[r.response for r in g.rollouts] for g in groups] == engine.generate(PROMPTS, SAMPLING, SEEDS)
+    for group in groups:
+        answer = group.prompt.answer
+        assert [r.reward for r in group.rollouts] == [value(r.response.text, answer) for r in group.rollouts]
+        assert [r.final_answer for r in group.rollouts] == [None] * len(group.rollouts)
+    assert len({r.reward for g in groups for r in g.rollouts}) > 6
+    assert [(place, number) for place, number, _ in seen] == handed_over(engine)
+    assert all(groups[place].rollouts[number] is rollout for place, number, rollout in seen)
 
 
-def test_scores_are_there_while_others_are_generated(engine: TransformersEngine) -> None:
-    reward = StreamedLength()
-    seen: list[tuple[int, int, int]] = []
-
-    def keep(place: int, number: int, rollout: Rollout) -> None:
-        assert rollout.reward == expected(rollout, place)
-        seen.append((place, number, reward.seen))
-
-    scored_groups(engine, reward, PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING), on_rollout=keep)
-    assert sorted((place, number) for place, number, _ in seen) == [(p, n) for p in range(4) for n in range(3)]
-    assert [scored for _, _, scored in seen] == list(range(1, 13)), "each is handed over before the next is scored"
+def test_a_reward_without_submit_is_asked_once(engine: TransformersEngine) -> None:
+    reward = BatchOnly()
+    scored_groups(engine, reward, PROMPTS, SAMPLING, SEEDS)
+    assert reward.calls == 1
 
 
-def test_a_reward_that_is_asked_for_each_rollout_is_asked_at_once(engine: TransformersEngine) -> None:
-    reward = Length()
-    handed: list[int] = []
+def test_scores_are_handed_on_while_others_are_generated(engine: TransformersEngine) -> None:
+    clock, known_after = StepClock(), []
+    finished = 0
 
-    def keep(place: int, number: int, rollout: Rollout) -> None:
-        handed.append(len(reward.calls))
-
-    scored_groups(engine, reward, PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING), on_rollout=keep)
-    assert handed == list(range(1, 13))
-
-
-def test_slow_checks_do_not_hold_up_the_engine(engine: TransformersEngine) -> None:
-    """All are submitted before the generation ends, and scores that come later are waited for."""
-    clock = StepClock()
-
-    class Late(StreamedLength):
-        def __init__(self) -> None:
-            super().__init__()
-            self.open: list[tuple[Future[float], float]] = []
-
+    class Counting(Streaming):
         def submit(self, response: str, answer: str) -> Future[float]:
-            assert clock.seconds["generate"] == 0, "the engine is at work"
-            score: Future[float] = Future()
-            self.open.append((score, self.score([response], [answer])[0]))
-            if len(self.open) == 12:
-                for other, value in reversed(self.open):
-                    other.set_result(value)
-            return score
+            nonlocal finished
+            finished += 1
+            return super().submit(response, answer)
 
-    late = Late()
-    groups = scored_groups(engine, late, PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING), clock)
-    assert len(late.open) == 12
-    assert all(r.reward == expected(r, place) for place, group in enumerate(groups) for r in group.rollouts)
+    groups = scored_groups(
+        engine, Counting(), PROMPTS, SAMPLING, SEEDS, clock, on_rollout=lambda *_: known_after.append(finished)
+    )
+    assert known_after == list(range(1, sum(len(group.rollouts) for group in groups) + 1))
 
 
-def test_a_response_of_any_length_is_read_quickly() -> None:
-    with MathReward(processes=1) as reward:
-        total = WeightedSum({"math": reward, "length": StreamedLength()}, {"math": 1.0, "length": 0.0}, "math")
-        strange = "Answer: 5 because " + "we add " * 100_000 + "!"
-        assert total.submit(strange, "5").result(timeout=5) == 0.0
-        assert total.verifier is reward
+@pytest.mark.parametrize("wait", [False, True])
+def test_the_final_answer_is_read_where_the_reward_reads_one(engine: TransformersEngine, wait: bool) -> None:
+    class Parity(ExactMatch):
+        def answer(self, response: str) -> str | None:
+            return "1,024.0" if len(response) % 2 else None
+
+    class ParityAtTheEnd:
+        score, answer = Parity().score, Parity().answer
+
+    groups = scored_groups(engine, ParityAtTheEnd() if wait else Parity(), PROMPTS, SAMPLING, SEEDS)
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    assert {r.final_answer for r in rollouts} == {"1024", ""}
+    assert [r.final_answer for r in rollouts] == ["1024" if len(r.response.text) % 2 else "" for r in rollouts]
+
+
+def test_a_reward_that_fails_is_heard(engine: TransformersEngine) -> None:
+    with pytest.raises(OSError, match="the judge is down"):
+        scored_groups(engine, Failing(), PROMPTS, SAMPLING, SEEDS)

@@ -13,7 +13,7 @@ from gmpo.rewards.units import SHORT, without_unit
 from gmpo.rewards.words import choice, counted, letter, phrase, with_scale, without_lead
 
 LONGEST_ANSWER = 1000  # characters; of a longer one only the text counts
-GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?P<mark>[, ])\d{3}(?:(?P=mark)\d{3})*(?![\d/])(?!\s*\\frac)")
+GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?P<mark>[, ])\d{3}(?:(?P=mark)\d{3})*(?![\d/]|,\d)(?!\s*\\frac)")
 BRACKETED_PAIR = re.compile(r"[(\[{]\s*\d{1,3}(?:,\d{3})+\s*[)\]}]")
 MONEY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
 AMOUNT_OF_MONEY = re.compile(r"-?\s?([$€£¥₹])\s?-?[\d.]")

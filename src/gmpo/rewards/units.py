@@ -79,7 +79,8 @@ def without_unit(text: str) -> tuple[str, str | None]:
             continue
         words = IN_TEXT.sub(r"\1", found.group()).replace("\\cdot", " ")
         unit = unit_of(re.sub(r"\s?\^\s?", "^", words), in_text=pattern is not WORDS_AT_END)
-        if unit is not None or ((pattern is COMPOUND_AT_END or "^" in words) and not JOINED.search(words)):
+        compound = pattern is COMPOUND_AT_END or (pattern is SYMBOL_AT_END and "^" in words)
+        if unit is not None or (compound and not JOINED.search(words)):
             return text[: found.start()].rstrip(" -"), None if unit in ANY_UNIT else unit
     return text, None
 

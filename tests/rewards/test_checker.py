@@ -166,7 +166,9 @@ def test_close_ends_every_process_and_a_later_score_starts_again() -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_whatever_ends_the_program_no_process_stays(end: signal.Signals, tmp_path: Path) -> None:
     script = """
+        import signal
         from gmpo.rewards import MathReward
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         reward = MathReward(timeout=100, processes=2)
         print("started", flush=True)
         reward.score(["\\\\boxed{9^{9^{9^9}}}", "\\\\boxed{9^{9^{9^8}}}"], ["2", "2"])

@@ -60,6 +60,15 @@ def test_powers_of_ten(digits: int, places: int, power: int) -> None:
     assert read_number(f"10^{{{power}}}") == Number(Fraction(10) ** power)  # exact: 10^{-20} is not 10^{-21}
 
 
+@pytest.mark.parametrize(
+    ("text", "places"), [("1.234e2", 1), ("1.234\\times 10^{-2}", 5), ("1.234e3", None), ("10^{-3}", None), ("1/3", None)]
+)
+def test_the_last_place_of_a_decimal(text: str, places: int | None) -> None:
+    number = read_number(text)
+    assert number is not None
+    assert number.places == places
+
+
 @given(st.integers(0, 10**9), positives, signs)
 def test_fractions(above: int, below: int, sign: str) -> None:
     expected = signed(sign, Fraction(above, below))

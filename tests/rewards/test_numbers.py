@@ -61,7 +61,8 @@ def test_powers_of_ten(digits: int, places: int, power: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "places"), [("1.234e2", 1), ("1.234\\times 10^{-2}", 5), ("1.234e3", None), ("10^{-3}", None), ("1/3", None)]
+    ("text", "places"),
+    [("1.234e2", 1), ("1.234\\times 10^{-2}", 5), ("1.234e3", None), ("10^{-3}", None), ("1/3", None)],
 )
 def test_the_last_place_of_a_decimal(text: str, places: int | None) -> None:
     number = read_number(text)

@@ -25,6 +25,7 @@ from sympy import (
     Tuple,
     expand,
     pi,
+    zoo,
 )
 from sympy.core.relational import Relational
 
@@ -67,7 +68,7 @@ def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
     a, b = _without_assignment(a, b)
     a, b = _assigned_tuple(a, b), _assigned_tuple(b, a)
     if type(a) is type(b) and a == b:
-        return True
+        return not a.has(zoo)  # 1/0 is no number, nor is 2/0
     if _is_constant(a) and _is_constant(b):
         return same_constant(_with_imaginary_unit(a), _with_imaginary_unit(b), places)
     same = partial(same_meaning, places=places)

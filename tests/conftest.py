@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import (
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
 
 from gmpo.policy.tiny import ASSISTANT, USER, character_tokenizer
 from gmpo.types import Prompt
@@ -43,6 +50,14 @@ def qwen2_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     config = Qwen2Config(vocab_size=260, intermediate_size=64, tie_word_embeddings=True, **SMALL)
     return save(Qwen2ForCausalLM(config), tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture(scope="session")
+def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Qwen3 with an untied head."""
+    torch.manual_seed(0)
+    config = Qwen3Config(vocab_size=260, intermediate_size=64, head_dim=32, tie_word_embeddings=False, **SMALL)
+    return save(Qwen3ForCausalLM(config), tmp_path_factory.mktemp("qwen3"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,67 @@
+"""Which of several processes this one is; without torch, so that it can be asked before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from omegaconf import DictConfig
+
+INTERACTIVE = ("bash", "interactive")  # names of Slurm jobs in which a person types: Lightning reads them so too
+SET_PARENT_DEATH_SIGNAL = 1  # prctl's number for it
+
+
+@dataclass(frozen=True)
+class Launch:
+    """This process among those that torchrun, Slurm or Lightning started together."""
+
+    rank: int
+    local_rank: int
+    world_size: int | None  # None where Lightning starts the processes: it takes cluster.devices
+    nodes: int | None
+    by: str  # torchrun, Slurm or Lightning
+
+    @property
+    def is_external(self) -> bool:
+        """Whether all ranks were started from outside, together."""
+        return self.world_size is not None
+
+    @property
+    def devices(self) -> int | None:
+        """Processes on each node."""
+        if self.world_size is None or self.nodes is None:
+            return None
+        return self.world_size // self.nodes
+
+
+def launch(environment: Mapping[str, str] = os.environ) -> Launch:
+    """Read what a launcher left in the environment: the same names that Lightning goes by."""
+    read = environment.get
+    if "TORCHELASTIC_RUN_ID" in environment:
+        world, local = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
+        return Launch(int(environment["RANK"]), int(environment["LOCAL_RANK"]), world, world // local, "torchrun")
+    if "SLURM_NTASKS" in environment and read("SLURM_JOB_NAME") not in INTERACTIVE:
+        nodes = int(read("SLURM_NNODES", "1"))
+        rank, local_rank = int(read("SLURM_PROCID", "0")), int(read("SLURM_LOCALID", "0"))
+        return Launch(rank, local_rank, int(environment["SLURM_NTASKS"]), nodes, "Slurm")
+    local_rank = int(read("LOCAL_RANK", "0"))
+    return Launch(local_rank, local_rank, None, None, "Lightning")
+
+
+def follow(started: Launch, cfg: DictConfig) -> None:
+    """Let cluster.devices and cluster.nodes be what was started, where a launcher has started all ranks."""
+    if started.is_external:
+        cfg.cluster.devices, cfg.cluster.nodes = started.devices, started.nodes
+
+
+def end_with_parent() -> None:
+    """Have the system end this process when the one that started it ends, however that happens (Linux).
+
+    A rank whose launcher was killed would else go on generating until it next meets the others.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -1,0 +1,106 @@
+"""How the ranks of a run are arranged; arithmetic only, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """dp_replicate x dp_shard x cp ranks, the last of these the fastest to change from rank to rank.
+
+    Ranks that differ in cp alone train the same sequences, a part of each (context parallelism). Parameters are
+    sharded over dp_shard x cp ranks; there are dp_replicate copies of these shares.
+    """
+
+    dp_replicate: int
+    dp_shard: int
+    cp: int
+
+    @classmethod
+    def of(cls, world_size: int, dp_replicate: int = 1, dp_shard: int | None = None, cp: int = 1) -> Layout:
+        """The layout of `world_size` ranks; dp_shard=None takes all that are left.
+
+        Raises ValueError, with the arithmetic, where the sizes do not make that number.
+        """
+        for name, size in {"dp_replicate": dp_replicate, "dp_shard": dp_shard, "cp": cp}.items():
+            if size is not None and (type(size) is not int or size < 1):
+                raise ValueError(f"cluster.{name}={size} must be a whole number of at least 1")
+        left, rest = divmod(world_size, dp_replicate * cp)
+        if dp_shard is None and rest:
+            raise ValueError(
+                f"{world_size} ranks cannot be divided by cluster.dp_replicate={dp_replicate} x cluster.cp={cp} = "
+                f"{dp_replicate * cp}: {world_size} = {left} x {dp_replicate * cp} + {rest}. Change one of them, or "
+                "cluster.devices and cluster.nodes"
+            )
+        layout = cls(dp_replicate, left if dp_shard is None else dp_shard, cp)
+        if layout.world_size != world_size:
+            raise ValueError(
+                f"cluster.dp_replicate={dp_replicate} x cluster.dp_shard={dp_shard} x cluster.cp={cp} = "
+                f"{layout.world_size} ranks, but {world_size} are started: change one of them (cluster.dp_shard=null "
+                "takes what is left), or cluster.devices and cluster.nodes"
+            )
+        return layout
+
+    @property
+    def world_size(self) -> int:
+        """All ranks."""
+        return self.data_parallel * self.cp
+
+    @property
+    def data_parallel(self) -> int:
+        """Groups of ranks that train sequences of their own."""
+        return self.dp_replicate * self.dp_shard
+
+    @property
+    def fsdp_shard(self) -> int:
+        """Ranks that a copy of the parameters is sharded over."""
+        return self.dp_shard * self.cp
+
+    def __str__(self) -> str:
+        return (
+            f"{self.world_size} ranks = {self.dp_replicate} dp_replicate x {self.dp_shard} dp_shard x {self.cp} cp; "
+            f"parameters sharded over {self.fsdp_shard}, sequences spread over {self.data_parallel}"
+        )
+
+
+@dataclass(frozen=True)
+class EngineLayout:
+    """Engines over the ranks: rank r belongs to engine r // tensor_parallel, whose first rank keeps its responses."""
+
+    rank: int
+    world_size: int
+    tensor_parallel: int
+
+    @property
+    def engines(self) -> int:
+        """How many there are."""
+        return self.world_size // self.tensor_parallel
+
+    @property
+    def engine(self) -> int:
+        """Which one this rank belongs to."""
+        return self.rank // self.tensor_parallel
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank keeps the engine's responses."""
+        return self.rank % self.tensor_parallel == 0
+
+    def leader(self, engine: int) -> int:
+        """The rank that keeps the responses of an engine."""
+        return engine * self.tensor_parallel
+
+
+def kv_repeats(heads: int, kv_heads: int, cp: int) -> int:
+    """How often each key/value head is repeated, so that every one of cp ranks gets as many.
+
+    Raises ValueError, with the arithmetic, where the query heads cannot be divided.
+    """
+    if heads % cp:
+        raise ValueError(
+            f"cluster.cp={cp} does not divide the {heads} attention heads of the model: {heads} = {heads // cp} x {cp} "
+            f"+ {heads % cp}. Choose a cluster.cp that does"
+        )
+    fitting = (r for r in range(1, heads // kv_heads + 1) if heads % (kv_heads * r) == 0 and kv_heads * r % cp == 0)
+    return next(fitting)

@@ -1,0 +1,19 @@
+"""Ranks: their mesh, sharded parameters, split sequences, and objects that travel between them."""
+
+from gmpo.parallel.exchange import exchange, gather, gather_lists, rank, world_size
+from gmpo.parallel.fsdp import Sharding, reshard
+from gmpo.parallel.mesh import Mesh
+from gmpo.parallel.strategy import MeshStrategy, join
+
+__all__ = [
+    "Mesh",
+    "MeshStrategy",
+    "Sharding",
+    "exchange",
+    "gather",
+    "gather_lists",
+    "join",
+    "rank",
+    "reshard",
+    "world_size",
+]

@@ -1,0 +1,63 @@
+"""Python objects between ranks. All functions are collective, and do nothing but return where there is one rank."""
+
+import pickle
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Of this process among all."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def gather(item: T) -> list[T]:
+    """What each rank gave, by rank, on every rank. For small things: all of them travel to all."""
+    if world_size() == 1:
+        return [item]
+    items: list[T | None] = [None] * world_size()
+    dist.all_gather_object(items, item)
+    return items  # type: ignore[return-value]
+
+
+def gather_lists(items: list[T]) -> list[T]:
+    """The lists of all ranks as one."""
+    return [item for own in gather(items) for item in own]
+
+
+def exchange(outgoing: Sequence[Sequence[T]]) -> list[T]:
+    """Send outgoing[r] to rank r; returns what came in, in the order of the ranks that sent it.
+
+    What a rank sends to itself is handed over as it is, everything else arrives as a copy.
+    """
+    own = rank()
+    if world_size() == 1:
+        return list(outgoing[0])
+    parcels = [b"" if r == own or not items else pickle.dumps(list(items)) for r, items in enumerate(outgoing)]
+    sizes = torch.tensor([len(parcel) for parcel in parcels])
+    incoming_sizes = torch.empty_like(sizes)
+    dist.all_to_all_single(incoming_sizes, sizes)
+    incoming = torch.empty(int(incoming_sizes.sum()), dtype=torch.uint8)
+    dist.all_to_all_single(incoming, _bytes(parcels), incoming_sizes.tolist(), sizes.tolist())
+    received: list[T] = []
+    for r, parcel in enumerate(incoming.split(incoming_sizes.tolist())):
+        if r == own:
+            received += outgoing[own]
+        elif parcel.numel():
+            received += pickle.loads(parcel.numpy().tobytes())  # from a rank of this very run
+    return received
+
+
+def _bytes(parcels: Sequence[bytes]) -> Tensor:
+    whole = bytearray().join(parcels)
+    return torch.frombuffer(whole, dtype=torch.uint8) if whole else torch.empty(0, dtype=torch.uint8)

@@ -1,0 +1,96 @@
+"""Parameters sharded over ranks by FSDP2, and what is recomputed instead of kept."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+from torch.utils.checkpoint import create_selective_checkpoint_contexts
+from transformers import PreTrainedModel
+
+from gmpo.parallel.mesh import Mesh
+
+aten = torch.ops.aten
+KEPT = [  # by selective checkpointing: products of matrices and attention; the cheap rest is computed again
+    aten.mm.default,
+    aten.addmm.default,
+    aten.bmm.default,
+    aten._grouped_mm.default,
+    aten._scaled_dot_product_flash_attention.default,
+    aten._scaled_dot_product_efficient_attention.default,
+    aten._scaled_dot_product_cudnn_attention.default,
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+]
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How parameters, gradients, optimizer state and activations are kept.
+
+    offload: each rank's share of the first three lives in CPU memory, where the optimizer works too; a block is on
+    the GPU only while it computes. reshard_after_forward: give a block's parameters back between forward and backward
+    instead of keeping them; a number keeps shares over so many ranks. reduce_gradients: over ranks in the last
+    micro-batch of an optimizer step only (until then every rank keeps whole gradients), or in each one: "shards" sums
+    over the ranks of one copy of the parameters each time and over the copies at the end, "always" over all.
+    checkpointing: of activations; "all" keeps a block's input alone, "selective" products of matrices and attention
+    as well.
+    """
+
+    offload: bool = False
+    reshard_after_forward: bool | int = True
+    reduce_gradients: Literal["last", "shards", "always"] = "last"
+    checkpointing: Literal["none", "all", "selective"] = "none"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.offload, bool):
+            raise ValueError(f"sharding.offload={self.offload} must be true or false")
+        if not isinstance(self.reshard_after_forward, bool | int):
+            raise ValueError(
+                f"sharding.reshard_after_forward={self.reshard_after_forward} must be true, false or a number of ranks"
+            )
+        choices = {"reduce_gradients": ("last", "shards", "always"), "checkpointing": ("none", "all", "selective")}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"sharding.{name}={value} must be one of {', '.join(allowed)}")
+
+    def shard(self, module: nn.Module, mesh: Mesh, compute_dtype: torch.dtype, offload: bool | None = None) -> None:
+        """Shard what is not sharded yet of a module's parameters, in place: blocks first, then the model.
+
+        compute_dtype: what the parameters are cast to for forward and backward; gradients are reduced in the type
+        that the parameters are kept in. offload: overrides the setting.
+        """
+        kept_in = next(module.parameters()).dtype
+        on_cpu = self.offload if offload is None else offload
+        usual = self.reshard_after_forward is True  # FSDP2's own choice, which spares the outermost module
+        fully_shard(
+            module,
+            mesh=mesh.parameters,
+            reshard_after_forward=None if usual else self.reshard_after_forward,
+            mp_policy=MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=kept_in)
+            if compute_dtype != kept_in
+            else MixedPrecisionPolicy(),
+            offload_policy=CPUOffloadPolicy(pin_memory=torch.cuda.is_available()) if on_cpu else OffloadPolicy(),
+        )
+
+    def checkpoint_activations(self, model: PreTrainedModel) -> None:
+        """Have blocks compute activations again in the backward pass instead of keeping them."""
+        if self.checkpointing == "none":
+            return
+        settings: dict[str, object] = {"use_reentrant": False}
+        if self.checkpointing == "selective":
+            settings["context_fn"] = partial(create_selective_checkpoint_contexts, KEPT)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)
+
+    def before_backward(self, model: nn.Module, is_last: bool) -> None:
+        """Say which gradients are reduced over ranks after the coming micro-batch."""
+        if isinstance(model, FSDPModule):
+            model.set_requires_gradient_sync(is_last or self.reduce_gradients != "last")
+            model.set_requires_all_reduce(is_last or self.reduce_gradients == "always")
+
+
+def reshard(model: nn.Module) -> None:
+    """Give each rank its share back after a pass without gradients: FSDP2 leaves the outermost module whole."""
+    if isinstance(model, FSDPModule):
+        model.reshard()

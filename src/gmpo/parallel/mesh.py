@@ -1,0 +1,48 @@
+"""The ranks as device meshes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from gmpo.layout import Layout
+
+DATA_PARALLEL, CONTEXT_PARALLEL = "data_parallel", "context_parallel"  # the first is Lightning's own name
+REPLICATE, SHARD = "dp_replicate", "dp_shard_cp"
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The same ranks seen twice: by the sequences that they train, and by the parameters that they hold."""
+
+    layout: Layout
+    sequences: DeviceMesh  # data_parallel x context_parallel
+    parameters: DeviceMesh  # dp_replicate x dp_shard_cp; of one dimension where there is one copy
+
+    @classmethod
+    def of(cls, layout: Layout, device_type: str) -> Mesh:
+        """Collective: all ranks make their process groups together."""
+        sequences = init_device_mesh(
+            device_type, (layout.data_parallel, layout.cp), mesh_dim_names=(DATA_PARALLEL, CONTEXT_PARALLEL)
+        )
+        copies = init_device_mesh(
+            device_type, (layout.dp_replicate, layout.fsdp_shard), mesh_dim_names=(REPLICATE, SHARD)
+        )
+        return cls(layout, sequences, copies if layout.dp_replicate > 1 else copies[SHARD])
+
+    @property
+    def data_parallel_rank(self) -> int:
+        """Which of the data-parallel groups this rank belongs to."""
+        return self.sequences.get_local_rank(DATA_PARALLEL)
+
+    @property
+    def data_parallel_group(self) -> ProcessGroup:
+        """One rank of each data-parallel group: between them they train every sequence once."""
+        return self.sequences.get_group(DATA_PARALLEL)
+
+    @property
+    def context_parallel_group(self) -> ProcessGroup | None:
+        """The ranks that share this rank's sequences; None where it has them alone."""
+        return self.sequences.get_group(CONTEXT_PARALLEL) if self.layout.cp > 1 else None

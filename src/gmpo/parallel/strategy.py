@@ -1,0 +1,54 @@
+"""Lightning's model-parallel strategy over this project's mesh."""
+
+from datetime import timedelta
+
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
+
+from gmpo.layout import Layout
+from gmpo.parallel.mesh import Mesh
+
+GPU_BACKENDS = "cpu:gloo,cuda:nccl"  # Python objects, and what is offloaded, travel between CPUs
+
+
+class MeshStrategy(ModelParallelStrategy):
+    """FSDP2 over dp_replicate x dp_shard x cp ranks (see `Layout`); dp_shard=None takes all that are left.
+
+    timeout: seconds that a rank waits for the others in a collective before the run ends with an error. It has to
+    outlast the difference between the fastest and the slowest rank's generation.
+    """
+
+    def __init__(
+        self, dp_replicate: int = 1, dp_shard: int | None = None, cp: int = 1, timeout: float = 1800.0
+    ) -> None:
+        super().__init__(data_parallel_size=1, tensor_parallel_size=1, timeout=timedelta(seconds=timeout))
+        self.sizes = (dp_replicate, dp_shard, cp)
+        self.mesh: Mesh | None = None
+
+    def setup_environment(self) -> None:
+        """Join the other ranks, then arrange them.
+
+        Where Lightning's own method would make a mesh of data x tensor, this makes `Mesh`: nothing else differs.
+        """
+        self._setup_distributed()
+        self.mesh = Mesh.of(Layout.of(self.world_size, *self.sizes), self.root_device.type)
+        self._device_mesh = self.mesh.sequences
+        assert self.lightning_module is not None
+        self.lightning_module._device_mesh = self._device_mesh
+
+    def _get_process_group_backend(self) -> str:
+        return GPU_BACKENDS if self.root_device.type == "cuda" else super()._get_process_group_backend()
+
+
+def join(rank: int, world_size: int, address: str | None, timeout: float) -> None:
+    """Make the process group before Lightning would, where a launcher started all ranks.
+
+    address: host:port of rank 0; None where the launcher left that in the environment.
+    """
+    torch.distributed.init_process_group(
+        GPU_BACKENDS if torch.cuda.is_available() else "gloo",
+        init_method=None if address is None else f"tcp://{address}",
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=timeout),
+    )

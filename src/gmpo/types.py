@@ -107,6 +107,7 @@ class MicroBatch:
     """
 
     token_ids: Int[Tensor, "B S"]  # prompt and response
+    lengths: Int[Tensor, "B"]  # of each row, without its padding
     mask: Bool[Tensor, "B T"]  # True on response tokens
     advantages: Float[Tensor, "B"]
     rollout_log_probs: Float[Tensor, "B T"]  # the engine's

@@ -1,19 +1,21 @@
-"""How sequences are cut into mini-batches and micro-batches."""
+"""How sequences are cut into mini-batches and micro-batches, and spread over ranks."""
 
-from gmpo.batching.packing import (
-    cut_sequences,
-    micro_batch_indices,
-    mini_batches,
-    pad_sequences,
-    response_rows,
-    sequences_of,
-)
+from gmpo.batching.balancing import Cost
+from gmpo.batching.packing import Sequences, pad_sequences, response_mask, response_rows, sequences_of
+from gmpo.batching.plan import Cutting, Entry, Plan, entries_of, in_order, make_plan, same_number_of_cuts
 
 __all__ = [
-    "cut_sequences",
-    "micro_batch_indices",
-    "mini_batches",
+    "Cost",
+    "Cutting",
+    "Entry",
+    "Plan",
+    "Sequences",
+    "entries_of",
+    "in_order",
+    "make_plan",
     "pad_sequences",
+    "response_mask",
     "response_rows",
+    "same_number_of_cuts",
     "sequences_of",
 ]

@@ -1,0 +1,111 @@
+"""Which rank trains which sequences of a rollout step: every rank makes the same plan from what all know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gmpo.batching.balancing import Cost, cut, imbalance, padding_share
+from gmpo.types import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A sequence, as ranks that do not hold it know it."""
+
+    owner: int  # the rank that holds it
+    place: int  # among the owner's sequences
+    tokens: int  # prompt and response
+    in_loss: bool
+    idle: bool  # counts in the loss, and has no gradient to give
+    has_log_probs: bool  # from an earlier pass
+
+
+Micro = list[Entry]
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How a rollout step is cut. prompts: of a mini-batch. max_tokens: of a micro-batch, over all its cp ranks."""
+
+    prompts: int
+    max_tokens: int
+    cost: Cost
+    packed: bool
+    skip_zero_signal: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """For each mini-batch and data-parallel rank: its micro-batches, as many on every rank, and its idle sequences."""
+
+    micro_batches: list[list[list[Micro]]]  # by mini-batch, rank
+    idle: list[list[Micro]]  # by mini-batch, rank
+    padding_share: float  # of all tokens in micro-batches
+    imbalance: float  # time that ranks spend waiting for the slowest in each micro-batch, as a factor of at least 1
+
+    def of_rank(self, rank: int) -> Micro:
+        """Every sequence that a rank trains, in order: active and idle ones, by mini-batch."""
+        found: Micro = []
+        for cuts, idle in zip(self.micro_batches, self.idle, strict=True):
+            found += [entry for micro in cuts[rank] for entry in micro] + idle[rank]
+        return found
+
+
+def entries_of(
+    groups: Sequence[Group], owner: int, skip_zero_signal: bool, everything: bool = False
+) -> list[list[Entry]]:
+    """What others have to know of a rank's groups. everything: as if no response were left out of the loss."""
+    found: list[list[Entry]] = []
+    place = 0
+    for group in groups:
+        own = []
+        for rollout in group.rollouts:
+            tokens = len(group.prompt.token_ids) + len(rollout.response.token_ids)
+            in_loss = rollout.in_loss or everything
+            idle = in_loss and skip_zero_signal and rollout.advantage == 0
+            own.append(Entry(owner, place, tokens, in_loss, idle, rollout.old_log_probs is not None))
+            place += 1
+        found.append(own)
+    return found
+
+
+def in_order(gathered: Sequence[Sequence[list[Entry]]]) -> list[list[Entry]]:
+    """The groups of all ranks in the order of the batch: engines take its prompts in turn."""
+    longest = max(map(len, gathered), default=0)
+    return [groups[i] for i in range(longest) for groups in gathered if i < len(groups)]
+
+
+def make_plan(groups: Sequence[list[Entry]], ranks: int, cutting: Cutting) -> Plan:
+    """Cut groups into mini-batches of whole groups, and spread each over `ranks` data-parallel ranks."""
+    micro_batches, idle, padding, waiting, work = [], [], 0.0, 0.0, 0
+    for start in range(0, len(groups), cutting.prompts):
+        entries = [entry for group in groups[start : start + cutting.prompts] for entry in group]
+        active = [entry for entry in entries if entry.in_loss and not entry.idle]
+        lengths = [entry.tokens for entry in active]
+        rounds = cut(lengths, cutting.max_tokens, cutting.cost, ranks, cutting.packed)
+        micro_batches.append([[[active[i] for i in of_all[r]] for of_all in rounds] for r in range(ranks)])
+        idle.append(_dealt([entry for entry in entries if entry.idle], ranks))
+        padding += sum(lengths) * padding_share(lengths, rounds, cutting.packed)
+        waiting += sum(lengths) * imbalance(lengths, rounds, cutting.cost, cutting.packed)
+        work += sum(lengths)
+    return Plan(micro_batches, idle, padding / work if work else 0.0, waiting / work if work else 1.0)
+
+
+def _dealt(entries: Sequence[Entry], ranks: int) -> list[Micro]:
+    """Over the ranks in turn, long ones first and each turn the other way round."""
+    hands: list[Micro] = [[] for _ in range(ranks)]
+    for number, entry in enumerate(sorted(entries, key=lambda e: -e.tokens)):
+        turn, place = divmod(number, ranks)
+        hands[ranks - 1 - place if turn % 2 else place].append(entry)
+    return hands
+
+
+def same_number_of_cuts(by_rank: Sequence[Micro], cutting: Cutting) -> list[list[Micro]]:
+    """Each rank's sequences cut under the budget, filled up with empty micro-batches to as many on every rank."""
+    cuts = []
+    for entries in by_rank:
+        rounds = cut([entry.tokens for entry in entries], cutting.max_tokens, cutting.cost, 1, cutting.packed)
+        cuts.append([[entries[i] for i in own] for (own,) in rounds])
+    most = max(map(len, cuts), default=0)
+    return [own + [[] for _ in range(most - len(own))] for own in cuts]

@@ -1,0 +1,75 @@
+"""Which rank trains what."""
+
+from itertools import chain
+
+import pytest
+from small_training import groups
+
+from gmpo.batching import Cost, Cutting, Entry, entries_of, in_order, make_plan, same_number_of_cuts
+
+CUTTING = Cutting(prompts=4, max_tokens=60, cost=Cost(), packed=False, skip_zero_signal=True)
+
+
+def gathered(ranks: int) -> list[list[list[Entry]]]:
+    """As if each rank held every so-many-th group of a batch of 8."""
+    return [entries_of(groups(8)[rank::ranks], rank, skip_zero_signal=True) for rank in range(ranks)]
+
+
+def keys(groups_of_entries: list[list[Entry]], ranks: int) -> list[list[tuple[int, int]]]:
+    """Each group's entries by the number of their group in the batch and their own."""
+    return [[(e.owner + ranks * (e.place // 3), e.place % 3) for e in group] for group in groups_of_entries]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 8])
+def test_the_order_of_the_batch_does_not_depend_on_who_holds_it(ranks: int) -> None:
+    in_batch = [[(group, number) for number in range(3)] for group in range(8)]
+    assert keys(in_order(gathered(ranks)), ranks) == in_batch
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("data_parallel", [1, 2, 4])
+def test_every_sequence_of_a_mini_batch_is_trained_once(data_parallel: int, packed: bool) -> None:
+    cutting = Cutting(4, 60, Cost(1.0, 0.01), packed, skip_zero_signal=True)
+    order = in_order(gathered(2))
+    plan = make_plan(order, data_parallel, cutting)
+    assert len(plan.micro_batches) == len(plan.idle) == 2
+    for number, (cuts, idle) in enumerate(zip(plan.micro_batches, plan.idle, strict=True)):
+        assert len(cuts) == len(idle) == data_parallel
+        assert len({len(own) for own in cuts}) == 1, "as many micro-batches on every rank"
+        entries = list(chain.from_iterable(order[4 * number : 4 * number + 4]))
+        active = [e for own in cuts for micro in own for e in micro]
+        assert sorted(active, key=repr) == sorted((e for e in entries if not e.idle), key=repr)
+        assert sorted(chain(*idle), key=repr) == sorted((e for e in entries if e.idle), key=repr)
+        assert max(map(len, idle)) - min(map(len, idle)) <= 1
+    everything = chain.from_iterable(plan.of_rank(rank) for rank in range(data_parallel))
+    assert sorted(everything, key=repr) == sorted(chain.from_iterable(order), key=repr)
+    assert plan.imbalance >= 1
+    assert (plan.padding_share == 0) == packed
+
+
+def test_what_is_left_out_of_the_loss_is_in_no_plan_unless_everything_is_wanted() -> None:
+    made = groups(4)
+    for rollout in made[0].rollouts:
+        rollout.in_loss = False
+    plan = make_plan(entries_of(made, 0, True), 1, CUTTING)
+    assert len(plan.of_rank(0)) == 9
+    assert len(make_plan(entries_of(made, 0, True, everything=True), 1, CUTTING).of_rank(0)) == 12
+
+
+def test_a_mini_batch_of_nothing_has_no_micro_batches() -> None:
+    made = groups(4)
+    for group in made:
+        for rollout in group.rollouts:
+            rollout.in_loss = False
+    plan = make_plan(entries_of(made, 0, True), 2, CUTTING)
+    assert plan.micro_batches == [[[], []]]
+    assert (plan.padding_share, plan.imbalance) == (0.0, 1.0)
+    assert same_number_of_cuts([plan.of_rank(0), plan.of_rank(1)], CUTTING) == [[], []]
+
+
+def test_ranks_with_less_are_filled_up_with_nothing() -> None:
+    entries = [entry for group in entries_of(groups(8), 0, True) for entry in group]
+    many, few = same_number_of_cuts([entries, entries[:1]], CUTTING)
+    assert len(many) == len(few) > 1
+    assert [len(cut) for cut in few] == [1] + [0] * (len(few) - 1)
+    assert sorted(chain(*many), key=repr) == sorted(entries, key=repr)

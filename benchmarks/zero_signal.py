@@ -41,7 +41,7 @@ class Comparison(PolicyModule):
             self.skip_zero_signal = skip
             (whole, *_) = self.pack(batch.groups)
             self.gradients[skip] = self.gradient(whole)
-        for _ in range(ROUNDS if self.dtype_name == "float32" else 0):
+        for _ in range(ROUNDS if self.source.dtype == "float32" else 0):
             for skip in (True, False):
                 self.skip_zero_signal = skip
                 began = time.perf_counter()
@@ -80,7 +80,7 @@ def main() -> None:
 
 def compared(cfg: DictConfig, dtype: str) -> Comparison:
     """Both updates through the real Trainer."""
-    settings = {"_target_": f"{__name__}.Comparison", "dtype": dtype}
+    settings = {"_target_": f"{__name__}.Comparison", "source": {"dtype": dtype}}
     policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)
     trainer = instantiate(cfg.trainer, logger=False, callbacks=[], limit_val_batches=0, val_check_interval=None)
     trainer.fit(policy, DataLoader([PromptBatch([], half_signal(cfg))], batch_size=None))

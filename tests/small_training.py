@@ -5,14 +5,14 @@ import functools
 import torch
 from conftest import make_prompt
 from lightning import Trainer
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LinearLR
 from torch.utils.data import DataLoader
 
 from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, ImportanceSampling, KLPenalty, PolicyLoss
-from gmpo.policy import PolicyModule
+from gmpo.parallel import MeshStrategy, Sharding
+from gmpo.policy import ModelSource, PolicyModule
 from gmpo.types import Group, PromptBatch, Response, Rollout
 
 KL = KLPenalty(0.1)
@@ -58,10 +58,14 @@ def module(
     budget: int = 10_000,
     mini_batch_prompts: int = 4,
     kind: type[PolicyModule] = PolicyModule,
+    dtype: str = "float64",
+    attention: str = "sdpa",
+    experts: str | None = None,
+    sharding: Sharding | None = None,
     **settings: object,
 ) -> PolicyModule:
     return kind(
-        model_path=folder,
+        source=ModelSource(folder, dtype, attention, experts, sharding=sharding or Sharding()),
         loss=loss,
         optimizer=functools.partial(torch.optim.AdamW, lr=1e-3),
         schedule=functools.partial(LinearLR, start_factor=0.5, total_iters=2),
@@ -70,7 +74,6 @@ def module(
         gradient_clip=1.0,
         temperature=1.0,
         pad_token_id=0,
-        dtype="float64",
         **settings,  # type: ignore[arg-type]
     )
 
@@ -84,7 +87,7 @@ def fit(policy: PolicyModule, steps: int = 1, batch: list[Group] | None = None) 
     batches = [PromptBatch([], batch or groups()) for _ in range(steps)]
     trainer = Trainer(
         accelerator="cpu",
-        strategy=ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=1),
+        strategy=MeshStrategy(),
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,

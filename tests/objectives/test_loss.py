@@ -38,12 +38,13 @@ def batch() -> tuple[Tensor, Tensor, MicroBatch]:
     old = noise() - 2
     advantages = torch.tensor([1.0, -1.0, 0.5, 2.0, 0.0, -0.7], dtype=torch.float64)
     mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(-1)
-    rest = MicroBatch(torch.zeros(shape, dtype=torch.long), mask, advantages, old + noise(), old, old + noise())
+    ids, lengths = torch.zeros(shape, dtype=torch.long), torch.tensor(LENGTHS)
+    rest = MicroBatch(ids, lengths, mask, advantages, old + noise(), old, old + noise())
     return (old + noise()).requires_grad_(), noise().abs().requires_grad_(), rest
 
 
 def part(whole: MicroBatch, rows: list[int]) -> MicroBatch:
-    columns = (whole.token_ids, whole.mask, whole.advantages, whole.rollout_log_probs)
+    columns = (whole.token_ids, whole.lengths, whole.mask, whole.advantages, whole.rollout_log_probs)
     assert whole.old_log_probs is not None
     assert whole.ref_log_probs is not None
     return MicroBatch(*(column[rows] for column in (*columns, whole.old_log_probs, whole.ref_log_probs)))

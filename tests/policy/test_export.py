@@ -48,9 +48,7 @@ class Run:
 
 
 def float32(folder: str) -> PolicyModule:
-    policy = module(folder)
-    policy.dtype_name = "float32"
-    return policy
+    return module(folder, dtype="float32")
 
 
 def trained(folder: str, checkpoint: Path) -> Run:

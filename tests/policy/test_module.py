@@ -7,12 +7,13 @@ from torch.distributed.tensor import DTensor
 
 from gmpo.batching import sequences_of
 from gmpo.policy import PolicyModule
+from gmpo.policy.weights import whole_weights
 from gmpo.types import Group, Rollout
 
 
 def test_idle_responses_are_not_sent_through_the_model(qwen2_folder: str) -> None:
     def rows(name: str) -> int:
-        (mini_batch,) = module(qwen2_folder, LOSSES[name]).pack(groups())
+        (mini_batch,) = module(qwen2_folder, LOSSES[name]).share(groups()).mini_batches(pad_token_id=0)
         assert sum(mask.any(-1).sum() for mask in mini_batch.masks()) == 12
         return sum(len(part.mask) for part in mini_batch.micro_batches)
 
@@ -138,3 +139,29 @@ def test_weights_are_the_models_whole_parameters(qwen2_folder: str) -> None:
     assert policy.model is not None
     assert set(weights) == {name for name, _ in policy.model.named_parameters()}
     assert all(not isinstance(tensor, DTensor) for tensor in weights.values())
+
+
+def test_half_precision_computes_and_float32_is_kept(qwen2_folder: str) -> None:
+    half, single = (fit(module(qwen2_folder, dtype=dtype), steps=2) for dtype in ("bfloat16", "float32"))
+    assert half.model is not None
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
+    other, same = (dict(policy.weights(torch.bfloat16)) for policy in (half, single))
+    assert {tensor.dtype for tensor in other.values()} == {torch.bfloat16}
+    moved = dict(fit(module(qwen2_folder, dtype="float32"), steps=0).weights())
+    for name, tensor in half.weights():
+        assert tensor.dtype == torch.float32
+        assert 1e-4 < (tensor - moved[name]).abs().max() < 1e-2, "two steps of AdamW at 1e-3"
+    assert any((other[name] != same[name]).any() for name in other), "it was computed in another precision"
+    loss, exact = (policy.trainer.callback_metrics["policy/grad_norm"].item() for policy in (half, single))
+    assert loss == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize("bucket", [1, 10**9])
+def test_buckets_change_no_weight(qwen2_folder: str, bucket: int) -> None:
+    policy = fit(module(qwen2_folder), steps=0)
+    assert policy.model is not None
+    found = list(whole_weights(policy.model, policy.device, bucket=bucket))
+    assert [name for name, _ in found] == [name for name, _ in policy.model.named_parameters()]
+    assert all(
+        torch.equal(tensor, whole(p.detach())) for (_, tensor), p in zip(found, policy.model.parameters(), strict=True)
+    )

@@ -107,8 +107,7 @@ def alive(session: int) -> list[str]:
 
 
 def test_the_server_samples_from_what_was_trained(qwen2_folder: str, tmp_path: Path) -> None:
-    policy = module(qwen2_folder)
-    policy.dtype_name = "float32"
+    policy = module(qwen2_folder, dtype="float32")
     fit(policy, steps=2).trainer.save_checkpoint(tmp_path / "checkpoint")
     export(str(tmp_path / "checkpoint"), str(tmp_path / "out"))
     prompt = make_prompt("12+34")

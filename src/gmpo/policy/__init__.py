@@ -1,5 +1,6 @@
 """The policy: its model, its log-probabilities, and the LightningModule that updates it."""
 
+from gmpo.policy.model import ModelSource
 from gmpo.policy.module import PolicyModule
 
-__all__ = ["PolicyModule"]
+__all__ = ["ModelSource", "PolicyModule"]

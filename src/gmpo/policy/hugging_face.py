@@ -28,7 +28,7 @@ def save_hugging_face(policy: PolicyModule, folder: Path) -> None:
     weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in policy.weights() if writes}
     if writes:
         try:
-            tokenizer = tokenizer_of(policy.model_path)
+            tokenizer = tokenizer_of(policy.source.path)
         except ValueError as error:
             log.error("%s is saved without a tokenizer: %s", folder, error)
             tokenizer = None

@@ -1,29 +1,90 @@
-"""Loading a model's weights and sharding them."""
+"""Loading a model's weights, sharded over the ranks of a mesh."""
+
+from dataclasses import dataclass, field
 
 import torch
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from gmpo.batching import Cost
+from gmpo.layout import kv_repeats
+from gmpo.parallel import Mesh, Sharding
+from gmpo.parallel.context_parallel import FLASH, PACKING, SDPA, VARLEN, attention_name
+from gmpo.policy.loading import load_blockwise
+
+EXPERTS = ".experts."  # in the name of every parameter of a mixture's experts
+AUTO = "auto"
 
 
-def load_model(path: str, dtype: str, attention: str) -> PreTrainedModel:
-    """A causal language model in the Hugging Face format, in training mode; dtype as torch names it."""
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
-    return model.train()
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from and how it computes.
 
-
-def shard(model: PreTrainedModel, mesh: DeviceMesh, on_cpu: bool = False) -> None:
-    """Shard the parameters over the mesh by FSDP2, block by block, in place.
-
-    on_cpu: each rank's share stays in the memory of its CPU; a block is on the GPU only while it computes.
+    path: a folder or hub id in the Hugging Face format. dtype: of forward and backward, as torch names it; parameters
+    are kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen on a GPU and
+    sdpa elsewhere. experts: how a mixture of experts is computed, as transformers names it; by
+    default in grouped products of matrices.
     """
-    offload = CPUOffloadPolicy(pin_memory=torch.cuda.is_available()) if on_cpu else OffloadPolicy()
-    for block in model.model.layers:
-        fully_shard(block, mesh=mesh, offload_policy=offload)
-    fully_shard(model, mesh=mesh, offload_policy=offload)
+
+    path: str
+    dtype: str = "float32"
+    attention: str = AUTO
+    experts: str | None = None
+    sharding: Sharding = field(default_factory=Sharding)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Of forward and backward."""
+        return getattr(torch, self.dtype)
+
+    @property
+    def resolved_attention(self) -> str:
+        """The attention that auto stands for."""
+        if self.attention != AUTO:
+            return self.attention
+        return "varlen" if torch.cuda.is_available() else "sdpa"
+
+    @property
+    def packed(self) -> bool:
+        """Whether sequences stand one after the other in a row, instead of padded in rows of their own."""
+        return self.resolved_attention in PACKING
+
+    def load(self, mesh: Mesh | None, offload: bool | None = None) -> PreTrainedModel:
+        """The causal language model in training mode, sharded where there is a mesh; see `Sharding` for offload."""
+        self.refuse_what_cannot_be(AutoConfig.from_pretrained(self.path), 1 if mesh is None else mesh.layout.cp)
+        group = None if mesh is None else mesh.context_parallel_group
+        settings: dict[str, object] = {"attn_implementation": attention_name(self.resolved_attention, group)}
+        if self.experts is not None:  # a model without experts refuses the word
+            settings["experts_implementation"] = self.experts
+        kept_in = torch.promote_types(self.compute_dtype, torch.float32)
+        if mesh is None:
+            model = AutoModelForCausalLM.from_pretrained(self.path, dtype=kept_in, **settings).train()
+        else:
+
+            def shard(module: nn.Module) -> None:
+                self.sharding.shard(module, mesh, self.compute_dtype, offload)
+
+            model = load_blockwise(self.path, kept_in, shard, **settings)
+        return model
+
+    def refuse_what_cannot_be(self, config: PreTrainedConfig, cp: int) -> None:
+        """Raise ValueError where heads cannot be divided over cp ranks, or attention does not know a model's window."""
+        kv_repeats(config.num_attention_heads, config.num_key_value_heads, cp)
+        own_attention = self.resolved_attention == VARLEN or (self.resolved_attention == SDPA and cp > 1)
+        if own_attention and getattr(config, "sliding_window", None) is not None:  # a key of some models alone
+            raise ValueError(
+                f"model.path={self.path} attends to a sliding window of {config.sliding_window} tokens, which "
+                f"model.attention={self.resolved_attention} with cluster.cp={cp} does not know: choose model.attention="
+                f"{FLASH}, or {SDPA} with cluster.cp=1"
+            )
 
 
-def reshard(model: PreTrainedModel) -> None:
-    """Give each rank its share back after a pass without gradients: FSDP2 leaves the outermost module whole."""
-    if isinstance(model, FSDPModule):
-        model.reshard()
+def cost_of(model: PreTrainedModel) -> Cost:
+    """Multiplications of a sequence: each token with the parameters that it meets, and with the tokens before it."""
+    config = model.config
+    share = config.num_experts_per_tok / config.num_experts if hasattr(config, "num_experts") else 1.0
+    met = sum(p.numel() * (share if EXPERTS in name else 1.0) for name, p in model.named_parameters())
+    if not config.tie_word_embeddings:
+        met -= config.vocab_size * config.hidden_size  # the embedding is looked up
+    width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    return Cost(linear=met, quadratic=config.num_hidden_layers * width)  # scores and averages of half of all pairs

@@ -13,13 +13,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
-from gmpo.batching import cut_sequences, mini_batches, pad_sequences, response_rows, sequences_of
+from gmpo.batching import Cost, Cutting, pad_sequences, response_rows
 from gmpo.clock import StepClock
 from gmpo.objectives import PolicyLoss
-from gmpo.policy.log_probs import response_log_probs
-from gmpo.policy.model import load_model, reshard, shard
+from gmpo.parallel import Mesh, MeshStrategy, rank, reshard
+from gmpo.policy.log_probs import Values, response_log_probs
+from gmpo.policy.model import ModelSource, cost_of
 from gmpo.policy.reference import Reference
+from gmpo.policy.share import Share, share_out
 from gmpo.policy.update_metrics import UpdateMetrics
+from gmpo.policy.weights import whole_weights
 from gmpo.types import Group, MicroBatch, MiniBatch, PromptBatch, Rollout
 
 log = logging.getLogger(__name__)
@@ -28,8 +31,9 @@ log = logging.getLogger(__name__)
 class PolicyModule(LightningModule):
     """Updates a causal language model on rollouts, several optimizer steps for each batch.
 
-    model_path: a folder or hub id in the Hugging Face format. optimizer: takes parameters. schedule: takes the
-    optimizer, and is stepped once for each optimizer step. mini_batch_prompts: prompts of one optimizer step.
+    source: the model. optimizer: takes parameters. schedule: takes the optimizer, and is stepped once for each
+    optimizer step. mini_batch_prompts: prompts of one optimizer step, over all ranks. max_tokens_per_micro_batch: on
+    each rank; the cp ranks that share a micro-batch hold so many tokens together as their budgets make.
     temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
     old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
     skip_zero_signal: responses of advantage 0 skip the update's passes where the loss has no other term for them.
@@ -38,7 +42,7 @@ class PolicyModule(LightningModule):
 
     def __init__(
         self,
-        model_path: str,
+        source: ModelSource,
         loss: PolicyLoss,
         optimizer: Callable[[Iterable[Tensor]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler],
@@ -50,14 +54,12 @@ class PolicyModule(LightningModule):
         old_log_probs: Literal["trainer", "rollout"] = "trainer",
         skip_zero_signal: bool = True,
         reference_on_cpu: bool = False,
-        dtype: str = "float32",
-        attention: str = "sdpa",
     ) -> None:
         super().__init__()
         if old_log_probs not in ("trainer", "rollout"):
             raise ValueError(f"policy.old_log_probs={old_log_probs} must be trainer or rollout")
         self.automatic_optimization = False
-        self.model_path = model_path
+        self.source = source
         self.loss = loss
         self.build_optimizer = optimizer
         self.build_schedule = schedule
@@ -69,10 +71,10 @@ class PolicyModule(LightningModule):
         self.old_log_probs = old_log_probs
         self.skip_zero_signal = skip_zero_signal and not loss.learns_from_zero_advantage
         self.reference_on_cpu = reference_on_cpu
-        self.dtype_name = dtype
-        self.attention = attention
+        self.mesh: Mesh | None = None  # None where one process has everything
         self.model: PreTrainedModel | None = None
         self.reference: Reference | None = None  # where the loss or the reward has a KL
+        self.cost = Cost()
         self.update_metrics = UpdateMetrics()
         self.clock = StepClock()
         self.rollout_step = 0  # rollout steps begun; 0 before the first
@@ -80,48 +82,43 @@ class PolicyModule(LightningModule):
         self.ends_because: str | None = None  # set by a callback: training ends with this step, without an update
 
     def configure_model(self) -> None:
-        """Load the weights, and the reference's if it is needed, and shard them over the data-parallel ranks."""
+        """Load the weights, and the reference's if it is needed, sharded over the ranks."""
         if self.model is not None:
             return
-        source = (self.model_path, self.dtype_name, self.attention)
-        mesh = None if self.device_mesh is None else self.device_mesh["data_parallel"]
-        self.model = load_model(*source)
-        if mesh is not None:
-            shard(self.model, mesh)
+        if self._trainer is not None and isinstance(self.trainer.strategy, MeshStrategy):
+            self.mesh = self.trainer.strategy.mesh
+        self.model = self.source.load(self.mesh)
+        self.source.sharding.checkpoint_activations(self.model)
+        self.cost = cost_of(self.model)
         if self.loss.kl.needs_reference:
-            self.reference = Reference(*source, mesh, self.reference_on_cpu)
+            self.reference = Reference(self.source, self.mesh, self.reference_on_cpu)
 
     def configure_optimizers(self) -> dict[str, object]:
         """The optimizer and its schedule, which `training_step` steps by hand."""
-        assert self.model is not None
-        optimizer = self.build_optimizer(self.model.parameters())
+        optimizer = self.build_optimizer(self._policy.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say where config and tokenizer come from, wherever the checkpoint is read."""
-        folder = Path(self.model_path)
-        checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.model_path
+        folder = Path(self.source.path)
+        checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.source.path
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
         """The batch itself: it holds no tensors, and callbacks fill in this very object."""
         return batch
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Name and whole tensor of each parameter, one at a time; every rank must iterate to the end."""
-        assert self.model is not None
-        for name, parameter in self.model.named_parameters():
-            whole = parameter.detach()
-            yield name, whole.full_tensor() if isinstance(whole, DTensor) else whole
+    def weights(self, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
+        """As `whole_weights`; every rank must iterate to the end."""
+        return whole_weights(self._policy, self.device, dtype)
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One optimizer step for each mini-batch of the groups that the rollout callback filled in."""
         if self.ends_because:
             self.trainer.should_stop = True
             return
-        self.fill_log_probs(batch.groups)
         version = self.policy_version
-        with self.clock("update"):
-            for index, mini_batch in enumerate(self.pack(batch.groups)):
+        for index, mini_batch in enumerate(self.pack(batch.groups)):
+            with self.clock("update"):
                 self.update(mini_batch, on_policy=index == 0)
         if self.policy_version == version:
             log.warning("step %d: every response is left out of the loss, nothing is learned", self.rollout_step)
@@ -131,45 +128,66 @@ class PolicyModule(LightningModule):
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Nothing to do: the rollout callback has scored the batch, the evaluation callback reports it."""
 
-    @torch.no_grad()
+    def pack(self, groups: list[Group]) -> list[MiniBatch]:
+        """This rank's part of each mini-batch, with the log-probs from before any update; collective.
+
+        groups: those that this rank holds; it may train others. Mini-batches are of whole groups.
+        """
+        share = self.share(groups)
+        self._fill(share)
+        self.update_metrics.add_plan(share.plan)
+        return share.mini_batches(self.pad_token_id)
+
     def fill_log_probs(self, groups: list[Group]) -> None:
-        """Log-probs of responses under the behaviour policy and the reference, before any update of this step.
+        """Fill in log-probs of responses under the behaviour policy and the reference; collective.
 
         Responses that have them are left as they are. Those left out of the loss get none, unless the KL to the
         reference is to be taken off their reward.
         """
-        everywhere = self.loss.kl.in_reward
-        wanted = [(p, r) for p, r in sequences_of(groups) if r.old_log_probs is None and (r.in_loss or everywhere)]
+        share = self.share(groups, everything=self.loss.kl.in_reward)
+        self._fill(share)
+        share.give_back(groups, has_own_share=rank() % self._cp == 0)
+
+    def share(self, groups: list[Group], everything: bool = False) -> Share:
+        """What this rank trains of the groups that all ranks hold; as `share_out`."""
+        cutting = Cutting(
+            self.mini_batch_prompts,
+            self.max_tokens_per_micro_batch * self._cp,
+            self.cost,
+            self.source.packed,
+            self.skip_zero_signal,
+        )
+        ranks = 1 if self.mesh is None else self.mesh.layout.data_parallel
+        with self.clock("exchange"):
+            return share_out(groups, cutting, ranks, lambda other: other // self._cp, everything)
+
+    @torch.no_grad()
+    def _fill(self, share: Share) -> None:
         with self.clock("log_probs"):
-            if self.old_log_probs == "rollout":
-                for _, rollout in wanted:
-                    rollout.old_log_probs = torch.tensor(rollout.response.log_probs)
-                if self.reference is None:
-                    return
-            for sequences in cut_sequences(wanted, self.max_tokens_per_micro_batch):
-                self._fill_log_probs([rollout for _, rollout in sequences], pad_sequences(sequences, self.pad_token_id))
+            for entries in share.cuts:
+                sequences = share.of(entries)
+                rollouts = [rollout for _, rollout in sequences]
+                if self.old_log_probs == "rollout":
+                    for rollout in rollouts:
+                        rollout.old_log_probs = torch.tensor(rollout.response.log_probs)
+                    if self.reference is None:
+                        continue
+                self._fill_log_probs(rollouts, pad_sequences(sequences, self.pad_token_id).to(self.device))
             reshard(self._policy)
 
     def _fill_log_probs(self, rollouts: list[Rollout], batch: MicroBatch) -> None:
-        batch = batch.to(self.device)
-        if batch.old_log_probs is None:
-            batch.old_log_probs, entropy = response_log_probs(self._policy, batch, self.temperature, with_entropy=True)
+        if self.old_log_probs == "trainer":
+            batch.old_log_probs, entropy = self._log_probs(batch, with_entropy=True)
             self.update_metrics.add_entropy(batch, entropy)
             self.update_metrics.add_log_prob_gap(batch, batch.old_log_probs)
             self.update_metrics.add_correction(batch, self.loss.correction)
-            for rollout, row in zip(rollouts, response_rows(batch.old_log_probs, batch.mask), strict=True):
-                rollout.old_log_probs = row
         if self.reference is not None:
             batch.ref_log_probs = self.reference.log_probs(batch, self.temperature)
             self.update_metrics.add_reference(batch)
-            for rollout, row in zip(rollouts, response_rows(batch.ref_log_probs, batch.mask), strict=True):
-                rollout.ref_log_probs = row
-
-    def pack(self, groups: list[Group]) -> list[MiniBatch]:
-        """Cut groups into mini-batches, whole groups each, and these into micro-batches sorted by length."""
-        return mini_batches(
-            groups, self.mini_batch_prompts, self.max_tokens_per_micro_batch, self.pad_token_id, self.skip_zero_signal
-        )
+        for name in ("old_log_probs", "ref_log_probs"):
+            if (values := getattr(batch, name)) is not None:
+                for rollout, row in zip(rollouts, response_rows(values, batch.mask), strict=False):
+                    setattr(rollout, name, row)
 
     def update(self, mini_batch: MiniBatch, on_policy: bool) -> None:
         """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss.
@@ -197,18 +215,17 @@ class PolicyModule(LightningModule):
     def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor, on_policy: bool = False) -> Tensor:
         """Add the gradient of a mini-batch to the parameters, however it was cut; returns its loss.
 
-        denominator: of the loss, over all micro-batches and ranks. Data-parallel gradients are averaged over the
-        ranks, so the loss is multiplied by their number.
+        denominator: of the loss, over all micro-batches and ranks. FSDP averages gradients over all ranks, so the loss
+        is multiplied by their number; cp ranks compute the same loss, each with the gradient of its own tokens.
         """
         total = torch.zeros((), device=self.device)
         only_look = on_policy and self.old_log_probs == "rollout"  # at the engine's log-probs: no pass came before
-        for batch in mini_batch.micro_batches:
+        for number, batch in enumerate(mini_batch.micro_batches, start=1):
+            self.source.sharding.before_backward(self._policy, is_last=number == len(mini_batch.micro_batches))
             batch = batch.to(self.device)
-            log_probs, entropy = response_log_probs(
-                self._policy, batch, self.temperature, with_entropy=only_look or self.loss.entropy_coefficient != 0
-            )
+            log_probs, entropy = self._log_probs(batch, only_look or self.loss.entropy_coefficient != 0)
             loss = self.loss(log_probs, entropy, batch, denominator)
-            self.manual_backward(loss * self._ranks())
+            self.manual_backward(loss * self.trainer.world_size)
             total += loss.detach()
             self.update_metrics.add_micro_batch(self.loss.objective, batch, log_probs)
             if only_look:
@@ -220,13 +237,20 @@ class PolicyModule(LightningModule):
                 parameter.grad = torch.zeros_like(parameter)
         return self._sum_over_ranks(total)
 
+    def _log_probs(self, batch: MicroBatch, with_entropy: bool) -> Values:
+        group = None if self.mesh is None else self.mesh.context_parallel_group
+        return response_log_probs(self._policy, batch, self.temperature, with_entropy, self.source.packed, group)
+
     @property
     def _policy(self) -> PreTrainedModel:
         assert self.model is not None, "configure_model() comes first"
         return self.model
 
-    def _ranks(self) -> int:
-        return self.trainer.world_size
+    @property
+    def _cp(self) -> int:
+        return 1 if self.mesh is None else self.mesh.layout.cp
 
     def _sum_over_ranks(self, value: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
+        """Over one rank of each data-parallel group: the others count the same sequences."""
+        group = None if self.mesh is None else self.mesh.data_parallel_group
+        return self.trainer.strategy.reduce(value.to(self.device), group, reduce_op="sum")

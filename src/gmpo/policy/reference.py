@@ -3,32 +3,33 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh
 
+from gmpo.parallel import Mesh, reshard
 from gmpo.policy.log_probs import response_log_probs
-from gmpo.policy.model import load_model, reshard, shard
+from gmpo.policy.model import ModelSource
 from gmpo.types import MicroBatch
 
 
 class Reference:
     """A frozen model, sharded like the policy.
 
-    Not a module, so that the LightningModule that holds it neither moves nor trains nor saves it.
+    Not a module, so that the LightningModule that holds it neither moves nor trains nor saves it. on_cpu: its shares
+    live in CPU memory.
     """
 
-    def __init__(self, path: str, dtype: str, attention: str, mesh: DeviceMesh | None, on_cpu: bool) -> None:
+    def __init__(self, source: ModelSource, mesh: Mesh | None, on_cpu: bool) -> None:
         if on_cpu and mesh is None:
             raise ValueError(
                 "policy.reference_on_cpu=true needs a strategy with a device mesh: without one nothing brings its "
                 "blocks to the GPU"
             )
-        self.model = load_model(path, dtype, attention).eval().requires_grad_(False)
-        if mesh is not None:
-            shard(self.model, mesh, on_cpu)
+        self.packed = source.packed
+        self.cp_group = None if mesh is None else mesh.context_parallel_group
+        self.model = source.load(mesh, offload=on_cpu).eval().requires_grad_(False)
 
     @torch.no_grad()
     def log_probs(self, batch: MicroBatch, temperature: float) -> Float[Tensor, "B T"]:
         """As `response_log_probs`."""
-        log_probs, _ = response_log_probs(self.model, batch, temperature)
+        log_probs, _ = response_log_probs(self.model, batch, temperature, packed=self.packed, cp_group=self.cp_group)
         reshard(self.model)
         return log_probs

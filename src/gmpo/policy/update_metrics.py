@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MaxMetric, MeanMetric, Metric, MinMetric
 
+from gmpo.batching import Plan
 from gmpo.objectives.correction import Correction
 from gmpo.objectives.kl import kl_estimate
 from gmpo.objectives.objective import Objective, log_ratios
+from gmpo.parallel import gather
 from gmpo.types import MicroBatch, MiniBatch
 
 CLIP_SHARES = ("policy/clip_fraction", "policy/clip_fraction_high", "policy/clip_fraction_low")
@@ -22,6 +24,8 @@ MEANS = (
     "policy/grad_norm",
     "rollout/log_prob_gap",
     "rollout/corrected_fraction",
+    "throughput/padding_fraction",
+    "throughput/imbalance",
 )
 NAN: Literal["disable"] = "disable"  # a NaN is to be seen, not left out of the mean
 
@@ -32,7 +36,8 @@ class UpdateMetrics(nn.Module):
     Entropy, kl_ref and the two of the engine are those of the policy that sampled, over the responses of the pass
     before the updates (with old_log_probs=rollout there is none, and the first mini-batch's pass stands in for it).
     The log-ratio and kl_old compare the policy at each update with it, over the responses that are sent through the
-    model there. The clip shares are of all tokens in the loss: one without a signal is never clipped.
+    model there. The clip shares are of all tokens in the loss: one without a signal is never clipped. Where there are
+    several ranks, the metrics are over all of them.
     """
 
     def __init__(self) -> None:
@@ -40,7 +45,9 @@ class UpdateMetrics(nn.Module):
         metrics: dict[str, Metric] = {name: MeanMetric(nan_strategy=NAN) for name in MEANS}
         metrics["policy/log_ratio_min"] = MinMetric(nan_strategy=NAN)
         metrics["policy/log_ratio_max"] = MaxMetric(nan_strategy=NAN)
+        metrics["rollout/log_prob_gap_max"] = MaxMetric(nan_strategy=NAN)
         self.metrics = nn.ModuleDict(metrics)
+        self._seen: set[str] = set()  # what has a value on this rank
 
     def add_entropy(self, batch: MicroBatch, entropy: Tensor | None) -> None:
         """Count the entropy of the distribution that each response token was drawn from."""
@@ -49,7 +56,9 @@ class UpdateMetrics(nn.Module):
 
     def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor) -> None:
         """Count how far the engine's log-probs are from the trainer's, of the same weights."""
-        self._add("rollout/log_prob_gap", (batch.rollout_log_probs - log_probs).abs()[batch.mask])
+        gap = (batch.rollout_log_probs - log_probs).abs()[batch.mask]
+        self._add("rollout/log_prob_gap", gap)
+        self._add("rollout/log_prob_gap_max", gap)
 
     def add_correction(self, batch: MicroBatch, correction: Correction) -> None:
         """Count the tokens or sequences whose weight met a bound."""
@@ -86,14 +95,24 @@ class UpdateMetrics(nn.Module):
         self._add("policy/loss", loss)
         self._add("policy/grad_norm", grad_norm)
 
+    def add_plan(self, plan: Plan) -> None:
+        """Count the padding of the micro-batches, and how far ranks wait for each other in them."""
+        self._add("throughput/padding_fraction", torch.tensor(plan.padding_share))
+        self._add("throughput/imbalance", torch.tensor(plan.imbalance))
+
     def compute_and_reset(self) -> dict[str, Tensor]:
-        """The values under their public names, and a clean start."""
-        values = {name: metric.compute() for name, metric in self.metrics.items() if metric.update_called}
+        """The values under their public names, and a clean start; collective."""
+        seen = set().union(*gather(self._seen))
+        for name in seen - self._seen:
+            self.metrics[name].update(torch.empty(0, device=self.metrics[name].device))  # other ranks have values
+        values = {name: metric.compute() for name, metric in self.metrics.items() if name in seen}
         for metric in self.metrics.values():
             metric.reset()
+        self._seen.clear()
         return values
 
     def _add(self, name: str, values: Tensor) -> None:
         if values.numel():
             metric = self.metrics[name]
             metric.update(values.detach().to(metric.device, torch.float32))
+            self._seen.add(name)

@@ -7,17 +7,21 @@ from omegaconf import DictConfig
 
 from gmpo.command import accept_model_path, one_clear_error
 from gmpo.config import check
+from gmpo.launch import follow, launch
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
     """Check, instantiate, fit."""
-    with one_clear_error():
+    started = launch()
+    with one_clear_error(started):
+        follow(started, cfg)
         check(cfg)
         from gmpo.training import prepare  # heavy: torch, transformers, lightning
 
-        training = prepare(cfg)
-    if reason := training.run():
+        training = prepare(cfg, started)
+    reason = training.run()
+    if reason and started.rank == 0:
         sys.exit(f"error: {reason}")
 
 

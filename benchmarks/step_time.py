@@ -12,21 +12,26 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 9
-STAGES = ("time/weight_sync", "time/generate", "time/reward", "time/log_probs", "time/update")
+STAGES = ("time/weight_sync", "time/generate", "time/reward", "time/exchange", "time/log_probs", "time/update")
 
 
 def main() -> None:
     """Run, read metrics.csv, print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        overrides = [f"run.steps={STEPS}", "run.validate_every=null", "run.name=bench", f"run.root={folder}"]
-        subprocess.run([sys.executable, "train.py", *overrides, *sys.argv[1:]], cwd=ROOT, check=True)
-        with Path(folder, "bench", "metrics.csv").open() as file:
-            steps = list(csv.DictReader(file))[1:]
+        steps = run_steps(Path(folder), *sys.argv[1:])
     whole = median(float(step["time/step"]) for step in steps)
     print(f"median of {len(steps)} steps: {whole:.2f} s, {tokens_per_second(steps):.0f} response tokens/s")
     for stage in STAGES:
         seconds = median(float(step[stage]) for step in steps)
         print(f"{stage.removeprefix('time/'):<12} {seconds:6.2f} s {seconds / whole:6.0%}")
+
+
+def run_steps(folder: Path, *overrides: str, steps: int = STEPS) -> list[dict[str, str]]:
+    """The rows of metrics.csv of a run in folder/bench, but for the first step, in which everything is new."""
+    usual = [f"run.steps={steps}", "run.validate_every=null", "run.name=bench", f"run.root={folder}"]
+    subprocess.run([sys.executable, "train.py", *usual, *overrides], cwd=ROOT, check=True)
+    with (folder / "bench" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))[1:]
 
 
 def tokens_per_second(steps: list[dict[str, str]]) -> float:

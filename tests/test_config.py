@@ -135,8 +135,44 @@ def test_switches_are_true_or_false(key: str) -> None:
     assert refusal(f"{key}=maybe") == f"{key}=maybe must be true or false"
 
 
-def test_several_ranks_are_refused() -> None:
-    assert "cluster.devices=2" in refusal("cluster.devices=2")
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["cluster.devices=0"], "cluster.devices=0 must be a whole number of at least 1"),
+        (["cluster.devices=6", "cluster.cp=4"], "6 = 1 x 4 + 2"),
+        (["cluster.devices=4", "cluster.dp_shard=3"], "= 3 ranks, but 4 are started"),
+        (["cluster.devices=2", "cluster.nodes=2"], "torchrun --nnodes 2 --nproc-per-node 2 train.py"),
+        (["cluster.devices=3"], "batch.prompts=64 cannot be shared by 3 engines (3 ranks / "),
+        (["cluster.devices=3"], "64 = 21 x 3 + 1. Choose a multiple of 3"),
+    ],
+)
+def test_ranks_that_cannot_be_arranged_are_refused_with_the_arithmetic(overrides: list[str], said: str) -> None:
+    assert said in refusal(*overrides)
+
+
+def test_an_engine_spans_a_divisor_of_the_ranks() -> None:
+    vllm = "rollout=vllm"
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed")
+    check(composed(vllm, "cluster.devices=6", "rollout.engine.tensor_parallel=3"))
+    said = refusal(vllm, "cluster.devices=6", "rollout.engine.tensor_parallel=4")
+    assert "rollout.engine.tensor_parallel=4 must divide the 6 ranks" in said
+    assert "1, 2, 3, 6" in said
+
+
+def test_heads_must_be_divisible_by_the_ranks_that_share_a_sequence(qwen2_folder: str) -> None:
+    local = ["model=local", f"model.path={qwen2_folder}", "data.max_prompt_tokens=64"]
+    check(composed(*local, "cluster.devices=2", "cluster.cp=2"))
+    assert "cluster.cp=4 does not divide the 2 attention heads" in refusal(*local, "cluster.devices=4", "cluster.cp=4")
+
+
+def test_ranks_that_share_a_sequence_put_their_budgets_together() -> None:
+    lengths = ["data.max_prompt_tokens=100", "sampling.max_tokens=60", "batch.max_tokens_per_micro_batch=80"]
+    check(composed(*lengths, "cluster.devices=2", "cluster.cp=2"))
+    assert "raise it to at least 160" in refusal(*lengths)
+    assert "x cluster.cp=2: raise it to at least 90" in refusal(
+        *lengths, "sampling.max_tokens=80", "cluster.devices=2", "cluster.cp=2"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.errors import InstantiationException
 
+from gmpo.launch import Launch
+
+FIRST_SPEAKS = 5.0  # seconds: a launcher ends all processes of a node as soon as one has failed
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 # read when torch is imported: no chatter, and threads that wait without spinning where cores are few
@@ -16,13 +20,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @contextmanager
-def one_clear_error() -> Iterator[None]:
-    """End the program with the message of a ValueError, without a traceback; HYDRA_FULL_ERROR=1 shows it."""
+def one_clear_error(started: Launch | None = None) -> Iterator[None]:
+    """End the program with the message of a ValueError, without a traceback; HYDRA_FULL_ERROR=1 shows it.
+
+    Of several processes on a node that meet the same error, the first says it.
+    """
     try:
         yield
     except (ValueError, InstantiationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
+        if started is not None and started.local_rank > 0:
+            time.sleep(FIRST_SPEAKS)
+            sys.exit(1)
         wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
         sys.exit(f"error: {wrapped or error}")
 

@@ -4,8 +4,12 @@ import json
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from gmpo.launch import launch
+from gmpo.layout import Layout, kv_repeats
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -23,10 +27,10 @@ def check(cfg: DictConfig) -> None:
     _check_whole_numbers(cfg)
     _check_numbers_and_switches(cfg)
     _check_batch(cfg)
+    _check_ranks(cfg)
     _check_lengths(cfg)
     _check_temperature(cfg)
     _check_old_log_probs(cfg)
-    _check_one_rank(cfg)
     _check_packages(cfg)
     _check_model_folder(cfg)
     _check_positions(cfg)
@@ -125,11 +129,13 @@ def divisors(number: int) -> list[int]:
 
 def _check_lengths(cfg: DictConfig) -> None:
     longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
-    if longest > cfg.batch.max_tokens_per_micro_batch:
+    budget, cp = cfg.batch.max_tokens_per_micro_batch, cfg.cluster.cp
+    if longest > budget * cp:
+        ranks = f" x cluster.cp={cp}" if cp > 1 else ""
         raise ValueError(
             f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + sampling.max_tokens={cfg.sampling.max_tokens} "
-            f"= {longest} tokens do not fit batch.max_tokens_per_micro_batch={cfg.batch.max_tokens_per_micro_batch}: "
-            f"raise it to at least {longest}"
+            f"= {longest} tokens do not fit batch.max_tokens_per_micro_batch={budget}{ranks}: "
+            f"raise it to at least {-(-longest // cp)}"
         )
 
 
@@ -160,12 +166,39 @@ def _check_old_log_probs(cfg: DictConfig) -> None:
         )
 
 
-def _check_one_rank(cfg: DictConfig) -> None:
-    if cfg.cluster.devices != 1 or cfg.cluster.nodes != 1:
+def _check_ranks(cfg: DictConfig) -> None:
+    at_least_1(cfg, ["cluster.devices", "cluster.nodes", "cluster.threads"], optional=[])
+    cluster = cfg.cluster
+    if cluster.nodes > 1 and not launch().is_external:
         raise ValueError(
-            f"cluster.devices={cfg.cluster.devices}, cluster.nodes={cfg.cluster.nodes}: one process on one device is "
-            "all that this version trains on; set both to 1"
+            f"cluster.nodes={cluster.nodes}: on several nodes all processes are started from outside: srun python "
+            f"train.py ..., or torchrun --nnodes {cluster.nodes} --nproc-per-node {cluster.devices} train.py ... on "
+            "each node"
         )
+    layout = layout_of(cfg)
+    per_engine = OmegaConf.select(cfg, "rollout.engine.tensor_parallel", default=1)
+    if type(per_engine) is not int or per_engine < 1 or layout.world_size % per_engine:
+        raise ValueError(
+            f"rollout.engine.tensor_parallel={per_engine} must divide the {layout.world_size} ranks of "
+            f"cluster.devices={cluster.devices} x cluster.nodes={cluster.nodes}: choose one of "
+            f"{', '.join(map(str, divisors(layout.world_size)))}"
+        )
+    engines = layout.world_size // per_engine
+    if cfg.batch.prompts % engines:
+        raise ValueError(
+            f"batch.prompts={cfg.batch.prompts} cannot be shared by {engines} engines ({layout.world_size} ranks / "
+            f"rollout.engine.tensor_parallel={per_engine}): {cfg.batch.prompts} = {cfg.batch.prompts // engines} x "
+            f"{engines} + {cfg.batch.prompts % engines}. Choose a multiple of {engines}"
+        )
+    if (config := _model_config(cfg)) is not None:
+        heads = config.get("num_attention_heads", 1)
+        kv_repeats(heads, config.get("num_key_value_heads") or heads, layout.cp)
+
+
+def layout_of(cfg: DictConfig) -> Layout:
+    """How the ranks of a config are arranged; raises ValueError where they cannot be."""
+    cluster = cfg.cluster
+    return Layout.of(cluster.devices * cluster.nodes, cluster.dp_replicate, cluster.dp_shard, cluster.cp)
 
 
 def _check_packages(cfg: DictConfig) -> None:
@@ -179,14 +212,19 @@ def _check_packages(cfg: DictConfig) -> None:
 
 def _check_positions(cfg: DictConfig) -> None:
     """Of a local model; one on the hub is refused by the engine."""
-    file = Path(str(cfg.model.path), "config.json")
-    positions = json.loads(file.read_text()).get("max_position_embeddings") if file.is_file() else None
+    positions = (_model_config(cfg) or {}).get("max_position_embeddings")
     response = max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
     if positions is not None and cfg.data.max_prompt_tokens + response > positions:
         raise ValueError(
             f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + {response} tokens of a response "
             f"(sampling.max_tokens) are more than the {positions} positions of the model {cfg.model.path}: lower one"
         )
+
+
+def _model_config(cfg: DictConfig) -> dict[str, Any] | None:
+    """Of a local model."""
+    file = Path(str(cfg.model.path), "config.json")
+    return json.loads(file.read_text()) if file.is_file() else None
 
 
 def _check_model_folder(cfg: DictConfig) -> None:

@@ -12,6 +12,8 @@ NOISE = (  # warnings that ask for nothing a user could do
     ".*overridden `transfer_batch_to_device`.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*torch.distributed.reduce_op.*",
+    ".*`srun` command is available.*",  # a run may well start without it
+    ".*`torch.distributed.all_gather_into_tensor` is deprecated.*",  # vLLM's, between ranks of an engine
     ".*in eval mode at the start of training.*",  # the reference
     ".*It is recommended to use `self.log.*sync_dist=True.*",  # metrics come summed over the ranks
 )
@@ -24,8 +26,14 @@ class _Screen(logging.Handler):
         print(self.format(record), file=sys.stderr, flush=True)
 
 
-def quieten() -> None:
-    """Leave the screen to what concerns the user."""
+def quieten(rank: int = 0) -> None:
+    """Leave the screen to what concerns the user: of several ranks, the first one's messages and everyone's errors."""
+    if rank > 0:
+        logging.basicConfig(format=f"rank {rank}: %(message)s", level=logging.ERROR, handlers=[_Screen()])
+        logging.disable(logging.WARNING)
+        warnings.simplefilter("ignore")
+        transformers_logging.disable_progress_bar()
+        return
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Screen()])
     logging.getLogger("gmpo").setLevel(logging.INFO)
     for name in ("lightning.pytorch", "lightning.fabric"):

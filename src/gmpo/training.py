@@ -1,17 +1,29 @@
 """From a composed config to a running trainer."""
 
+import logging
+import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
 from gmpo import run_folder
+from gmpo.config import layout_of
 from gmpo.data.tokenizer import load_tokenizer
+from gmpo.launch import Launch, end_with_parent
+from gmpo.parallel import gather, join
 from gmpo.policy import PolicyModule
 from gmpo.screen import quieten
+
+log = logging.getLogger(__name__)
+
+FOLDER, MODEL = "GMPO_RUN_FOLDER", "GMPO_MODEL"  # tell the processes that Lightning starts what the first one made
 
 
 @dataclass(frozen=True)
@@ -28,20 +40,65 @@ class Training:
         return self.policy.ends_because
 
 
-def prepare(cfg: DictConfig) -> Training:
-    """Instantiate a config; whatever a user can get wrong fails here, before an engine starts."""
-    quieten()
+def prepare(cfg: DictConfig, started: Launch) -> Training:
+    """Instantiate a config; whatever a user can get wrong fails here, before an engine starts.
+
+    started: this process among those of the run. The first one makes the run's folder, and the model where it is made.
+    """
+    quieten(started.rank)
     torch.set_num_threads(cfg.cluster.threads)
-    folder = run_folder.create(cfg.run.root, cfg.run.name)
-    cfg.run.folder = str(folder)
+    if started.is_external or started.rank > 0:
+        end_with_parent()
+    if started.is_external:
+        join_others(cfg, started)
     with ExitStack() as at_the_end:
-        at_the_end.callback(run_folder.remove_if_empty, folder)
+        cfg.run.folder = on_first_rank(started, FOLDER, lambda: str(run_folder.create(cfg.run.root, cfg.run.name)))
+        folder = Path(cfg.run.folder)
+        if started.rank == 0:
+            at_the_end.callback(run_folder.remove_if_empty, folder)
         if cfg.model.path is None:
-            cfg.model.path = instantiate(cfg.model.make)
+            cfg.model.path = on_first_rank(started, MODEL, lambda: instantiate(cfg.model.make))
         training = build(cfg)
         training.datamodule.setup()
-        run_folder.save_config(cfg, folder)
+        if started.rank == 0:
+            run_folder.save_config(cfg, folder)
+            if (layout := layout_of(cfg)).world_size > 1:
+                log.info("%s", layout)
     return training
+
+
+def join_others(cfg: DictConfig, started: Launch) -> None:
+    """Meet the ranks that a launcher started together with this one."""
+    assert started.world_size is not None
+    if torch.cuda.is_available():
+        torch.cuda.set_device(started.local_rank)
+    os.environ["LOCAL_RANK"] = str(started.local_rank)  # Slurm has another name for it, vLLM reads this one
+    address = None
+    if started.by == "Slurm":
+        slurm = SLURMEnvironment()
+        address = f"{slurm.main_address}:{slurm.main_port}"
+    join(started.rank, started.world_size, address, cfg.cluster.timeout)
+
+
+def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
+    """What `make` returns on rank 0, on every rank; its ValueError likewise.
+
+    name: of the environment variable that tells processes which do not exist yet.
+    """
+    if not started.is_external:
+        if started.rank == 0:
+            os.environ[name] = make()
+        return os.environ[name]
+    outcome = ("", "")
+    if started.rank == 0:
+        try:
+            outcome = (make(), "")
+        except ValueError as error:
+            outcome = ("", str(error))
+    made, refusal = gather(outcome)[0]
+    if refusal:
+        raise ValueError(refusal)
+    return made
 
 
 def build(cfg: DictConfig) -> Training:

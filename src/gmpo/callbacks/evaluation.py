@@ -12,10 +12,11 @@ from gmpo.types import PromptBatch
 class EvaluationCallback(Callback):
     """Validates before the first step and after the last, and logs val/SOURCE/NAME for each of `ProblemMetrics`.
 
-    solved_at, pass_k: as there. The validations between are Lightning's own.
+    samples, solved_at, pass_k: as there. The validations between are Lightning's own.
     """
 
-    def __init__(self, solved_at: float = 1.0, pass_k: Sequence[int] = ()) -> None:
+    def __init__(self, samples: int, solved_at: float = 1.0, pass_k: Sequence[int] = ()) -> None:
+        self.samples = samples
         self.solved_at = solved_at
         self.pass_k = pass_k
         self._metrics: dict[str, ProblemMetrics] = {}  # by source
@@ -46,12 +47,12 @@ class EvaluationCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count the batch."""
-        for group in batch.groups:
-            source, samples = group.prompt.source, len(group.rollouts)
+        """Count the groups that this rank has; its metrics are those of all ranks, whichever sources it has met."""
+        for source in dict.fromkeys(prompt.source for prompt in batch.prompts):
             if source not in self._metrics:
-                self._metrics[source] = ProblemMetrics(samples, self.pass_k, self.solved_at).to(pl_module.device)
-            count_group(self._metrics[source], group)
+                self._metrics[source] = ProblemMetrics(self.samples, self.pass_k, self.solved_at).to(pl_module.device)
+        for group in batch.groups:
+            count_group(self._metrics[group.prompt.source], group)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Log what the policy solved."""

@@ -20,6 +20,7 @@ STAGES = {
     "weight_sync": "sync",
     "generate": "generate",
     "reward": "score",
+    "exchange": "exchange",
     "log_probs": "update",
     "update": "update",
 }

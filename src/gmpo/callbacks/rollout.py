@@ -3,15 +3,19 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
+from operator import itemgetter
 from statistics import fmean
 
 import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 
+from gmpo.callbacks.rollout_metrics import GroupFacts, facts_of, mean_of_reports, rollout_metrics
+from gmpo.layout import EngineLayout
+from gmpo.parallel import exchange, gather, gather_lists, rank, world_size
 from gmpo.policy import PolicyModule
 from gmpo.rewards import Overlong, Reward, close, report_of, verifier_of
-from gmpo.rollout import DynamicSampling, Engine, Refilled, request_seed, scored_groups
+from gmpo.rollout import DynamicSampling, Engine, request_seed, scored_groups
 from gmpo.types import Group, Prompt, PromptBatch, Sampling
 
 log = logging.getLogger(__name__)
@@ -53,21 +57,31 @@ class RolloutCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Begin a rollout step: G responses to each prompt, rewards, refills, advantages."""
+        """Begin a rollout step: G responses to each prompt, rewards, refills, advantages.
+
+        Each rank fills in the groups of its own engine's prompts.
+        """
         pl_module.rollout_step += 1
         pl_module.clock.restart()
         asked: Counter[tuple[str, int]] = Counter()
 
-        def fresh(count: int) -> list[Group]:
-            return self._train_groups(pl_module, trainer.datamodule.draw(count), asked)
+        def fresh(owners: list[int]) -> list[Group]:
+            return self._fresh_groups(pl_module, trainer.datamodule.draw(len(owners)), owners, asked)
 
-        refilled = self.dynamic_sampling.refill(self._train_groups(pl_module, batch.prompts, asked), fresh)
+        refilled = self.dynamic_sampling.refill(
+            self._train_groups(pl_module, batch.prompts, asked), fresh, gather, rank()
+        )
+        self.engine.sleep()
         batch.groups, batch.discarded = refilled.groups, refilled.discarded
-        pl_module.log_dict(self._report(refilled, pl_module))
+        with pl_module.clock("exchange"):  # ranks wait here for the slowest generation
+            kept, discarded = gather_lists(facts_of(batch.groups)), gather_lists(facts_of(batch.discarded))
+            made = len(batch.groups) + len(batch.discarded)
+            reports = gather((made * self.sampling.samples, report_of(self.reward)))
+        pl_module.log_dict(self._report(kept, discarded, refilled.refills, pl_module))
         if pl_module.loss.kl.in_reward:
             pl_module.log("reward/kl_penalty", _take_kl_off(pl_module, batch.groups))
-        pl_module.log_dict(rollout_metrics(refilled.groups + refilled.discarded))
-        pl_module.log_dict({f"reward/{name}": value for name, value in report_of(self.reward).items()})
+        pl_module.log_dict(rollout_metrics(kept + discarded))
+        pl_module.log_dict({f"reward/{name}": value for name, value in mean_of_reports(reports).items()})
         self._set_advantages(batch)
 
     def on_validation_batch_start(
@@ -102,18 +116,29 @@ class RolloutCallback(Callback):
         purpose: str,
         asked: Counter[tuple[str, int]] | None = None,
     ) -> list[Group]:
-        """A scored group for each prompt, generated with the policy's newest weights.
+        """A scored group for each prompt of this rank's engine, generated with the policy's newest weights.
 
-        asked: how many responses to each prompt this step has had already, counted on here.
+        prompts: of all ranks; engines take them in turn, and the first rank of each keeps the groups. asked: how many
+        responses to each prompt this step has had already, counted on here.
         """
         clock = policy.clock
         if self.engine.policy_version != policy.policy_version:
             with clock("weight_sync"):
-                self.engine.load_weights(policy.weights(), policy.policy_version)
+                self.engine.load_weights(policy.weights(policy.source.compute_dtype), policy.policy_version)
         asked = Counter() if asked is None else asked
         seeds = self._seeds(prompts, sampling.samples, purpose, policy.rollout_step, asked)
+        layout = self._engines
+        own = slice(layout.engine, None, layout.engines)
+        if not layout.leads:
+            with clock("generate"):
+                self.engine.generate(prompts[own], sampling, seeds[own])
+            return []
         reward = self.reward if purpose == "train" else verifier_of(self.reward)
-        return scored_groups(self.engine, reward, prompts, sampling, seeds, clock)
+        return scored_groups(self.engine, reward, prompts[own], sampling, seeds[own], clock)
+
+    @property
+    def _engines(self) -> EngineLayout:
+        return EngineLayout(rank(), world_size(), self.engine.tensor_parallel)
 
     def _seeds(
         self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Counter[tuple[str, int]]
@@ -137,12 +162,26 @@ class RolloutCallback(Callback):
                 rollout.in_loss = self.overlong.in_loss(rollout.response)
         return groups
 
-    def _report(self, refilled: Refilled, policy: PolicyModule) -> dict[str, float]:
+    def _fresh_groups(
+        self, policy: PolicyModule, prompts: list[Prompt], owners: list[int], asked: Counter[tuple[str, int]]
+    ) -> list[Group]:
+        """Groups for the prompts of a refill, spread over all engines and sent to the ranks that lack them."""
+        outgoing: list[list[tuple[int, Group]]] = [[] for _ in range(world_size())]
+        layout = self._engines
+        for turn, group in enumerate(self._train_groups(policy, prompts, asked)):
+            number = layout.engine + turn * layout.engines
+            outgoing[owners[number]].append((number, group))
+        return [group for _, group in sorted(exchange(outgoing), key=itemgetter(0))]
+
+    def _report(
+        self, kept: list[GroupFacts], discarded: list[GroupFacts], refills: int, policy: PolicyModule
+    ) -> dict[str, float]:
         """Say and count what dynamic sampling did; where nothing is left to learn from, training ends."""
-        step, most, lacking = policy.rollout_step, self.dynamic_sampling.max_refills, refilled.without_signal
-        nothing = lacking == len(refilled.groups) and not policy.loss.learns_without_rewards
+        step, most = policy.rollout_step, self.dynamic_sampling.max_refills
+        lacking = sum(not group.has_signal for group in kept)
+        nothing = lacking == len(kept) and not policy.loss.learns_without_rewards
         if nothing and most:
-            made = refilled.groups + refilled.discarded
+            made = kept + discarded
             mean = rollout_metrics(made)["reward/mean"]
             policy.ends_because = (
                 f"rollout step {step} found no signal in {len(made)} groups: the rewards of each are equal (their "
@@ -153,45 +192,31 @@ class RolloutCallback(Callback):
         elif nothing:
             log.warning("step %d: no group carries a signal, nothing is learned", step)
         elif most and lacking:
-            log.warning(
-                "step %d: %d refills leave %d of %d groups without a signal", step, most, lacking, len(refilled.groups)
-            )
+            log.warning("step %d: %d refills leave %d of %d groups without a signal", step, most, lacking, len(kept))
         if not most:
             return {}
         return {
-            "rollout/refills": float(refilled.refills),
-            "rollout/refilled_groups": float(len(refilled.discarded)),
+            "rollout/refills": float(refills),
+            "rollout/refilled_groups": float(len(discarded)),
             "rollout/unfilled_groups": float(lacking),
         }
 
     def _set_advantages(self, batch: PromptBatch) -> None:
         rollouts = [(index, rollout) for index, group in enumerate(batch.groups) for rollout in group.rollouts]
+        if not rollouts:  # another rank keeps them
+            return
         rewards = torch.tensor([rollout.shaped_reward for _, rollout in rollouts], dtype=torch.float32)
         group_ids = torch.tensor([index for index, _ in rollouts])
         for (_, rollout), advantage in zip(rollouts, self.advantage(rewards, group_ids).tolist(), strict=True):
             rollout.advantage = advantage
 
 
-def rollout_metrics(groups: list[Group]) -> dict[str, float]:
-    """What the responses of a rollout step were like, discarded ones included; lengths in tokens."""
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
-    rewards = torch.tensor([rollout.reward for rollout in rollouts], dtype=torch.float32)
-    return {
-        "reward/mean": rewards.mean().item(),
-        "reward/std": rewards.std(correction=0).item(),
-        "reward/penalty": fmean(rollout.penalty for rollout in rollouts),
-        "rollout/response_length": fmean(len(rollout.response.token_ids) for rollout in rollouts),
-        "rollout/truncated_fraction": fmean(rollout.response.truncated for rollout in rollouts),
-        "rollout/zero_signal_groups": fmean(not group.has_signal for group in groups),
-    }
-
-
 def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> float:
-    """Returns the mean of what was taken off."""
+    """Returns the mean of what was taken off, over all ranks."""
     policy.fill_log_probs(groups)
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     for rollout in rollouts:
         assert rollout.old_log_probs is not None
         assert rollout.ref_log_probs is not None
         rollout.kl_penalty = policy.loss.kl.of_response(rollout.old_log_probs, rollout.ref_log_probs)
-    return fmean(rollout.kl_penalty for rollout in rollouts)
+    return fmean(gather_lists([rollout.kl_penalty for rollout in rollouts]))

@@ -2,14 +2,18 @@
 
 from lightning import Callback, Trainer
 
+from gmpo.parallel import gather
 from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
 
-STAGES = ("weight_sync", "generate", "reward", "log_probs", "update")
+STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update")
 
 
 class ThroughputCallback(Callback):
-    """Logs time/STAGE in seconds, time/step, and response tokens per second of the whole step."""
+    """Logs time/STAGE in seconds, time/step, and response tokens per second of the whole step, over all ranks.
+
+    Times are rank 0's; exchange is its wait for the others' responses, and their way between ranks.
+    """
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
@@ -18,7 +22,7 @@ class ThroughputCallback(Callback):
         clock = pl_module.clock
         seconds = clock.elapsed()
         made = batch.groups + batch.discarded
-        tokens = sum(len(rollout.response.token_ids) for group in made for rollout in group.rollouts)
+        tokens = sum(gather(sum(len(rollout.response.token_ids) for group in made for rollout in group.rollouts)))
         pl_module.log_dict({f"time/{stage}": clock.seconds[stage] for stage in STAGES})
         pl_module.log_dict({"time/step": seconds, "throughput/tokens_per_second": tokens / seconds})
         pl_module.log("step", float(pl_module.rollout_step))  # the loggers' axis, instead of Lightning's own count

@@ -18,17 +18,13 @@ class Refilled:
         """Where the groups stand that carry none."""
         return [place for place, group in enumerate(self.groups) if not group.has_signal]
 
-    @property
-    def without_signal(self) -> int:
-        """Groups that the refills left without a signal."""
-        return len(self.places_without_signal())
-
 
 @dataclass(frozen=True)
 class DynamicSampling:
     """Replaces groups whose rewards are all equal by groups of fresh prompts (DAPO, arXiv:2503.14476, section 3.2).
 
-    A round asks for as many groups as still lack a signal; after max_refills rounds the batch is taken as it is.
+    A round asks for as many groups as still lack a signal, on all ranks together; after max_refills rounds the batch
+    is taken as it is.
     """
 
     max_refills: int = 0  # 0: the first draw is the batch
@@ -37,11 +33,26 @@ class DynamicSampling:
         if type(self.max_refills) is not int or self.max_refills < 0:
             raise ValueError(f"dynamic_sampling.max_refills={self.max_refills} must be a whole number; 0 is off")
 
-    def refill(self, groups: list[Group], fresh: Callable[[int], list[Group]]) -> Refilled:
-        """`groups` with others in the places of those without a signal; fresh(n) makes n scored groups."""
+    def refill(
+        self,
+        groups: list[Group],
+        fresh: Callable[[list[int]], list[Group]],
+        gather: Callable[[list[int]], list[list[int]]] = lambda own: [own],
+        rank: int = 0,
+    ) -> Refilled:
+        """`groups` with others in the places of those without a signal.
+
+        gather: tells all ranks what each one gives, so that all make as many rounds. fresh: called on every rank with
+        the rank that each empty place is on, in the order of the batch; returns scored groups for this rank's own.
+        """
         batch = Refilled(list(groups))
-        while batch.refills < self.max_refills and (empty := batch.places_without_signal()):
-            for place, group in zip(empty, fresh(len(empty)), strict=True):
+        while batch.refills < self.max_refills:
+            on_ranks = gather(batch.places_without_signal())
+            empty = sorted((place, owner) for owner, places in enumerate(on_ranks) for place in places)
+            if not empty:
+                break
+            own = [place for place, owner in empty if owner == rank]
+            for place, group in zip(own, fresh([owner for _, owner in empty]), strict=True):
                 batch.discarded.append(batch.groups[place])
                 batch.groups[place] = group
             batch.refills += 1

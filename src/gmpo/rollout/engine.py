@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gmpo.types import Prompt, Response, Sampling
 
+ASLEEP = -1  # the policy_version of an engine without weights
 OnResponse = Callable[[int, int, Response], None]  # place of the prompt, place among its responses, response
 
 
@@ -16,9 +17,14 @@ def ignore(prompt: int, number: int, response: Response) -> None:
 
 
 class Engine(Protocol):
-    """Generates responses with weights that the trainer hands over."""
+    """Generates responses with weights that the trainer hands over.
 
-    policy_version: int  # the update its weights come from; 0 is the model as loaded
+    An engine of several ranks (tensor_parallel) is called on each of them with the same arguments and returns the
+    same there; `on_response` is of use on its first one.
+    """
+
+    policy_version: int  # the update its weights come from; 0 is the model as loaded, ASLEEP none
+    tensor_parallel: int  # ranks that it spans, one after the other
 
     def start(self) -> None:
         """Load the model. Everything heavy happens here, nothing in the constructor."""
@@ -40,6 +46,10 @@ class Engine(Protocol):
         The same seed, prompt and weights give the same response, whatever else is in the batch. on_response is
         called with each response as soon as it is finished, while others are still generated.
         """
+        ...
+
+    def sleep(self) -> None:
+        """Leave the GPU's memory to the update; the weights are gone, the next thing to come is `load_weights`."""
         ...
 
     def close(self) -> None:

@@ -28,6 +28,8 @@ class TransformersEngine:
     max_sequences: of one batch; on a CPU smaller batches waste less on sequences that ended.
     """
 
+    tensor_parallel = 1
+
     def __init__(self, model_path: str, dtype: str, max_sequences: int) -> None:
         self.model_path = model_path
         self.dtype = dtype
@@ -72,6 +74,9 @@ class TransformersEngine:
                 finished[place] = response
                 on_response(*place, response)
         return [[finished[place, number] for number in range(len(own))] for place, own in enumerate(seeds)]
+
+    def sleep(self) -> None:
+        """Nothing: a second model that is small enough to be generated with this way may stay."""
 
     def close(self) -> None:
         """As `Engine`."""

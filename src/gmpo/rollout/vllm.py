@@ -9,10 +9,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
-from gmpo.rollout.engine import OnResponse, ignore
+from gmpo.rollout.engine import ASLEEP, OnResponse, ignore
 from gmpo.rollout.weight_sync import with_tied_head
 from gmpo.types import Prompt, Response, Sampling
 
@@ -32,7 +33,8 @@ class VLLMEngine:
     model_path: as the policy's. dtype: the policy's as well; vLLM's own choice would turn float32 into bfloat16.
     max_tokens: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
     memory_share: of a GPU's memory, weights included. max_batched_tokens: of one forward pass; a longer prompt
-    goes in pieces on a GPU. block_size: tokens of a block of the prefix cache.
+    goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. sleeps: whether a GPU's memory
+    is left to the update between generations. block_size: tokens of a block of the prefix cache.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class VLLMEngine:
         kv_cache_gib: int,
         memory_share: float,
         max_batched_tokens: int,
+        tensor_parallel: int = 1,
+        sleeps: bool = True,
         block_size: int | None = None,
     ) -> None:
         self.model_path = model_path
@@ -53,16 +57,21 @@ class VLLMEngine:
         self.kv_cache_gib = kv_cache_gib
         self.memory_share = memory_share
         self.max_batched_tokens = max(max_batched_tokens, max_tokens)
+        self.tensor_parallel = tensor_parallel
+        self.sleeps = sleeps and torch.cuda.is_available()  # on a CPU vLLM does not know how
         self.block_size = block_size
         self.policy_version = 0
         self._llm: LLM | None = None
         self._request_ids = count()
 
     def start(self) -> None:
-        """Load the model into vLLM."""
+        """Load the model into vLLM; all ranks of a run together."""
         on_cpu = not torch.cuda.is_available()
         os.environ.update(QUIET_AND_QUICK_ON_CPU if on_cpu else {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(self.kv_cache_gib)
+        ranks = dist.get_world_size() if dist.is_initialized() else 1
+        if ranks > 1:  # vLLM's external launcher reads who it is among them; Lightning leaves the first unset
+            os.environ["RANK"], os.environ["WORLD_SIZE"] = str(dist.get_rank()), str(ranks)
         with _process_left_as_it_is():
             from vllm import LLM
 
@@ -74,6 +83,9 @@ class VLLMEngine:
                 gpu_memory_utilization=self.memory_share,
                 enforce_eager=on_cpu,
                 max_num_batched_tokens=self.max_batched_tokens,
+                tensor_parallel_size=self.tensor_parallel,
+                distributed_executor_backend="external_launcher" if ranks > 1 else None,
+                enable_sleep_mode=self.sleeps,
                 # after a piece of a prompt vLLM winds the request's random numbers back: CPU generators cannot
                 enable_chunked_prefill=not on_cpu,
                 logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
@@ -89,7 +101,13 @@ class VLLMEngine:
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
         """As `Engine`; keys and values computed from the old weights are forgotten."""
         llm = self._started()
+        asleep = self.policy_version == ASLEEP
+        if asleep:
+            torch.cuda.empty_cache()  # what the update held
+            llm.wake_up(tags=["weights"])
         llm.collective_rpc("load_policy", args=(with_tied_head(weights, self._tied),))
+        if asleep:
+            llm.wake_up(tags=["kv_cache"])
         llm.reset_prefix_cache()
         self.policy_version = policy_version
 
@@ -116,6 +134,12 @@ class VLLMEngine:
                     finished[which] = self._response(output)
                     on_response(*which, finished[which])
         return [[finished[place, number] for number in range(len(own))] for place, own in enumerate(seeds)]
+
+    def sleep(self) -> None:
+        """As `Engine`; nothing on a CPU."""
+        if self.sleeps:
+            self._started().sleep(level=2)  # neither weights nor keys and values are kept
+            self.policy_version = ASLEEP
 
     def close(self) -> None:
         """As `Engine`."""

@@ -1,0 +1,60 @@
+"""What the responses of a rollout step were like, over all ranks."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+
+from gmpo.types import Group, Rollout
+
+
+class RolloutFacts(NamedTuple):
+    """What metrics need of a response; ranks tell each other no more."""
+
+    reward: float
+    penalty: float
+    tokens: int
+    truncated: bool
+
+
+class GroupFacts(NamedTuple):
+    """What metrics need of a group."""
+
+    has_signal: bool
+    rollouts: list[RolloutFacts]
+
+
+def facts_of(groups: Sequence[Group]) -> list[GroupFacts]:
+    """Of each group."""
+    return [GroupFacts(group.has_signal, [_facts_of(rollout) for rollout in group.rollouts]) for group in groups]
+
+
+def _facts_of(rollout: Rollout) -> RolloutFacts:
+    response = rollout.response
+    return RolloutFacts(rollout.reward, rollout.penalty, len(response.token_ids), response.truncated)
+
+
+def rollout_metrics(groups: Sequence[GroupFacts]) -> dict[str, float]:
+    """Of all responses that were made, discarded ones included; lengths in tokens."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    rewards = torch.tensor([rollout.reward for rollout in rollouts], dtype=torch.float32)
+    return {
+        "reward/mean": rewards.mean().item(),
+        "reward/std": rewards.std(correction=0).item(),
+        "reward/penalty": fmean(rollout.penalty for rollout in rollouts),
+        "rollout/response_length": fmean(rollout.tokens for rollout in rollouts),
+        "rollout/truncated_fraction": fmean(rollout.truncated for rollout in rollouts),
+        "rollout/zero_signal_groups": fmean(not group.has_signal for group in groups),
+    }
+
+
+def mean_of_reports(reports: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """The mean over ranks of what their rewards report, weighed by how many responses each scored."""
+    names = list(dict.fromkeys(name for _, report in reports for name in report))
+    means = {}
+    for name in names:
+        having = [(count, report[name]) for count, report in reports if name in report and count]
+        total = sum(count for count, _ in having)
+        means[name] = sum(count * value for count, value in having) / total if total else 0.0
+    return means

@@ -6,9 +6,11 @@ from small_training import LOSSES, fit, groups, module, whole
 from torch.distributed.tensor import DTensor
 
 from gmpo.batching import sequences_of
+from gmpo.parallel import Sharding
 from gmpo.policy import PolicyModule
+from gmpo.policy.log_probs import Values
 from gmpo.policy.weights import whole_weights
-from gmpo.types import Group, Rollout
+from gmpo.types import Group, MicroBatch, Rollout
 
 
 def test_idle_responses_are_not_sent_through_the_model(qwen2_folder: str) -> None:
@@ -165,3 +167,24 @@ def test_buckets_change_no_weight(qwen2_folder: str, bucket: int) -> None:
     assert all(
         torch.equal(tensor, whole(p.detach())) for (_, tensor), p in zip(found, policy.model.parameters(), strict=True)
     )
+
+
+class Watched(PolicyModule):
+    """Notes, as each micro-batch begins, whether the ones before have left this rank a gradient."""
+
+    reduced: list[bool]
+
+    def _log_probs(self, batch: MicroBatch, with_entropy: bool) -> Values:
+        if torch.is_grad_enabled():
+            self.reduced.append(any(parameter.grad is not None for parameter in self._policy.parameters()))
+        return super()._log_probs(batch, with_entropy)
+
+
+@pytest.mark.parametrize(("when", "early"), [("last", False), ("shards", True), ("always", True)])
+def test_gradients_are_reduced_after_the_last_micro_batch(qwen2_folder: str, when: str, early: bool) -> None:
+    policy = module(qwen2_folder, budget=45, kind=Watched, sharding=Sharding(reduce_gradients=when))  # type: ignore[arg-type]
+    assert isinstance(policy, Watched)
+    policy.reduced = []
+    fit(policy)
+    assert len(policy.reduced) > 2
+    assert policy.reduced == [False] + [early] * (len(policy.reduced) - 1)

@@ -87,10 +87,6 @@ class EngineLayout:
         """Whether this rank keeps the engine's responses."""
         return self.rank % self.tensor_parallel == 0
 
-    def leader(self, engine: int) -> int:
-        """The rank that keeps the responses of an engine."""
-        return engine * self.tensor_parallel
-
 
 def kv_repeats(heads: int, kv_heads: int, cp: int) -> int:
     """How often each key/value head is repeated, so that every one of cp ranks gets as many.

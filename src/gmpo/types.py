@@ -91,10 +91,10 @@ class Group:
 
 @dataclass(slots=True)
 class PromptBatch:
-    """The prompts of one rollout step; the rollout callback fills in the groups, in place."""
+    """The prompts of one rollout step, of all ranks; the rollout callback fills in this rank's groups, in place."""
 
     prompts: list[Prompt]
-    groups: list[Group] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)  # of the prompts that this rank's engine took
     discarded: list[Group] = field(default_factory=list)  # those that dynamic sampling replaced
 
 

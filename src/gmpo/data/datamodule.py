@@ -14,7 +14,7 @@ from gmpo.types import Prompt, PromptBatch
 
 
 class MathDataModule(LightningDataModule):
-    """Templates and tokenises the problems of a source once, and yields `PromptBatch`es.
+    """Templates and tokenises the problems of a source once, and yields `PromptBatch`es: the same ones on every rank.
 
     prompts_per_step: P, the prompts of a training batch. steps: training batches, whatever the size of the
     data set: it is gone through again in another order. benchmarks: validate on the problems of all of these,

@@ -17,7 +17,7 @@ from gmpo import run_folder
 from gmpo.config import layout_of
 from gmpo.data.tokenizer import load_tokenizer
 from gmpo.launch import Launch, end_with_parent
-from gmpo.parallel import gather, join
+from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
 from gmpo.screen import quieten
 
@@ -37,6 +37,7 @@ class Training:
     def run(self) -> str | None:
         """Train; returns the reason if it ended before its last step."""
         self.trainer.fit(self.policy, datamodule=self.datamodule)
+        leave()
         return self.policy.ends_because
 
 

@@ -18,7 +18,7 @@ from small_training import LOSSES, groups, module, whole
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from gmpo.parallel import MeshStrategy, Sharding, rank, world_size
+from gmpo.parallel import MeshStrategy, Sharding, leave, rank, world_size
 from gmpo.policy import PolicyModule
 from gmpo.types import Group, MiniBatch, PromptBatch
 
@@ -120,6 +120,7 @@ def main() -> None:
         tensors = results(train(case))
         if rank() == 0:
             save_file(tensors, Path(sys.argv[2], f"{name}.safetensors"))
+    leave()
 
 
 if __name__ == "__main__":

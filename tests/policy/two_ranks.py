@@ -7,7 +7,7 @@ from lightning import Trainer
 from small_training import groups, module
 from torch.utils.data import DataLoader
 
-from gmpo.parallel import MeshStrategy
+from gmpo.parallel import MeshStrategy, leave
 from gmpo.policy.hugging_face import save_hugging_face
 from gmpo.types import PromptBatch
 
@@ -22,6 +22,7 @@ def main(folder: str, output: Path) -> None:
     trainer.fit(policy, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
     trainer.save_checkpoint(output / "checkpoint")
     save_hugging_face(policy, output / "model")
+    leave()
 
 
 if __name__ == "__main__":

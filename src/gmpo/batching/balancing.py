@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, inf, nextafter
 
 import numpy as np
 
@@ -120,7 +120,7 @@ def _even_slices(lengths: list[int], works: list[float], max_tokens: int, most: 
     slices = _fill(lengths, works, max_tokens, start=start)
     low, high = works[start], max(len(part) * works[part.start] for part in slices)
     while low < high:
-        limit = (low + high) / 2
+        limit = min((low + high) / 2, nextafter(high, low))  # the middle of two neighbours may round up
         trial = _fill(lengths, works, max_tokens, limit, start)
         if len(trial) <= most:
             slices, high = trial, max(len(part) * works[part.start] for part in trial)

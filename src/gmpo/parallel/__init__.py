@@ -3,7 +3,7 @@
 from gmpo.parallel.exchange import exchange, gather, gather_lists, rank, world_size
 from gmpo.parallel.fsdp import Sharding, reshard
 from gmpo.parallel.mesh import Mesh
-from gmpo.parallel.strategy import MeshStrategy, join
+from gmpo.parallel.strategy import MeshStrategy, join, leave
 
 __all__ = [
     "Mesh",
@@ -13,6 +13,7 @@ __all__ = [
     "gather",
     "gather_lists",
     "join",
+    "leave",
     "rank",
     "reshard",
     "world_size",

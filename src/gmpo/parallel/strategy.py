@@ -52,3 +52,13 @@ def join(rank: int, world_size: int, address: str | None, timeout: float) -> Non
         world_size=world_size,
         timeout=timedelta(seconds=timeout),
     )
+
+
+def leave() -> None:
+    """Part from the other ranks, when all are done.
+
+    A rank that ends while gloo's threads still work on a collective may abort on the way out, with a wrong exit code.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

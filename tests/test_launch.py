@@ -1,3 +1,4 @@
+import pytest
 from omegaconf import OmegaConf
 
 from gmpo.launch import Launch, follow, launch
@@ -29,6 +30,20 @@ def test_lightning_starts_the_others_itself() -> None:
     assert launch({}) == Launch(0, 0, None, None, "Lightning")
     assert launch({"LOCAL_RANK": "1"}).rank == 1
     assert launch({}).devices is None
+
+
+@pytest.mark.parametrize(
+    ("started", "said"),
+    [
+        (Launch(0, 0, 1, 1, "Slurm"), "Slurm started 1 processes, but cluster.devices=8 .* start them by srun"),
+        (Launch(0, 0, 4, 1, "torchrun"), "torchrun started 4 processes, .* asks for 8, or choose a smaller cluster"),
+        (Launch(0, 0, 9, 2, "Slurm"), "Slurm started 9 processes on 2 nodes: start as many on each"),
+    ],
+)
+def test_fewer_processes_than_the_cluster_asks_for_are_refused(started: Launch, said: str) -> None:
+    cfg = OmegaConf.create({"cluster": {"devices": 8, "nodes": 1}})
+    with pytest.raises(ValueError, match=said):
+        follow(started, cfg)
 
 
 def test_what_a_launcher_started_is_what_there_is() -> None:

@@ -22,6 +22,7 @@ def test_what_is_left_is_sharded() -> None:
         ((4, 0, None, 1), r"cluster.dp_replicate=0 must be a whole number of at least 1"),
         ((4, 1, True, 1), r"cluster.dp_shard=True must be"),
         ((4, 1, None, 1.5), r"cluster.cp=1.5 must be"),
+        ((4, None, None, 1), r"cluster.dp_replicate=None must be"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_with_the_arithmetic(sizes: tuple, said: str) -> None:

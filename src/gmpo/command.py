@@ -23,17 +23,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def one_clear_error(started: Launch | None = None) -> Iterator[None]:
     """End the program with the message of a ValueError, without a traceback; HYDRA_FULL_ERROR=1 shows it.
 
-    Of several processes on a node that meet the same error, the first says it.
+    Of several processes on a node that meet the same error the first says it, and its launcher ends the others.
     """
     try:
         yield
     except (ValueError, InstantiationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
+        wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
         if started is not None and started.local_rank > 0:
             time.sleep(FIRST_SPEAKS)
-            sys.exit(1)
-        wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
+            sys.exit(f"error on rank {started.rank}: {wrapped or error}")  # still alive: it was not everyone's
         sys.exit(f"error: {wrapped or error}")
 
 

@@ -38,6 +38,9 @@ class Launch:
         return self.world_size // self.nodes
 
 
+FIRST = Launch(0, 0, None, None, "Lightning")  # a process that a person started
+
+
 def launch(environment: Mapping[str, str] = os.environ) -> Launch:
     """Read what a launcher left in the environment: the same names that Lightning goes by."""
     read = environment.get
@@ -53,9 +56,24 @@ def launch(environment: Mapping[str, str] = os.environ) -> Launch:
 
 
 def follow(started: Launch, cfg: DictConfig) -> None:
-    """Let cluster.devices and cluster.nodes be what was started, where a launcher has started all ranks."""
-    if started.is_external:
-        cfg.cluster.devices, cfg.cluster.nodes = started.devices, started.nodes
+    """Let cluster.devices and cluster.nodes be what was started, where a launcher has started all ranks.
+
+    Raises ValueError where that is less than the config asks for, or differs from node to node.
+    """
+    if not started.is_external:
+        return
+    cluster, world, nodes = cfg.cluster, started.world_size, started.nodes
+    assert world is not None
+    assert nodes is not None
+    if world % nodes:
+        raise ValueError(f"{started.by} started {world} processes on {nodes} nodes: start as many on each node")
+    if world < cluster.devices * cluster.nodes:
+        hint = ": in a Slurm job, start them by srun" if started.by == "Slurm" else ""
+        raise ValueError(
+            f"{started.by} started {world} processes, but cluster.devices={cluster.devices} x cluster.nodes="
+            f"{cluster.nodes} asks for {cluster.devices * cluster.nodes}{hint}, or choose a smaller cluster"
+        )
+    cluster.devices, cluster.nodes = started.devices, nodes
 
 
 def end_with_parent() -> None:

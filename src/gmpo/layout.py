@@ -24,7 +24,8 @@ class Layout:
         Raises ValueError, with the arithmetic, where the sizes do not make that number.
         """
         for name, size in {"dp_replicate": dp_replicate, "dp_shard": dp_shard, "cp": cp}.items():
-            if size is not None and (type(size) is not int or size < 1):
+            optional = size is None and name == "dp_shard"
+            if not optional and (type(size) is not int or size < 1):
                 raise ValueError(f"cluster.{name}={size} must be a whole number of at least 1")
         left, rest = divmod(world_size, dp_replicate * cp)
         if dp_shard is None and rest:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -16,7 +17,7 @@ from omegaconf import DictConfig
 from gmpo import run_folder
 from gmpo.config import layout_of
 from gmpo.data.tokenizer import load_tokenizer
-from gmpo.launch import Launch, end_with_parent
+from gmpo.launch import FIRST, Launch, end_with_parent
 from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
 from gmpo.screen import quieten
@@ -41,7 +42,7 @@ class Training:
         return self.policy.ends_because
 
 
-def prepare(cfg: DictConfig, started: Launch) -> Training:
+def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     """Instantiate a config; whatever a user can get wrong fails here, before an engine starts.
 
     started: this process among those of the run. The first one makes the run's folder, and the model where it is made.
@@ -71,18 +72,22 @@ def prepare(cfg: DictConfig, started: Launch) -> Training:
 def join_others(cfg: DictConfig, started: Launch) -> None:
     """Meet the ranks that a launcher started together with this one."""
     assert started.world_size is not None
-    if torch.cuda.is_available():
-        torch.cuda.set_device(started.local_rank)
+    gpu = None if cfg.cluster.accelerator == "cpu" else started.local_rank
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
     os.environ["LOCAL_RANK"] = str(started.local_rank)  # Slurm has another name for it, vLLM reads this one
     address = None
     if started.by == "Slurm":
-        slurm = SLURMEnvironment()
+        try:
+            slurm = SLURMEnvironment()
+        except RuntimeError as error:  # a number of tasks without one for each node
+            raise ValueError(str(error)) from error
         address = f"{slurm.main_address}:{slurm.main_port}"
-    join(started.rank, started.world_size, address, cfg.cluster.timeout)
+    join(started.rank, started.world_size, address, cfg.cluster.timeout, gpu)
 
 
 def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
-    """What `make` returns on rank 0, on every rank; its ValueError likewise.
+    """What `make` returns on rank 0, on every rank; its error likewise, as a ValueError.
 
     name: of the environment variable that tells processes which do not exist yet.
     """
@@ -94,8 +99,8 @@ def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
     if started.rank == 0:
         try:
             outcome = (make(), "")
-        except ValueError as error:
-            outcome = ("", str(error))
+        except (ValueError, InstantiationException) as error:
+            outcome = ("", str(error.__cause__ or error))
     made, refusal = gather(outcome)[0]
     if refusal:
         raise ValueError(refusal)
@@ -108,6 +113,7 @@ def build(cfg: DictConfig) -> Training:
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer)
     policy = instantiate(cfg.policy, pad_token_id=pad_token_id)
+    policy.source.check(cfg.cluster.cp)
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)

@@ -71,6 +71,10 @@ def cases(folders: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             f"{name}-fsdp": here | FSDP | {"budget": 500},
             f"{name}-cp": here | CP | PACKED | {"budget": 500},
         }
+    unsharded = {"sharding": {"reshard_after_forward": False}}
+    for batch in ("idle_rank", "nothing"):
+        here = usual | {"batch": batch}
+        made |= {f"{batch}-cp_shard": here | CP_SHARD | PACKED, f"{batch}-hsdp": here | HSDP | unsharded}
     half = USUAL | {"folder": folders["qwen3_moe"], "dtype": "float32"}
     return made | {
         "grouped-one": half,

@@ -18,6 +18,7 @@ from small_training import LOSSES, groups, module, whole
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from gmpo.launch import end_with_parent
 from gmpo.parallel import MeshStrategy, Sharding, leave, rank, world_size
 from gmpo.policy import PolicyModule
 from gmpo.types import Group, MiniBatch, PromptBatch
@@ -115,6 +116,7 @@ def results(policy: Recorded) -> dict[str, Tensor]:
 
 def main() -> None:
     """Train every case."""
+    end_with_parent()
     torch.set_num_threads(1)
     for name, case in json.loads(Path(sys.argv[1]).read_text()).items():
         tensors = results(train(case))

@@ -10,6 +10,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
 from transformers import AutoModelForCausalLM
 
+from gmpo.launch import end_with_parent
 from gmpo.policy.loading import load_blockwise
 
 
@@ -38,6 +39,7 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     for path in sys.argv[1:]:

@@ -1,5 +1,6 @@
 """Two ranks train FOLDER for a step and save under OUTPUT: `python two_ranks.py FOLDER OUTPUT`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,12 +8,15 @@ from lightning import Trainer
 from small_training import groups, module
 from torch.utils.data import DataLoader
 
+from gmpo.launch import end_with_parent
 from gmpo.parallel import MeshStrategy, leave
 from gmpo.policy.hugging_face import save_hugging_face
 from gmpo.types import PromptBatch
 
 
 def main(folder: str, output: Path) -> None:
+    if "LOCAL_RANK" in os.environ:  # Lightning started this one
+        end_with_parent()
     policy = module(folder, dtype="float32")
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = Trainer(

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal
 
 import torch
+import torch.nn.attention.varlen  # registers its kernel
 from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
@@ -22,6 +23,7 @@ KEPT = [  # by selective checkpointing: products of matrices and attention; the 
     aten._scaled_dot_product_efficient_attention.default,
     aten._scaled_dot_product_cudnn_attention.default,
     aten._scaled_dot_product_flash_attention_for_cpu.default,
+    torch.ops.torch_attn._varlen_attn.default,
 ]
 
 
@@ -35,7 +37,7 @@ class Sharding:
     micro-batch of an optimizer step only (until then every rank keeps whole gradients), or in each one: "shards" sums
     over the ranks of one copy of the parameters each time and over the copies at the end, "always" over all.
     checkpointing: of activations; "all" keeps a block's input alone, "selective" products of matrices and attention
-    as well.
+    (torch's own, not flash_attention_2) as well.
     """
 
     offload: bool = False
@@ -91,6 +93,10 @@ class Sharding:
 
 
 def reshard(model: nn.Module) -> None:
-    """Give each rank its share back after a pass without gradients: FSDP2 leaves the outermost module whole."""
-    if isinstance(model, FSDPModule):
-        model.reshard()
+    """Give each rank its share back after a pass without gradients.
+
+    FSDP2 leaves the outermost module whole then, and blocks too where they are not resharded after forward.
+    """
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()

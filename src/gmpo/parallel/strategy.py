@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.fsdp import FSDPModule
 
 from gmpo.layout import Layout
 from gmpo.parallel.mesh import Mesh
@@ -14,8 +15,8 @@ GPU_BACKENDS = "cpu:gloo,cuda:nccl"  # Python objects, and what is offloaded, tr
 class MeshStrategy(ModelParallelStrategy):
     """FSDP2 over dp_replicate x dp_shard x cp ranks (see `Layout`); dp_shard=None takes all that are left.
 
-    timeout: seconds that a rank waits for the others in a collective before the run ends with an error. It has to
-    outlast the difference between the fastest and the slowest rank's generation.
+    timeout: seconds that a rank waits for all others before the run ends with an error. It has to outlast the
+    difference between the fastest and the slowest rank's generation. Collectives of fewer ranks have torch's default.
     """
 
     def __init__(
@@ -36,17 +37,27 @@ class MeshStrategy(ModelParallelStrategy):
         assert self.lightning_module is not None
         self.lightning_module._device_mesh = self._device_mesh
 
+    def model_to_device(self) -> None:
+        """Move what FSDP does not manage: it has put parameters where they belong, which may be the CPU."""
+        module = self.lightning_module
+        assert module is not None
+        for child in module.children():
+            if not any(isinstance(part, FSDPModule) for part in child.modules()):
+                child.to(self.root_device)
+        module._device = self.root_device  # as LightningModule.to() would say
+
     def _get_process_group_backend(self) -> str:
         return GPU_BACKENDS if self.root_device.type == "cuda" else super()._get_process_group_backend()
 
 
-def join(rank: int, world_size: int, address: str | None, timeout: float) -> None:
-    """Make the process group before Lightning would, where a launcher started all ranks.
+def join(rank: int, world_size: int, address: str | None, timeout: float, gpu: int | None) -> None:
+    """Make the process group as Lightning would, but before it, where a launcher started all ranks.
 
-    address: host:port of rank 0; None where the launcher left that in the environment.
+    address: host:port of rank 0; None where the launcher left that in the environment. gpu: this process's, if any.
     """
     torch.distributed.init_process_group(
-        GPU_BACKENDS if torch.cuda.is_available() else "gloo",
+        "gloo" if gpu is None else GPU_BACKENDS,
+        device_id=None if gpu is None else torch.device("cuda", gpu),
         init_method=None if address is None else f"tcp://{address}",
         rank=rank,
         world_size=world_size,

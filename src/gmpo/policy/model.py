@@ -14,6 +14,7 @@ from gmpo.policy.loading import load_blockwise
 
 EXPERTS = ".experts."  # in the name of every parameter of a mixture's experts
 AUTO = "auto"
+HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class ModelSource:
     """Where a model comes from and how it computes.
 
     path: a folder or hub id in the Hugging Face format. dtype: of forward and backward, as torch names it; parameters
-    are kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen on a GPU and
-    sdpa elsewhere. experts: how a mixture of experts is computed, as transformers names it; by
+    are kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen in half
+    precision on a GPU and sdpa elsewhere. experts: how a mixture of experts is computed, as transformers names it; by
     default in grouped products of matrices.
     """
 
@@ -42,7 +43,7 @@ class ModelSource:
         """The attention that auto stands for."""
         if self.attention != AUTO:
             return self.attention
-        return "varlen" if torch.cuda.is_available() else "sdpa"
+        return VARLEN if torch.cuda.is_available() and self.compute_dtype in HALF else SDPA
 
     @property
     def packed(self) -> bool:
@@ -51,7 +52,7 @@ class ModelSource:
 
     def load(self, mesh: Mesh | None, offload: bool | None = None) -> PreTrainedModel:
         """The causal language model in training mode, sharded where there is a mesh; see `Sharding` for offload."""
-        self.refuse_what_cannot_be(AutoConfig.from_pretrained(self.path), 1 if mesh is None else mesh.layout.cp)
+        self.check(1 if mesh is None else mesh.layout.cp)
         group = None if mesh is None else mesh.context_parallel_group
         settings: dict[str, object] = {"attn_implementation": attention_name(self.resolved_attention, group)}
         if self.experts is not None:  # a model without experts refuses the word
@@ -67,8 +68,17 @@ class ModelSource:
             model = load_blockwise(self.path, kept_in, shard, **settings)
         return model
 
+    def check(self, cp: int) -> None:
+        """Raise ValueError where the model cannot be trained over cp ranks; reads its config alone."""
+        self.refuse_what_cannot_be(AutoConfig.from_pretrained(self.path), cp)
+
     def refuse_what_cannot_be(self, config: PreTrainedConfig, cp: int) -> None:
         """Raise ValueError where heads cannot be divided over cp ranks, or attention does not know a model's window."""
+        if torch.cuda.is_available() and self.packed and self.compute_dtype not in HALF:
+            raise ValueError(
+                f"model.attention={self.resolved_attention} computes in half precision on a GPU, not in cluster.dtype="
+                f"{self.dtype}: choose cluster.dtype=bfloat16, or model.attention={SDPA}"
+            )
         kv_repeats(config.num_attention_heads, config.num_key_value_heads, cp)
         own_attention = self.resolved_attention == VARLEN or (self.resolved_attention == SDPA and cp > 1)
         if own_attention and getattr(config, "sliding_window", None) is not None:  # a key of some models alone

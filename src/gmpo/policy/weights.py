@@ -14,8 +14,9 @@ def whole_weights(
 ) -> Iterator[tuple[str, Tensor]]:
     """Name and whole tensor of each parameter, on `device`, cast to `dtype` where one is given.
 
-    Shares are cast before they travel. A bucket of parameters is gathered at a time, so that many small ones do not
-    wait for each other and no second whole model stands beside the shares. Every rank must iterate to the end.
+    Shares are cast before they travel. On a GPU a bucket of parameters is gathered at a time, so that many small ones
+    do not wait for each other and no second whole model stands beside the shares; on a CPU one parameter, since gloo
+    aborts now and then with several under way. Every rank must iterate to the end.
     """
     waiting: list[tuple[str, Tensor]] = []
     size = 0
@@ -39,7 +40,8 @@ def _gathered(parameter: Tensor, device: torch.device, dtype: torch.dtype | None
         shape=parameter.shape,
         stride=parameter.stride(),
     )
-    return share.redistribute(placements=[Replicate()] * share.device_mesh.ndim, async_op=True).to_local()
+    whole = [Replicate()] * share.device_mesh.ndim
+    return share.redistribute(placements=whole, async_op=device.type == "cuda").to_local()
 
 
 def _finished(waiting: list[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:

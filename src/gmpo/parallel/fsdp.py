@@ -52,9 +52,11 @@ class Sharding:
             raise ValueError(
                 f"sharding.reshard_after_forward={self.reshard_after_forward} must be true, false or a number of ranks"
             )
-        choices = {"reduce_gradients": ("last", "shards", "always"), "checkpointing": ("none", "all", "selective")}
-        for name, allowed in choices.items():
-            if (value := getattr(self, name)) not in allowed:
+        for name, value, allowed in (
+            ("reduce_gradients", self.reduce_gradients, ("last", "shards", "always")),
+            ("checkpointing", self.checkpointing, ("none", "all", "selective")),
+        ):
+            if value not in allowed:
                 raise ValueError(f"sharding.{name}={value} must be one of {', '.join(allowed)}")
 
     def shard(self, module: nn.Module, mesh: Mesh, compute_dtype: torch.dtype, offload: bool | None = None) -> None:

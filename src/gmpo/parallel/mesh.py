@@ -33,11 +33,6 @@ class Mesh:
         return cls(layout, sequences, copies if layout.dp_replicate > 1 else copies[SHARD])
 
     @property
-    def data_parallel_rank(self) -> int:
-        """Which of the data-parallel groups this rank belongs to."""
-        return self.sequences.get_local_rank(DATA_PARALLEL)
-
-    @property
     def data_parallel_group(self) -> ProcessGroup:
         """One rank of each data-parallel group: between them they train every sequence once."""
         return self.sequences.get_group(DATA_PARALLEL)

@@ -181,13 +181,13 @@ class PolicyModule(LightningModule):
             self.update_metrics.add_entropy(batch, entropy)
             self.update_metrics.add_log_prob_gap(batch, batch.old_log_probs)
             self.update_metrics.add_correction(batch, self.loss.correction)
+            for rollout, row in zip(rollouts, response_rows(batch.old_log_probs, batch.mask), strict=False):
+                rollout.old_log_probs = row  # an empty micro-batch has a row and no rollout
         if self.reference is not None:
             batch.ref_log_probs = self.reference.log_probs(batch, self.temperature)
             self.update_metrics.add_reference(batch)
-        for name in ("old_log_probs", "ref_log_probs"):
-            if (values := getattr(batch, name)) is not None:
-                for rollout, row in zip(rollouts, response_rows(values, batch.mask), strict=False):
-                    setattr(rollout, name, row)
+            for rollout, row in zip(rollouts, response_rows(batch.ref_log_probs, batch.mask), strict=False):
+                rollout.ref_log_probs = row
 
     def update(self, mini_batch: MiniBatch, on_policy: bool) -> None:
         """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss.

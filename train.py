@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from gmpo.command import accept_model_path, one_clear_error
 from gmpo.config import check
 from gmpo.launch import follow, launch
+from gmpo.redaction import redact
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
@@ -22,7 +23,7 @@ def main(cfg: DictConfig) -> None:
         training = prepare(cfg, started)
     reason = training.run()
     if reason and started.rank == 0:
-        sys.exit(f"error: {reason}")
+        sys.exit(redact(f"error: {reason}"))
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ def test_run_is_named_after_the_experiment(experiment: str, monkeypatch: pytest.
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes(choice: str) -> None:
     group, name = choice.split("/")
-    model = ["model.path=some/model"] if choice == "model/local" else []
-    OmegaConf.to_container(composed(f"{group}={name}", *model), resolve=True, throw_on_missing=True)
+    needs = {"model/local": ["model.path=some/model"], "reward/isolated": ["reward.reward._target_=a.Reward"]}
+    OmegaConf.to_container(composed(f"{group}={name}", *needs.get(choice, [])), resolve=True, throw_on_missing=True)
 
 
 @pytest.mark.parametrize(("file", "target", "keys"), TARGETS)

@@ -8,12 +8,13 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ORDER = [
-    ("launch", "layout"),
+    ("launch", "layout", "signals", "redaction", "checkpoints", "random_state", "failures"),
     ("types", "config", "clock", "command", "loggers", "record", "run_folder", "screen"),
     ("rewards", "advantages", "objectives", "batching"),
     ("data", "rollout", "parallel"),
     ("policy", "evaluation"),
     ("callbacks",),
+    ("resume",),
     ("training", "evaluating"),
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

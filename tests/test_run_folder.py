@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from gmpo import run_folder
 def test_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     folder = run_folder.create(str(tmp_path / "a" / "b"), "first")
     assert folder == tmp_path / "a" / "b" / "first"
-    assert folder.is_dir()
-    assert not any(folder.iterdir())
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+    run_folder.leave(folder)
+    assert not folder.exists(), "nothing is left of a run that never began"
 
 
 def test_next_free_name(tmp_path: Path) -> None:
@@ -51,6 +54,31 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_name_that_the_disk_refuses(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot be written \(File name too long\)"):
         run_folder.create(str(tmp_path), "a" * 300)
+
+
+def test_a_folder_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_folder, "LOCK_PATIENCE", 1.0)
+    code = "import sys, time; from gmpo import run_folder as r; from pathlib import Path; r.claim(Path(sys.argv[1]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code}; print(flush=True); time.sleep(60)", str(tmp_path / "a")],
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(ValueError, match=rf"is being written to by process {other.pid} on .*run\.name"):
+            run_folder.claim(tmp_path / "a")
+        other.kill()
+    run_folder.leave(run_folder.claim(tmp_path / "a"))
+
+
+def test_secrets_of_the_environment_stay_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "abcdef0123456789")
+    monkeypatch.setenv("SOME_NUMBER", "not-named-as-one")
+    cfg = OmegaConf.create({"logger": {"key": "${oc.env:SOME_API_KEY}", "other": "${oc.env:SOME_NUMBER}"}})
+    run_folder.save_config(cfg, tmp_path)
+    text = (tmp_path / "config.yaml").read_text()
+    assert "abcdef" not in text
+    assert OmegaConf.load(tmp_path / "config.yaml").logger.key == "abcdef0123456789"
 
 
 def test_saved_config_is_resolved(tmp_path: Path) -> None:

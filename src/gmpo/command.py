@@ -10,6 +10,8 @@ from pathlib import Path
 from hydra.errors import InstantiationException
 
 from gmpo.launch import Launch
+from gmpo.redaction import redact
+from gmpo.signals import RESUME
 
 FIRST_SPEAKS = 5.0  # seconds: a launcher ends all processes of a node as soon as one has failed
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -33,8 +35,10 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
         wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
         if started is not None and started.local_rank > 0:
             time.sleep(FIRST_SPEAKS)
-            sys.exit(f"error on rank {started.rank}: {wrapped or error}")  # still alive: it was not everyone's
-        sys.exit(f"error: {wrapped or error}")
+            sys.exit(redact(f"error on rank {started.rank}: {wrapped or error}"))  # alive: it was not everyone's
+        sys.exit(redact(f"error: {wrapped or error}"))
+    except KeyboardInterrupt:
+        sys.exit(RESUME)
 
 
 def accept_model_path(arguments: Sequence[str]) -> list[str]:

@@ -1,10 +1,20 @@
 """The run's own record of metrics."""
 
 import csv
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+log = logging.getLogger(__name__)
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv, each with what it has a value of."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 class MetricsCSV(Logger):
@@ -18,7 +28,9 @@ class MetricsCSV(Logger):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.path = Path(folder, "metrics.csv")
-        self.rows: dict[int, dict[str, float]] = {}  # by rollout step
+        self._failing = False
+        before = read_metrics(self.path) if self.path.is_file() else []  # of a run that goes on
+        self.rows: dict[int, dict[str, float | str]] = {int(row["rollout_step"]): {**row} for row in before}
 
     @property
     def name(self) -> str:
@@ -43,11 +55,23 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file."""
-        columns = list(dict.fromkeys(column for row in self.rows.values() for column in row))
-        part = self.path.with_suffix(".csv.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows.values())
-        part.replace(self.path)
+        """Write the file; where that fails, it is said once, and the rows are in the next one."""
+        try:
+            write_metrics(self.path, list(self.rows.values()))
+        except OSError as error:
+            if not self._failing:
+                log.error("%s could not be written (%s): its rows are kept until it can", self.path, error.strerror)
+            self._failing = True
+        else:
+            self._failing = False
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, float | str]]) -> None:
+    """A whole metrics.csv, in place of what was there."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    part = path.with_suffix(".csv.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)

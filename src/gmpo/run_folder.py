@@ -1,48 +1,110 @@
 """The folder that a run writes to, and nowhere else."""
 
+import fcntl
 import logging
+import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from gmpo.redaction import redact
+
 log = logging.getLogger(__name__)
+
+CONFIG, FINISHED, LOCK = "config.yaml", "finished", ".lock"
+LOCK_PATIENCE = 30.0  # seconds that a process which is just ending gets
+
+_locks: dict[Path, int] = {}  # open files: the system frees a lock when its process ends, however that happens
 
 
 def create(root: str, name: str) -> Path:
     """Create ROOT/NAME, or the next free name where a run has left something; raises ValueError if it cannot."""
-    root, name = str(root), str(name)  # 2024 is a name too
-    if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
-        raise ValueError(f"run.name={name!r} must be one folder name, without / or \\; choose the place by run.root")
     try:
-        folder = _next_free(Path(root, name))
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        for folder in candidates(root, name):
+            if is_free(folder):
+                return claim(folder)
     except OSError as error:
-        where = Path(root, name)
+        where = Path(str(root), str(name))
         raise ValueError(
             f"run folder {where} cannot be written ({error.strerror}): choose another by run.root"
         ) from error
-    return folder
+    raise AssertionError("there is always a next name")
 
 
-def _next_free(wanted: Path) -> Path:
-    folder, number = wanted, 1
-    while folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+def candidates(root: str, name: str) -> Iterator[Path]:
+    """ROOT/NAME, ROOT/NAME-2, ...; raises ValueError where the name is not one of a folder."""
+    root, name = str(root), str(name)  # 2024 is a name too
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
+        raise ValueError(f"run.name={name!r} must be one folder name, without / or \\; choose the place by run.root")
+    yield Path(root, name)
+    number = 2
+    while True:
+        yield Path(root, f"{name}-{number}")
         number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    if number > 1:
-        log.info("%s exists and is left as it is; this run is %s", wanted, folder)
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing stands there that a run has left."""
+    return not folder.exists() or (folder.is_dir() and not [path for path in folder.iterdir() if path.name != LOCK])
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run has written there."""
+    return (folder / CONFIG).is_file()
+
+
+def claim(folder: Path) -> Path:
+    """Make a folder where it is not there, and keep other processes from writing to it as long as this one lives.
+
+    Raises ValueError where another one does, and goes on doing so for a while.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
+    until, said = time.monotonic() + LOCK_PATIENCE, False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(lock, 100, 0).decode() or "another process"
+            if time.monotonic() > until:
+                os.close(lock)
+                raise ValueError(
+                    f"{folder} is being written to by {owner}: wait until it ends, or choose another run.name"
+                ) from error
+            if not said:
+                log.warning("%s is being written to by %s; waiting for it to end", folder, owner)
+            said = True
+            time.sleep(0.5)
+        else:
+            break
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+    _locks[folder] = lock
     return folder
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Leave nothing behind of a run that never began."""
-    if not any(folder.iterdir()):
+def leave(folder: Path) -> None:
+    """Let others write there; an empty folder goes, of a run that never began."""
+    if folder not in _locks:
+        return
+    if is_free(folder):
+        (folder / LOCK).unlink()
         folder.rmdir()
+    os.close(_locks.pop(folder))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run there has come to its end."""
+    return (folder / FINISHED).is_file()
+
+
+def mark_finished(folder: Path, step: int) -> None:
+    """So that the same command begins a new run."""
+    (folder / FINISHED).write_text(f"after rollout step {step}\n")
 
 
 def save_config(cfg: DictConfig, folder: Path) -> None:
-    """Write the resolved config, with every choice that was made."""
-    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+    """Write the resolved config, with every choice that was made; secrets of the environment stay there."""
+    (folder / CONFIG).write_text(redact(OmegaConf.to_yaml(cfg, resolve=True)), encoding="utf-8")

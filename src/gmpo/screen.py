@@ -6,6 +6,8 @@ import warnings
 
 from transformers.utils import logging as transformers_logging
 
+from gmpo.redaction import redact
+
 NOISE = (  # warnings that ask for nothing a user could do
     ".*does not have many workers.*",
     ".*`IterableDataset` has `__len__` defined.*",
@@ -23,7 +25,7 @@ class _Screen(logging.Handler):
     """Prints to what standard error is at the time: a live progress bar puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        print(redact(self.format(record)), file=sys.stderr, flush=True)
 
 
 def quieten(rank: int = 0) -> None:

@@ -10,34 +10,57 @@ from pathlib import Path
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning import LightningDataModule, Trainer
+from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
 from gmpo import run_folder
+from gmpo.callbacks import CheckpointCallback
 from gmpo.config import layout_of
 from gmpo.data.tokenizer import load_tokenizer
+from gmpo.failures import RunError
 from gmpo.launch import FIRST, Launch, end_with_parent
 from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
+from gmpo.resume import Start, choose_start
 from gmpo.screen import quieten
+from gmpo.signals import Interrupted
 
 log = logging.getLogger(__name__)
 
-FOLDER, MODEL = "GMPO_RUN_FOLDER", "GMPO_MODEL"  # tell the processes that Lightning starts what the first one made
+START, MODEL = "GMPO_START", "GMPO_MODEL"  # tell the processes that Lightning starts what the first one made
+
+PLACES = {"folder", "save_dir", "dirpath", "file"}  # what callbacks and loggers call where they write
 
 
 @dataclass(frozen=True)
 class Training:
     """Everything that a run is made of."""
 
+    start: Start
     trainer: Trainer
     policy: PolicyModule
     datamodule: LightningDataModule
 
     def run(self) -> str | None:
-        """Train; returns the reason if it ended before its last step."""
-        self.trainer.fit(self.policy, datamodule=self.datamodule)
+        """Train; returns the reason if it ended before its last step.
+
+        Raises Interrupted where a signal asked for it, with everything saved.
+        """
+        try:
+            self.trainer.fit(self.policy, datamodule=self.datamodule, ckpt_path=self.start.checkpoint)
+            for callback in self.trainer.callbacks:
+                if isinstance(callback, CheckpointCallback):
+                    callback.save_last(self.trainer, self.policy)
+            if self.policy.ends_because is None and self.trainer.is_global_zero:
+                run_folder.mark_finished(Path(self.start.folder), self.policy.rollout_step)
+        except Interrupted:
+            leave()
+            raise
+        except RunError as error:  # on all ranks
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            self.policy.ends_because = str(error)
         leave()
         return self.policy.ends_because
 
@@ -49,24 +72,44 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     """
     quieten(started.rank)
     torch.set_num_threads(cfg.cluster.threads)
+    seed_everything((cfg.run.seed + started.rank) % 2**32, verbose=False)  # for rewards and callbacks of a user's own
     if started.is_external or started.rank > 0:
         end_with_parent()
     if started.is_external:
         join_others(cfg, started)
     with ExitStack() as at_the_end:
-        cfg.run.folder = on_first_rank(started, FOLDER, lambda: str(run_folder.create(cfg.run.root, cfg.run.name)))
-        folder = Path(cfg.run.folder)
+        start = Start.from_json(on_first_rank(started, START, lambda: choose_start(cfg).to_json()))
+        folder = Path(start.folder)
+        cfg.run.folder = start.folder
+        if start.checkpoint is not None:
+            cfg.run.first_step = start.step + 1
         if started.rank == 0:
-            at_the_end.callback(run_folder.remove_if_empty, folder)
+            at_the_end.callback(run_folder.leave, folder)
+        check_places(cfg)
         if cfg.model.path is None:
             cfg.model.path = on_first_rank(started, MODEL, lambda: instantiate(cfg.model.make))
-        training = build(cfg)
+        training = build(cfg, start)
         training.datamodule.setup()
+        at_the_end.pop_all()  # the folder stays this process's
         if started.rank == 0:
             run_folder.save_config(cfg, folder)
             if (layout := layout_of(cfg)).world_size > 1:
                 log.info("%s", layout)
     return training
+
+
+def check_places(cfg: DictConfig) -> None:
+    """Raise ValueError where a callback or logger would write outside the run's folder."""
+    folder = Path(cfg.run.folder).resolve()
+    for group in ("callbacks", "logger"):
+        for name, node in cfg[group].items():
+            for key in PLACES & node.keys():
+                place = Path(str(node[key])).resolve()
+                if place != folder and folder not in place.parents:
+                    raise ValueError(
+                        f"{group}.{name}.{key}={node[key]} is outside the run's folder {folder}: choose a place in it, "
+                        f"such as ${{run.folder}}/{place.name}"
+                    )
 
 
 def join_others(cfg: DictConfig, started: Launch) -> None:
@@ -107,7 +150,7 @@ def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
     return made
 
 
-def build(cfg: DictConfig) -> Training:
+def build(cfg: DictConfig, start: Start) -> Training:
     """The objects that a config names."""
     tokenizer = load_tokenizer(cfg.model.path)
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
@@ -117,4 +160,4 @@ def build(cfg: DictConfig) -> Training:
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
-    return Training(trainer, policy, datamodule)
+    return Training(start, trainer, policy, datamodule)

@@ -9,7 +9,7 @@ from gmpo.callbacks import RolloutCallback
 from gmpo.callbacks.rollout_metrics import facts_of, mean_of_reports, rollout_metrics
 from gmpo.policy import PolicyModule
 from gmpo.rewards import ExactMatch, Overlong
-from gmpo.rollout import DynamicSampling
+from gmpo.rollout import DynamicSampling, Scoring
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Group, PromptBatch, Response, Rollout, Sampling
 
@@ -18,8 +18,9 @@ def callback(folder: str) -> RolloutCallback:
     sampling = Sampling(max_tokens=6, samples=4)
     engine = TransformersEngine(folder, "float32", max_sequences=64)
     engine.start()
+    overlong = Overlong(sampling.max_tokens)
     return RolloutCallback(
-        engine, ExactMatch(), GroupNorm(), sampling, sampling, 0, Overlong(sampling.max_tokens), DynamicSampling()
+        engine, ExactMatch(), GroupNorm(), sampling, sampling, 0, overlong, DynamicSampling(), Scoring()
     )
 
 

@@ -10,8 +10,9 @@ from conftest import make_prompt
 from engine_checks import seeds
 
 from gmpo.clock import StepClock
+from gmpo.failures import RewardError
 from gmpo.rewards import ExactMatch, Instant, Reward
-from gmpo.rollout.scoring import scored_groups
+from gmpo.rollout.scoring import Scoring, scored_groups
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Rollout, Sampling
 
@@ -133,5 +134,15 @@ def test_the_final_answer_is_read_where_the_reward_reads_one(engine: Transformer
 
 
 def test_a_reward_that_fails_is_heard(engine: TransformersEngine) -> None:
-    with pytest.raises(OSError, match="the judge is down"):
+    with pytest.raises(
+        RewardError, match=r"OSError: the judge is down\. Prompt: '.*' Answer: '.*' Response: '.*'"
+    ) as error:
         scored_groups(engine, Failing(), PROMPTS, SAMPLING, SEEDS)
+    assert repr(PROMPTS[0].question) in str(error.value)
+    groups = scored_groups(engine, Failing(), PROMPTS, SAMPLING, SEEDS, scoring=Scoring("zero"))
+    assert {rollout.reward for group in groups for rollout in group.rollouts} == {0.0}
+
+
+def test_what_becomes_of_a_failed_reward_is_one_of_two() -> None:
+    with pytest.raises(ValueError, match=r"scoring\.on_error=ignore must be stop or zero"):
+        Scoring("ignore")  # type: ignore[arg-type]

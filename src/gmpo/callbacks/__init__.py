@@ -1,7 +1,10 @@
 """What happens around a step: rollouts, evaluation, times, records, the screen."""
 
+from gmpo.callbacks.checkpoint import CheckpointCallback
 from gmpo.callbacks.evaluation import EvaluationCallback
+from gmpo.callbacks.faults import FaultsCallback
 from gmpo.callbacks.final_model import FinalModelCallback
+from gmpo.callbacks.guards import Guard, GuardsCallback
 from gmpo.callbacks.progress import ProgressCallback
 from gmpo.callbacks.rollout import RolloutCallback
 from gmpo.callbacks.rollout_table import RolloutTableCallback
@@ -9,8 +12,12 @@ from gmpo.callbacks.summary import SummaryCallback
 from gmpo.callbacks.throughput import ThroughputCallback
 
 __all__ = [
+    "CheckpointCallback",
     "EvaluationCallback",
+    "FaultsCallback",
     "FinalModelCallback",
+    "Guard",
+    "GuardsCallback",
     "ProgressCallback",
     "RolloutCallback",
     "RolloutTableCallback",

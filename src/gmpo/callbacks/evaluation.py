@@ -22,9 +22,19 @@ class EvaluationCallback(Callback):
         self._metrics: dict[str, ProblemMetrics] = {}  # by source
         self._validated_at = -1  # rollout step of the last validation
 
+    def state_dict(self) -> dict[str, int]:
+        """The step that was validated last."""
+        return {"validated_at": self._validated_at}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """As it was."""
+        self._validated_at = state_dict["validated_at"]
+
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Where training starts from."""
-        self._validate(trainer)
+        """Where training starts from; in a resumed run what was due after the step and is not done."""
+        step = pl_module.rollout_step
+        if trainer.enable_validation and step % trainer.val_check_batch == 0 and self._validated_at != step:
+            self._validate(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Where it ended, unless that was just validated."""

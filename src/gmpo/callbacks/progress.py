@@ -55,7 +55,7 @@ class ProgressCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Count from here."""
         if self.bar is not None:
-            self.bar.update(self.task, total=trainer.num_training_batches)
+            self.bar.update(self.task, total=trainer.datamodule.steps, completed=pl_module.rollout_step)
 
     @rank_zero_only
     def on_train_batch_end(
@@ -71,7 +71,7 @@ class ProgressCallback(Callback):
         else:
             seconds = f"{pl_module.clock.elapsed():.1f} s"
             print(
-                f"step {pl_module.rollout_step}/{trainer.num_training_batches}  {facts}  {seconds}",
+                f"step {pl_module.rollout_step}/{trainer.datamodule.steps}  {facts}  {seconds}",
                 flush=True,
             )
 

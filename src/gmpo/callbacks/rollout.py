@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from operator import itemgetter
 from statistics import fmean
 
@@ -11,11 +12,12 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from gmpo.callbacks.rollout_metrics import GroupFacts, facts_of, mean_of_reports, rollout_metrics
+from gmpo.failures import EngineError, RunError
 from gmpo.layout import EngineLayout
 from gmpo.parallel import exchange, gather, gather_lists, rank, world_size
 from gmpo.policy import PolicyModule
 from gmpo.rewards import Overlong, Reward, close, report_of, verifier_of
-from gmpo.rollout import DynamicSampling, Engine, request_seed, scored_groups
+from gmpo.rollout import DynamicSampling, Engine, Scoring, request_seed, scored_groups
 from gmpo.types import Group, Prompt, PromptBatch, Sampling
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class RolloutCallback(Callback):
         seed: int,
         overlong: Overlong,
         dynamic_sampling: DynamicSampling,
+        scoring: Scoring,
     ) -> None:
         self.engine = engine
         self.reward = reward
@@ -48,6 +51,7 @@ class RolloutCallback(Callback):
         self.seed = seed
         self.overlong = overlong
         self.dynamic_sampling = dynamic_sampling
+        self.scoring = scoring
 
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Start the engine, once the policy stands."""
@@ -61,6 +65,8 @@ class RolloutCallback(Callback):
 
         Each rank fills in the groups of its own engine's prompts.
         """
+        if pl_module.ends_because:  # by a callback, between two steps
+            return
         pl_module.rollout_step += 1
         pl_module.clock.restart()
         asked: Counter[tuple[str, int]] = Counter()
@@ -71,7 +77,8 @@ class RolloutCallback(Callback):
         refilled = self.dynamic_sampling.refill(
             self._train_groups(pl_module, batch.prompts, asked), fresh, gather, rank()
         )
-        self.engine.sleep()
+        with suppress(EngineError):  # the next weights that it is to take tell it again
+            self.engine.sleep()
         batch.groups, batch.discarded = refilled.groups, refilled.discarded
         with pl_module.clock("exchange"):  # ranks wait here for the slowest generation
             kept, discarded = gather_lists(facts_of(batch.groups)), gather_lists(facts_of(batch.discarded))
@@ -121,20 +128,48 @@ class RolloutCallback(Callback):
         prompts: of all ranks; engines take them in turn, and the first rank of each keeps the groups. asked: how many
         responses to each prompt this step has had already, counted on here.
         """
-        clock = policy.clock
-        if self.engine.policy_version != policy.policy_version:
-            with clock("weight_sync"):
-                self.engine.load_weights(policy.weights(policy.source.compute_dtype), policy.policy_version)
         asked = Counter() if asked is None else asked
         seeds = self._seeds(prompts, sampling.samples, purpose, policy.rollout_step, asked)
-        layout = self._engines
-        own = slice(layout.engine, None, layout.engines)
-        if not layout.leads:
-            with clock("generate"):
-                self.engine.generate(prompts[own], sampling, seeds[own])
-            return []
         reward = self.reward if purpose == "train" else verifier_of(self.reward)
-        return scored_groups(self.engine, reward, prompts[own], sampling, seeds[own], clock)
+        groups, errors = self._try(policy, prompts, sampling, seeds, reward)
+        if errors and all(isinstance(error, EngineError) for error in errors):
+            if rank() == 0:
+                log.error("step %d: %s. It is started again, once", policy.rollout_step, errors[0])
+            errors = self._restart()
+            if not errors:
+                groups, errors = self._try(policy, prompts, sampling, seeds, reward)
+        if errors:
+            raise errors[0]
+        return groups
+
+    def _try(
+        self, policy: PolicyModule, prompts: list[Prompt], sampling: Sampling, seeds: list[list[int]], reward: Reward
+    ) -> tuple[list[Group], list[RunError]]:
+        """One generation with the newest weights, and what it failed of on any rank."""
+        clock, layout = policy.clock, self._engines
+        if min(gather(self.engine.policy_version)) != policy.policy_version:
+            with clock("weight_sync"):
+                weights = policy.weights(policy.source.compute_dtype)
+                errors = _errors(lambda: self.engine.load_weights(weights, policy.policy_version))
+            if errors:
+                return [], errors
+        groups: list[Group] = []
+        own = slice(layout.engine, None, layout.engines)
+
+        def generate() -> None:
+            if layout.leads:
+                arguments = (self.engine, reward, prompts[own], sampling, seeds[own], clock)
+                groups.extend(scored_groups(*arguments, scoring=self.scoring))
+            else:
+                with clock("generate"):
+                    self.engine.generate(prompts[own], sampling, seeds[own])
+
+        errors = _errors(generate)
+        return groups, errors
+
+    def _restart(self) -> list[RunError]:
+        self.engine.close()
+        return _errors(self.engine.start)
 
     @property
     def _engines(self) -> EngineLayout:
@@ -209,6 +244,16 @@ class RolloutCallback(Callback):
         group_ids = torch.tensor([index for index, _ in rollouts])
         for (_, rollout), advantage in zip(rollouts, self.advantage(rewards, group_ids).tolist(), strict=True):
             rollout.advantage = advantage
+
+
+def _errors(act: Callable[[], None]) -> list[RunError]:
+    """Do something on all ranks; returns what it failed of on any of them, there the same for all."""
+    own: RunError | None = None
+    try:
+        act()
+    except RunError as error:
+        own = error
+    return [error for error in gather(own) if error is not None]
 
 
 def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> float:

@@ -1,14 +1,19 @@
 """What the policy actually writes: sampled responses, for people to read."""
 
 import json
+import logging
+import os
 from pathlib import Path
 
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from gmpo.parallel import rank
 from gmpo.policy import PolicyModule
 from gmpo.types import Group, PromptBatch
+
+log = logging.getLogger(__name__)
 
 
 class RolloutTableCallback(Callback):
@@ -20,6 +25,21 @@ class RolloutTableCallback(Callback):
     def __init__(self, folder: str, groups: int) -> None:
         self.folder = Path(folder)
         self.groups = groups
+        self._validated: list[Group] = []
+
+    def state_dict(self) -> dict[str, int]:
+        """How long the files are, in bytes."""
+        return {path.name: path.stat().st_size for path in self.folder.glob("*.jsonl")}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Cut off what was written after the checkpoint: it is written again."""
+        if rank() > 0:
+            return
+        for path in self.folder.glob("*.jsonl"):
+            if (size := state_dict.get(path.name, 0)) <= path.stat().st_size:
+                os.truncate(path, size)
+            else:
+                log.warning("%s is shorter than when the checkpoint was written: rows are missing in it", path)
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Lay out TensorBoard's chart of the log-ratio's range."""
@@ -43,9 +63,14 @@ class RolloutTableCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Record validation rollouts of the first batch."""
+        """Keep validation rollouts of the first batch."""
         if batch_idx == 0:
-            self._record(trainer, pl_module.rollout_step, "validation", batch.groups[: self.groups])
+            self._validated = batch.groups[: self.groups]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Record them, once the validation is whole: one that was cut off is made again."""
+        self._record(trainer, pl_module.rollout_step, "validation", self._validated)
+        self._validated = []
 
     @rank_zero_only
     def _record(self, trainer: Trainer, step: int, purpose: str, groups: list[Group]) -> None:

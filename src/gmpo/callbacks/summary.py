@@ -1,6 +1,6 @@
 """The table at the end of a run."""
 
-from collections.abc import Mapping
+from pathlib import Path
 from statistics import fmean
 
 from lightning import Callback, Trainer
@@ -9,35 +9,32 @@ from rich.console import Console
 from rich.table import Table
 
 from gmpo.callbacks.throughput import STAGES
+from gmpo.loggers import read_metrics
 from gmpo.policy import PolicyModule
-from gmpo.types import PromptBatch
 
 FIRST, LAST = 3, 5  # rollout steps that "before" and "after" average over
 
 
 class SummaryCallback(Callback):
-    """Prints reward and validation before and after, tokens per second, where the time went, and the folder."""
+    """Prints reward and validation before and after, tokens per second, where the time went, and the folder.
+
+    Of the whole run, as metrics.csv in its folder has it, whatever processes made it.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.steps: list[dict[str, float]] = []
         self.validations: list[dict[str, float]] = []
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
-    ) -> None:
-        """Keep the step's metrics."""
-        self.steps.append(_numbers(trainer.callback_metrics))
-
-    def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Keep the validation's metrics."""
-        metrics = _numbers(trainer.callback_metrics)
-        shares = {name: value for name, value in metrics.items() if name.startswith("val/") and "@" in name}
-        self.validations.append(shares)
-
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Print."""
+        path = Path(self.folder, "metrics.csv")
+        rows = read_metrics(path) if path.is_file() else []
+        numbers = [{name: float(value) for name, value in row.items()} for row in rows]
+        self.steps = [row for row in numbers if "time/step" in row]
+        validations = [{name: row[name] for name in row if name.startswith("val/") and "@" in name} for row in numbers]
+        self.validations = [row for row in validations if row]
         console = Console()
         if self.steps:
             console.print(self._before_and_after())
@@ -63,7 +60,3 @@ class SummaryCallback(Callback):
         for stage, spent in (seconds | {"other": total - sum(seconds.values())}).items():
             table.add_row(stage, f"{spent:.1f}", f"{spent / total:.0%}")
         return table
-
-
-def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items()}  # type: ignore[arg-type]

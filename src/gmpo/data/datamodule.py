@@ -1,7 +1,7 @@
 """The LightningDataModule that yields the prompts of each rollout step."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
@@ -51,6 +51,7 @@ class MathDataModule(LightningDataModule):
         self.validation_limit = validation_limit
         self.validation_batch = validation_batch
         self.stream: PromptStream | None = None
+        self.completed = {"steps": 0, "position": 0}  # steps that were trained on, prompts that they took
         self.validation_prompts: list[Prompt] = []
 
     def setup(self, stage: str | None = None) -> None:
@@ -65,10 +66,25 @@ class MathDataModule(LightningDataModule):
         assert self.stream is not None, "setup() comes first"
         return self.stream.draw(count)
 
-    def train_dataloader(self) -> DataLoader:
-        """Batches of `prompts_per_step` prompts, `steps` of them."""
+    def complete_step(self) -> None:
+        """Say that what was drawn so far is trained on: a resumed run goes on behind it."""
         assert self.stream is not None, "setup() comes first"
-        return _loader(_TrainBatches(self.stream, self.prompts_per_step, self.steps))
+        self.completed = {"steps": self.completed["steps"] + 1, "position": self.stream.position}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream of prompts stands after the last step that was completed."""
+        return dict(self.completed)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        assert self.stream is not None, "setup() comes first"
+        self.completed = dict(state_dict)
+        self.stream.position = self.completed["position"]
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of `prompts_per_step` prompts, as many as are left of `steps`."""
+        assert self.stream is not None, "setup() comes first"
+        return _loader(_TrainBatches(self.stream, self.prompts_per_step, self.steps - self.completed["steps"]))
 
     def val_dataloader(self) -> DataLoader:
         """Every validation prompt once, in order."""

@@ -1,15 +1,39 @@
 """Lightning's model-parallel strategy over this project's mesh."""
 
+from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.distributed.fsdp import FSDPModule
 
 from gmpo.layout import Layout
+from gmpo.parallel import storage
 from gmpo.parallel.mesh import Mesh
 
 GPU_BACKENDS = "cpu:gloo,cuda:nccl"  # Python objects, and what is offloaded, travel between CPUs
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A checkpoint whose shares are on their way to disk, or there."""
+
+    meta: storage.State  # what is not of many ranks, and not written yet
+    future: Future[Metadata] | None  # None: written
+
+    def done(self) -> bool:
+        """Whether this rank has nothing left to write."""
+        return self.future is None or self.future.done()
 
 
 class MeshStrategy(ModelParallelStrategy):
@@ -25,6 +49,8 @@ class MeshStrategy(ModelParallelStrategy):
         super().__init__(data_parallel_size=1, tensor_parallel_size=1, timeout=timedelta(seconds=timeout))
         self.sizes = (dp_replicate, dp_shard, cp)
         self.mesh: Mesh | None = None
+        self.saving: Saving | None = None  # the newest checkpoint
+        self._writers: dist.ProcessGroup | None = None
 
     def setup_environment(self) -> None:
         """Join the other ranks, then arrange them.
@@ -45,6 +71,41 @@ class MeshStrategy(ModelParallelStrategy):
             if not any(isinstance(part, FSDPModule) for part in child.modules()):
                 child.to(self.root_device)
         module._device = self.root_device  # as LightningModule.to() would say
+
+    def save_checkpoint(
+        self, checkpoint: storage.State, filepath: str | Path, storage_options: bool | None = None
+    ) -> None:
+        """Write the shares of all ranks into the folder `filepath`, and the rest beside them.
+
+        storage_options: None does so at once. Otherwise `saving` holds the rest, to be completed when the shares are
+        written: true returns as soon as they are copied, false when they are written.
+        """
+        state = {"state_dict": checkpoint.pop("state_dict")}
+        states = checkpoint.pop("optimizer_states", [])
+        state |= {f"optimizer_{number}": optimizer_state for number, optimizer_state in enumerate(states)}
+        if storage_options and self._writers is None:
+            self._writers = dist.new_group(backend="gloo")
+        future = storage.save(state, Path(filepath), bool(storage_options), self._writers)
+        if storage_options is not None:
+            self.saving = Saving(checkpoint, future)
+        elif self.global_rank == 0:
+            storage.complete(Path(filepath), checkpoint, None)
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> storage.State:
+        """Load weights and optimizer state into what this rank holds; returns the rest. Nothing in it can run code."""
+        folder = Path(checkpoint_path)
+        assert self.model is not None
+        weights = {"state_dict": get_model_state_dict(self.model)}
+        storage.load(weights, folder)
+        self.model.load_state_dict(weights["state_dict"])
+        for number, optimizer in enumerate(self.optimizers):
+            name = f"optimizer_{number}"
+            state = {name: get_optimizer_state_dict(self.model, optimizer)}
+            storage.load(state, folder)
+            set_optimizer_state_dict(
+                self.model, optimizer, optim_state_dict=state[name], options=StateDictOptions(cpu_offload=True)
+            )
+        return storage.load_meta(folder / storage.META)
 
     def _get_process_group_backend(self) -> str:
         return GPU_BACKENDS if self.root_device.type == "cuda" else super()._get_process_group_backend()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
-from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -15,13 +14,14 @@ from torch import Tensor
 from torch.distributed import checkpoint as sharded
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.serialization import get_unsafe_globals_in_checkpoint
 from transformers import AutoModelForCausalLM
+
+from gmpo.parallel.storage import META, SafeReader, load_meta
 
 log = logging.getLogger(__name__)
 
 PREFIX = "model."  # the language model within the LightningModule
-STATE, META = "state_dict", "meta.pt"  # Lightning's names; meta.pt is written last
+STATE = "state_dict"  # Lightning's name
 ACCEPTED = (
     "give a run's folder, a checkpoint (a folder with .metadata and meta.pt, or one .ckpt file), or a folder in the "
     "Hugging Face format, by checkpoint=PATH"
@@ -74,11 +74,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 @dataclass(frozen=True)
 class ShardedCheckpoint:
-    """A folder of torch.distributed.checkpoint, as ModelParallelStrategy writes it.
-
-    Its .metadata is a pickle that torch reads with no restriction, unlike everything else here: it can run code, so
-    that it must come from somebody who is trusted.
-    """
+    """A folder of torch.distributed.checkpoint, as `MeshStrategy` and Lightning's strategies write it."""
 
     path: Path
 
@@ -95,7 +91,7 @@ class ShardedCheckpoint:
     def layout(self) -> dict[str, Tensor]:
         """As `Checkpoint`."""
         try:
-            stored = sharded.FileSystemReader(self.path).read_metadata().state_dict_metadata
+            stored = SafeReader(self.path).read_metadata().state_dict_metadata
         except (pickle.UnpicklingError, EOFError, OSError, AttributeError, ImportError, IndexError) as error:
             raise ValueError(f"{self.path / '.metadata'} is damaged ({error}): take another checkpoint") from error
         start = f"{STATE}.{PREFIX}"
@@ -113,7 +109,7 @@ class ShardedCheckpoint:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
-                sharded.load(wanted, storage_reader=sharded.FileSystemReader(self.path), no_dist=True)
+                sharded.load(wanted, storage_reader=SafeReader(self.path), no_dist=True)
         except (CheckpointException, RuntimeError, OSError, EOFError) as error:
             raise ValueError(f"{self.path} is damaged ({_reason(error)}): take another checkpoint") from error
         return weights
@@ -197,19 +193,11 @@ def _is_sharded(path: Path) -> bool:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Tensors, numbers and text: anything else could run code, and is refused."""
-    if not is_zipfile(path):
-        raise ValueError(f"{path} is no checkpoint, or not a whole one: {ACCEPTED}")
     try:
-        if strange := get_unsafe_globals_in_checkpoint(str(path)):
-            raise ValueError(
-                f"{path} holds more than tensors, numbers and text, and reading it could run code "
-                f"({', '.join(strange)}): take a checkpoint without"
-            )
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no checkpoint that can be read ({_reason(error)}): {ACCEPTED}") from error
-    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
+        content = load_meta(path)
+    except ValueError as error:
+        raise ValueError(f"{error}: {ACCEPTED}") from error
+    if "pytorch-lightning_version" not in content:
         raise ValueError(f"{path} is no checkpoint of this project: {ACCEPTED}")
     return content
 

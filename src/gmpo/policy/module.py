@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,18 @@ from gmpo.types import Group, MicroBatch, MiniBatch, PromptBatch, Rollout
 
 log = logging.getLogger(__name__)
 
+COUNTED = ("rollout_step", "policy_version", "skipped_in_a_row")  # what a checkpoint holds beside tensors
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An optimizer step that was not made, because loss or gradient is infinite or not a number."""
+
+    rollout_step: int
+    policy_version: int  # optimizer steps made before
+    loss: float  # over all ranks
+    gradient_norm: float
+
 
 class PolicyModule(LightningModule):
     """Updates a causal language model on rollouts, several optimizer steps for each batch.
@@ -38,6 +51,7 @@ class PolicyModule(LightningModule):
     old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
     skip_zero_signal: responses of advantage 0 skip the update's passes where the loss has no other term for them.
     reference_on_cpu: the reference model, where there is one, leaves a GPU's memory to the policy.
+    max_skipped_steps: so many optimizer steps in a row without a finite loss and gradient end the run.
     """
 
     def __init__(
@@ -54,6 +68,7 @@ class PolicyModule(LightningModule):
         old_log_probs: Literal["trainer", "rollout"] = "trainer",
         skip_zero_signal: bool = True,
         reference_on_cpu: bool = False,
+        max_skipped_steps: int = 10,
     ) -> None:
         super().__init__()
         if old_log_probs not in ("trainer", "rollout"):
@@ -71,6 +86,7 @@ class PolicyModule(LightningModule):
         self.old_log_probs = old_log_probs
         self.skip_zero_signal = skip_zero_signal and not loss.learns_from_zero_advantage
         self.reference_on_cpu = reference_on_cpu
+        self.max_skipped_steps = max_skipped_steps
         self.mesh: Mesh | None = None  # None where one process has everything
         self.model: PreTrainedModel | None = None
         self.reference: Reference | None = None  # where the loss or the reward has a KL
@@ -79,7 +95,9 @@ class PolicyModule(LightningModule):
         self.clock = StepClock()
         self.rollout_step = 0  # rollout steps begun; 0 before the first
         self.policy_version = 0  # optimizer steps taken
-        self.ends_because: str | None = None  # set by a callback: training ends with this step, without an update
+        self.skipped_in_a_row = 0  # optimizer steps, up to the last one
+        self.on_skip: list[Callable[[MiniBatch, Skipped], None]] = []  # told each time, on all ranks
+        self.ends_because: str | None = None  # once set, training ends without a further update
 
     def configure_model(self) -> None:
         """Load the weights, and the reference's if it is needed, sharded over the ranks."""
@@ -99,9 +117,15 @@ class PolicyModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say where config and tokenizer come from, wherever the checkpoint is read."""
+        """Say how far it has come, and where config and tokenizer come from, wherever the checkpoint is read."""
         folder = Path(self.source.path)
         checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.source.path
+        checkpoint["policy"] = {name: getattr(self, name) for name in COUNTED}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        for name in COUNTED:
+            setattr(self, name, checkpoint["policy"][name])
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
         """The batch itself: it holds no tensors, and callbacks fill in this very object."""
@@ -111,16 +135,24 @@ class PolicyModule(LightningModule):
         """As `whole_weights`; every rank must iterate to the end."""
         return whole_weights(self._policy, self.device, dtype)
 
+    def on_train_batch_start(self, batch: PromptBatch, batch_idx: int) -> int | None:
+        """Skip what is left where the step before has ended the training (Lightning takes -1 so)."""
+        return -1 if self.ends_because and not batch.groups else None
+
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One optimizer step for each mini-batch of the groups that the rollout callback filled in."""
         if self.ends_because:
             self.trainer.should_stop = True
             return
-        version = self.policy_version
+        version, skipped = self.policy_version, 0
         for index, mini_batch in enumerate(self.pack(batch.groups)):
             with self.clock("update"):
-                self.update(mini_batch, on_policy=index == 0)
-        if self.policy_version == version:
+                skipped += not self.update(mini_batch, on_policy=index == 0)
+            if self.ends_because:
+                self.trainer.should_stop = True
+                break
+        self.log("policy/skipped_steps", float(skipped))
+        if self.policy_version == version and not skipped:
             log.warning("step %d: every response is left out of the loss, nothing is learned", self.rollout_step)
         self.log_dict(self.update_metrics.compute_and_reset())
         self.log("policy/learning_rate", self.lr_schedulers().get_last_lr()[0])
@@ -189,28 +221,41 @@ class PolicyModule(LightningModule):
             for rollout, row in zip(rollouts, response_rows(batch.ref_log_probs, batch.mask), strict=False):
                 rollout.ref_log_probs = row
 
-    def update(self, mini_batch: MiniBatch, on_policy: bool) -> None:
+    def update(self, mini_batch: MiniBatch, on_policy: bool) -> bool:
         """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss.
 
+        Returns False, on all ranks, where loss or gradient is infinite or not a number: that step is skipped.
         on_policy: no update lies between the weights and those that sampled.
         """
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         denominator = self._sum_over_ranks(self.loss.count(mini_batch))
         if denominator == 0:
-            return
+            return True
         loss = self.accumulate_gradient(mini_batch, denominator, on_policy)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), self.gradient_clip)
         whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm
-        if not whole_norm.isfinite():
-            raise FloatingPointError(
-                f"the gradient norm is {whole_norm.item()} in rollout step {self.rollout_step} (loss {loss.item()}): "
-                "nothing was updated; a lower optimizer.lr or a narrower clip range may help"
-            )
+        if not (loss.isfinite() and whole_norm.isfinite()):
+            optimizer.zero_grad()
+            self._skip(mini_batch, Skipped(self.rollout_step, self.policy_version, loss.item(), whole_norm.item()))
+            return False
+        self.skipped_in_a_row = 0
         optimizer.step()
         optimizer.zero_grad()  # here, so that no gradient takes memory while the engine generates
         schedule.step()
         self.policy_version += 1
         self.update_metrics.add_step(loss, whole_norm)
+        return True
+
+    def _skip(self, mini_batch: MiniBatch, skipped: Skipped) -> None:
+        self.skipped_in_a_row += 1
+        for tell in self.on_skip:
+            tell(mini_batch, skipped)
+        if self.skipped_in_a_row >= self.max_skipped_steps:
+            self.ends_because = (
+                f"{self.skipped_in_a_row} optimizer steps in a row were skipped, the last one in rollout step "
+                f"{skipped.rollout_step} with loss {skipped.loss} and gradient norm {skipped.gradient_norm}: lower "
+                "optimizer.lr or narrow the clip range; the batches are in the run folder under faults"
+            )
 
     def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor, on_policy: bool = False) -> Tensor:
         """Add the gradient of a mini-batch to the parameters, however it was cut; returns its loss.

@@ -2,6 +2,7 @@
 
 from gmpo.rewards.exact_match import ExactMatch
 from gmpo.rewards.format import FormatReward
+from gmpo.rewards.isolated import Isolated
 from gmpo.rewards.math import MathReward
 from gmpo.rewards.overlong import Overlong
 from gmpo.rewards.reward import Instant, Reward, close, report_of, verifier_of
@@ -11,6 +12,7 @@ __all__ = [
     "ExactMatch",
     "FormatReward",
     "Instant",
+    "Isolated",
     "MathReward",
     "Overlong",
     "Reward",

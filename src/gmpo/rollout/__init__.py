@@ -2,6 +2,17 @@
 
 from gmpo.rollout.dynamic_sampling import DynamicSampling, Refilled
 from gmpo.rollout.engine import Engine, request_seed
-from gmpo.rollout.scoring import scored_groups
+from gmpo.rollout.engine_process import EngineProcess
+from gmpo.rollout.hosting import hosted
+from gmpo.rollout.scoring import Scoring, scored_groups
 
-__all__ = ["DynamicSampling", "Engine", "Refilled", "request_seed", "scored_groups"]
+__all__ = [
+    "DynamicSampling",
+    "Engine",
+    "EngineProcess",
+    "Refilled",
+    "Scoring",
+    "hosted",
+    "request_seed",
+    "scored_groups",
+]

@@ -23,8 +23,12 @@ class Engine(Protocol):
     same there; `on_response` is of use on its first one.
     """
 
-    policy_version: int  # the update its weights come from; 0 is the model as loaded, ASLEEP none
     tensor_parallel: int  # ranks that it spans, one after the other
+
+    @property
+    def policy_version(self) -> int:
+        """The update that its weights come from; 0 is the model as loaded, ASLEEP none."""
+        ...
 
     def start(self) -> None:
         """Load the model. Everything heavy happens here, nothing in the constructor."""

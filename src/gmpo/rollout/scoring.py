@@ -1,17 +1,51 @@
 """Responses with their scores: what a rollout is made of."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
 
 from gmpo.clock import StepClock
+from gmpo.failures import RewardError
 from gmpo.rewards import Reward, verifier_of
 from gmpo.rewards.notation import canonical
 from gmpo.rollout.engine import Engine
 from gmpo.types import Group, Prompt, Response, Rollout, Sampling
 
+LONGEST = 300  # characters of a text in a message
 OnRollout = Callable[[int, int, Rollout], None]  # place of the prompt, place among its responses, rollout
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What becomes of a response whose reward raises: RewardError names it, or it scores 0 and is said."""
+
+    on_error: Literal["stop", "zero"] = "stop"
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("stop", "zero"):
+            raise ValueError(f"scoring.on_error={self.on_error} must be stop or zero")
+
+    def failed(self, prompt: Prompt, response: Response, error: BaseException) -> float:
+        """The score of such a response."""
+        what = str(error) if isinstance(error, RewardError) else f"{type(error).__name__}: {error}"
+        said = (
+            f"the reward failed: {what}. Prompt: {_short(prompt.question)} Answer: {_short(prompt.answer)} "
+            f"Response: {_short(response.text)}"
+        )
+        if self.on_error == "stop":
+            raise RewardError(f"{said} (scoring.on_error=zero would score it 0)") from error
+        log.error("%s", said)
+        return 0.0
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def scored_groups(
@@ -22,6 +56,7 @@ def scored_groups(
     seeds: Sequence[Sequence[int]],
     clock: StepClock | None = None,
     on_rollout: OnRollout | None = None,
+    scoring: Scoring = Scoring(),
 ) -> list[Group]:
     """As many scored responses to each prompt as it has seeds.
 
@@ -29,7 +64,7 @@ def scored_groups(
     soon after it is scored, in the order in which responses are finished. clock: counts "generate" and "reward",
     the latter being what scoring takes beyond the generation.
     """
-    scores = _Scores(reward, prompts, on_rollout)
+    scores = _Scores(reward, prompts, on_rollout, scoring)
     with clock("generate") if clock else nullcontext():
         responses = engine.generate(prompts, sampling, seeds, scores.add)
     with clock("reward") if clock else nullcontext():
@@ -43,10 +78,13 @@ def scored_groups(
 class _Scores:
     """Scores responses as they come; a reward that cannot is asked once, at the end."""
 
-    def __init__(self, reward: Reward, prompts: Sequence[Prompt], on_rollout: OnRollout | None) -> None:
+    def __init__(
+        self, reward: Reward, prompts: Sequence[Prompt], on_rollout: OnRollout | None, scoring: Scoring
+    ) -> None:
         self.reward = reward
         self.prompts = prompts
         self.on_rollout = on_rollout
+        self.scoring = scoring
         self.submit: Callable[[str, str], Future[float]] | None = getattr(reward, "submit", None)
         self.read: Callable[[str], str | None] | None = getattr(verifier_of(reward), "answer", None)
         self.waiting: deque[tuple[int, int, Response, Future[float]]] = deque()
@@ -56,9 +94,12 @@ class _Scores:
         """A response that is finished."""
         answer, score = self.prompts[place].answer, Future[float]()
         if self.submit is not None:
-            score = self.submit(response.text, answer)
+            try:
+                score = self.submit(response.text, answer)
+            except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+                score.set_exception(error)
         elif self.on_rollout is not None:  # who waits for each rollout does not want them all at the end
-            score.set_result(self.reward.score([response.text], [answer])[0])
+            _score_into(score, self.reward, response.text, answer)
         self.waiting.append((place, number, response, score))
         while self.waiting and self.waiting[0][3].done():
             self._settle_first()
@@ -66,17 +107,36 @@ class _Scores:
     def finish(self) -> dict[tuple[int, int], Rollout]:
         """Every rollout by the places of its prompt and its own."""
         if self.submit is None and self.on_rollout is None:
-            texts = [response.text for _, _, response, _ in self.waiting]
-            answers = [self.prompts[place].answer for place, _, _, _ in self.waiting]
-            for (*_, score), value in zip(self.waiting, self.reward.score(texts, answers), strict=True):
-                score.set_result(value)
+            self._score_all()
         while self.waiting:
             self._settle_first()
         return self.rollouts
 
+    def _score_all(self) -> None:
+        """In one call; where that raises, one by one, to find which response it is."""
+        texts = [response.text for _, _, response, _ in self.waiting]
+        answers = [self.prompts[place].answer for place, _, _, _ in self.waiting]
+        try:
+            values = self.reward.score(texts, answers)
+        except Exception:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+            for (*_, score), text, answer in zip(self.waiting, texts, answers, strict=True):
+                _score_into(score, self.reward, text, answer)
+        else:
+            for (*_, score), value in zip(self.waiting, values, strict=True):
+                score.set_result(value)
+
     def _settle_first(self) -> None:
         place, number, response, score = self.waiting.popleft()
         answer = None if self.read is None else canonical(self.read(response.text) or "")
-        self.rollouts[place, number] = rollout = Rollout(response, score.result(), final_answer=answer)
+        error = score.exception()
+        value = score.result() if error is None else self.scoring.failed(self.prompts[place], response, error)
+        self.rollouts[place, number] = rollout = Rollout(response, value, final_answer=answer)
         if self.on_rollout is not None:
             self.on_rollout(place, number, rollout)
+
+
+def _score_into(score: Future[float], reward: Reward, text: str, answer: str) -> None:
+    try:
+        score.set_result(reward.score([text], [answer])[0])
+    except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+        score.set_exception(error)

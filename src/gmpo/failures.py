@@ -1,0 +1,13 @@
+"""What ends a run on all ranks together, with everything saved."""
+
+
+class RunError(RuntimeError):
+    """Something outside the trainer gave up; its text says what, and what to do."""
+
+
+class EngineError(RunError):
+    """An engine has died, or does not answer."""
+
+
+class RewardError(RunError):
+    """A reward raised, died, or did not answer."""

@@ -1,0 +1,90 @@
+"""Any reward in processes that can be killed."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, TimeoutError
+from multiprocessing import get_context
+
+from pebble import ProcessExpired, ProcessPool
+
+from gmpo.failures import RewardError
+from gmpo.rewards.check_server import prepare_worker
+from gmpo.rewards.reward import Reward
+
+_reward: Reward | None = None  # a worker's
+
+
+class Isolated:
+    """Scores with copies of `reward` in processes of their own, one response at a time.
+
+    One that takes longer than `timeout` seconds, or more than `memory_gib` beyond what it began with, is killed and
+    replaced, and its response fails with RewardError. The reward must be picklable.
+    """
+
+    def __init__(self, reward: Reward, processes: int = 2, timeout: float = 10.0, memory_gib: float = 2.0) -> None:
+        if processes < 1 or timeout <= 0 or memory_gib <= 0:
+            raise ValueError(
+                f"reward.processes={processes}, reward.timeout={timeout} and reward.memory_gib={memory_gib} must be "
+                "positive"
+            )
+        self.reward = reward
+        self.processes = processes
+        self.timeout = timeout
+        self.memory_gib = memory_gib
+        self._pool: ProcessPool | None = None
+        self.answer: Callable[[str], str | None] | None = getattr(reward, "answer", None)
+        if self.answer is None:
+            del self.answer  # majority votes ask whether there is one
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        """As `Reward`; raises RewardError."""
+        scores = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
+        return [score.result() for score in scores]
+
+    def submit(self, response: str, answer: str) -> Future[float]:
+        """The score of one response."""
+        if self._pool is None:
+            self._pool = ProcessPool(
+                self.processes,
+                context=get_context("spawn"),
+                initializer=_prepare,
+                initargs=(self.reward, int(self.memory_gib * 2**30)),
+            )
+            self._pool.schedule(_ready).result()  # a process that starts is not one that takes too long
+        score: Future[float] = Future()
+        done = self._pool.schedule(_score, args=(response, answer), timeout=self.timeout)
+        done.add_done_callback(lambda found: self._settle(found, score))
+        return score
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+    def _settle(self, done: Future[float], score: Future[float]) -> None:
+        try:
+            score.set_result(done.result())
+        except TimeoutError:
+            score.set_exception(RewardError(f"no score within reward.timeout={self.timeout} s"))
+        except (ProcessExpired, MemoryError):
+            score.set_exception(
+                RewardError(f"its process died, as one does that takes more than reward.memory_gib={self.memory_gib}")
+            )
+        except Exception as error:  # noqa: BLE001  (whatever the reward raised)
+            score.set_exception(error)
+
+
+def _prepare(reward: Reward, memory: int) -> None:
+    global _reward
+    _reward = reward
+    prepare_worker(memory)
+
+
+def _ready() -> None:
+    """Nothing to do."""
+
+
+def _score(response: str, answer: str) -> float:
+    assert _reward is not None, "the worker was prepared"
+    return float(_reward.score([response], [answer])[0])

@@ -1,0 +1,71 @@
+"""Signals that ask a run to stop, and how a process answers them."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+RESUME = 75  # exit code: not finished, the same command goes on from here (EX_TEMPFAIL of sysexits.h)
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SHOW_CURSOR = b"\x1b[?25h"
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(SystemExit):
+    """Ends the program after everything was saved."""
+
+
+class StopRequest:
+    """What signals ask of this process: the first to stop when it is safe, the second to stop at once.
+
+    Before `is_training` is set there is nothing to lose, and the first ends the process too. grace: seconds from the
+    first signal until the process ends by itself.
+
+    Signals are read in a thread of their own, so that a second one works while the main thread waits for other ranks
+    or for a kernel.
+    """
+
+    def __init__(self, grace: float) -> None:
+        self.grace = grace
+        self.is_training = False
+        self.signal: str | None = None  # the name of the first
+
+    def install(self) -> None:
+        """Answer signals from now on, in place of whoever did; from the main thread."""
+        reading, writing = socket.socketpair()
+        for end in (reading, writing):
+            end.setblocking(end is reading)
+        self._writing = writing  # kept open
+        signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        for number in ASKING:
+            signal.signal(number, lambda *_: None)  # the thread is told all the same
+        threading.Thread(target=self._listen, args=(reading,), name="signals", daemon=True).start()
+
+    def _listen(self, reading: socket.socket) -> None:
+        ends_at: float | None = None
+        while True:
+            reading.settimeout(None if ends_at is None else max(ends_at - time.monotonic(), 0.001))
+            try:
+                numbers = reading.recv(64)
+            except TimeoutError:
+                _leave_at_once(f"not done within {self.grace:.0f} s of {self.signal}")
+            for number in numbers:
+                if number not in ASKING:
+                    continue
+                name = signal.Signals(number).name
+                if self.signal is not None or not self.is_training:
+                    _leave_at_once(name)
+                self.signal, ends_at = name, time.monotonic() + self.grace
+                log.warning("%s: this step is finished and saved; once more stops at once", name)
+
+
+def _leave_at_once(why: str) -> None:
+    """End this process as it is; what it started ends with it."""
+    if sys.stderr.isatty():
+        os.write(2, SHOW_CURSOR)
+    os.write(2, f"stopped at once ({why}): the same command goes on from the last checkpoint\n".encode())
+    os._exit(RESUME)

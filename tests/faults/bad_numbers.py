@@ -1,0 +1,32 @@
+"""A callback that makes the loss of one rank not a number, in chosen optimizer steps."""
+
+from lightning import Callback, Trainer
+
+from gmpo.parallel import rank
+from gmpo.policy import PolicyModule
+
+
+class NotANumber(Callback):
+    """In the updates of the rollout steps from `begin` until before `until`, on rank `on_rank`."""
+
+    def __init__(self, begin: int, until: int, on_rank: int = 0) -> None:
+        self.begin, self.until, self.on_rank = begin, until, on_rank
+
+    def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
+        loss = pl_module.loss
+
+        def poisoned(*args: object) -> object:
+            value = loss(*args)
+            bad = self.begin <= pl_module.rollout_step < self.until and rank() == self.on_rank
+            return value * float("nan") if bad else value
+
+        class Poisoned:
+            """The loss with another call."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(loss, name)
+
+            def __call__(self, *args: object) -> object:
+                return poisoned(*args)
+
+        pl_module.loss = Poisoned()

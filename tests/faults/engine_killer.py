@@ -1,0 +1,72 @@
+"""Callbacks that do to an engine what a machine may do, at chosen moments."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lightning import Callback, Trainer
+
+from gmpo.policy import PolicyModule
+from gmpo.rollout import EngineProcess
+
+
+def engine_of(trainer: Trainer) -> Any:
+    return next(callback.engine for callback in trainer.callbacks if hasattr(callback, "engine"))
+
+
+class EngineKiller(Callback):
+    """Sends a signal to the engine's process `after` seconds into the generation of a rollout step, `times` times."""
+
+    def __init__(self, step: int, times: int = 1, name: str = "SIGKILL", after: float = 0.05) -> None:
+        self.step, self.left, self.signal, self.after = step, times, signal.Signals[name], after
+
+    def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
+        engine = engine_of(trainer)
+        assert isinstance(engine, EngineProcess)
+
+        def look(stage: str) -> None:
+            if stage == "generate" and pl_module.rollout_step == self.step and self.left:
+                self.left -= 1
+                assert engine.pid is not None
+                threading.Timer(self.after, os.kill, (engine.pid, self.signal)).start()
+
+        pl_module.clock.on_stage.append(look)
+
+
+class _Once(Callback):
+    """Does something within the engine's first generation of a rollout step."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.done = step, False
+
+    def act(self) -> None:
+        raise NotImplementedError
+
+    def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
+        engine = engine_of(trainer).engine
+        generate: Callable[..., Any] = engine.generate
+
+        def disturbed(*args: Any, **kwargs: Any) -> Any:
+            if pl_module.rollout_step == self.step and not self.done:
+                self.done = True
+                self.act()
+            return generate(*args, **kwargs)
+
+        engine.generate = disturbed
+
+
+class Hangs(_Once):
+    """For ever, as far as the run can tell."""
+
+    def act(self) -> None:
+        time.sleep(1000)
+
+
+class Raises(_Once):
+    """What an engine may raise."""
+
+    def act(self) -> None:
+        raise MemoryError("out of it")

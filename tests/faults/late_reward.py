@@ -1,0 +1,20 @@
+"""A callback that breaks the reward after some steps."""
+
+from lightning import Callback, Trainer
+from rewards_for_faults import Raises
+
+from gmpo.policy import PolicyModule
+from gmpo.types import PromptBatch
+
+
+class BreaksAfter(Callback):
+    """From then on it is one that raises."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        if pl_module.rollout_step == self.step:
+            next(callback for callback in trainer.callbacks if hasattr(callback, "reward")).reward = Raises()

@@ -1,0 +1,78 @@
+"""An engine whose process is killed or stands still: started again once, then the run ends with everything saved."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from short_runs import responses, rows, run, start, steps_saved
+
+pytestmark = pytest.mark.slow
+KILLER = ("+callbacks.killer._target_=engine_killer.EngineKiller", "+callbacks.killer.step=3")
+OWN = ("rollout.own_process=true", "rollout.timeout=5", "sampling.max_tokens=100")
+
+
+@pytest.fixture(scope="module")
+def whole(qwen2_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run with its engine in the trainer's own process."""
+    return run(qwen2_folder, tmp_path_factory.mktemp("whole"), "sampling.max_tokens=100", "run.steps=4")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGKILL", "has ended (exit code -9)"), ("SIGSTOP", "said nothing for 5 s (rollout.timeout)")]
+)
+def test_it_is_started_again(qwen2_folder: str, tmp_path: Path, whole: Path, name: str, said: str) -> None:
+    done = start(qwen2_folder, tmp_path, *OWN, *KILLER, f"+callbacks.killer.name={name}", "run.steps=4")
+    assert done.wait() == 0, done.said()
+    assert said in done.said()
+    assert "It is started again, once" in done.said()
+    folder = tmp_path / "quickstart"
+    assert (rows(folder), responses(folder)) == (rows(whole), responses(whole))
+
+
+@pytest.mark.distributed
+def test_a_second_time_ends_the_run_on_all_ranks_with_a_checkpoint(qwen2_folder: str, tmp_path: Path) -> None:
+    settings = (*OWN, *KILLER, "+callbacks.killer.times=2", "cluster=cpu2", "checkpoint.every=100", "run.steps=4")
+    done = start(qwen2_folder, tmp_path, *settings)
+    assert done.wait() == 1, done.said()
+    assert "error: the engine's process has ended" in done.said()
+    assert steps_saved(tmp_path / "quickstart") == [2]
+    again = start(qwen2_folder, tmp_path, "sampling.max_tokens=100", "cluster=cpu2", "run.steps=4")
+    assert again.wait() == 0, again.said()
+    assert [row["rollout_step"] for row in rows(tmp_path / "quickstart")] == ["0", "1", "2", "3", "4"]
+
+
+def test_one_that_hangs_in_the_trainers_process_ends_it_and_says_where(qwen2_folder: str, tmp_path: Path) -> None:
+    hang = ("+callbacks.hang._target_=engine_killer.Hangs", "+callbacks.hang.step=3", "rollout.timeout=2")
+    done = start(qwen2_folder, tmp_path, *hang)
+    assert done.wait() == 75, done.said()
+    assert "the engine finished no response for 2 s (rollout.timeout)" in done.said()
+    assert 'engine_killer.py", line' in done.said()
+    again = start(qwen2_folder, tmp_path)
+    assert again.wait() == 0, again.said()
+    assert "after step 2 of 6" in again.said()
+
+
+def test_one_that_raises_in_the_trainers_process_is_started_again(
+    qwen2_folder: str, tmp_path: Path, whole: Path
+) -> None:
+    raises = ("+callbacks.raises._target_=engine_killer.Raises", "+callbacks.raises.step=3")
+    done = start(qwen2_folder, tmp_path, *raises, "sampling.max_tokens=100", "run.steps=4")
+    assert done.wait() == 0, done.said()
+    assert "step 3: the engine failed: MemoryError: out of it. It is started again, once" in done.said()
+    assert rows(tmp_path / "quickstart") == rows(whole)
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+def test_vllm_killed_in_its_process_and_a_run_of_it_goes_on(qwen2_folder: str, tmp_path: Path) -> None:
+    short = ("rollout=vllm", "sampling.max_tokens=100", "run.steps=3", "checkpoint.every=1")
+    settings = (*short, "rollout.own_process=true", "+callbacks.killer._target_=engine_killer.EngineKiller")
+    killed = start(qwen2_folder, tmp_path, *settings, "+callbacks.killer.step=2", "+callbacks.killer.times=2")
+    assert killed.wait(240) == 1, killed.said()
+    assert "It is started again, once" in killed.said()
+    again = start(qwen2_folder, tmp_path, *short)
+    assert again.wait(240) == 0, again.said()
+    assert "after step 1 of 3" in again.said()
+    whole = run(qwen2_folder, tmp_path / "whole", *short)
+    folder = tmp_path / "quickstart"
+    assert (rows(folder), responses(folder)) == (rows(whole), responses(whole))

@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from gmpo.command import accept_model_path, one_clear_error
+from gmpo.command import accept_model_path, one_clear_error, outlive_the_screen
 from gmpo.config import check
 from gmpo.launch import follow, launch
 from gmpo.redaction import redact
@@ -15,6 +15,7 @@ from gmpo.redaction import redact
 def main(cfg: DictConfig) -> None:
     """Check, instantiate, fit."""
     started = launch()
+    outlive_the_screen()
     with one_clear_error(started):
         follow(started, cfg)
         check(cfg)

@@ -45,7 +45,7 @@ def refusal(*overrides: str) -> str:
 def targets(node: object, file: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """(file, _target_, the keys beside it) of a config, at any depth."""
     if isinstance(node, dict):
-        if "_target_" in node:
+        if node.get("_target_", "???") != "???":
             yield file, node["_target_"], tuple(key for key in node if key != "defaults" and key[0] != "_")
         for value in node.values():
             yield from targets(value, file)

@@ -4,8 +4,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
 from hydra.errors import InstantiationException
 
@@ -19,6 +20,32 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # read when torch is imported: no chatter, and threads that wait without spinning where cores are few
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class Forgiving:
+    """A stream whose disk may be full, or whose reader may be gone: what it refuses is not said."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As a stream's."""
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As a stream's."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def outlive_the_screen() -> None:
+    """Let no message that cannot be written end the program."""
+    sys.stdout, sys.stderr = Forgiving(sys.stdout), Forgiving(sys.stderr)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a composed config must satisfy before anything heavy is imported or started."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.launch import launch
 from gmpo.layout import Layout, kv_repeats
+
+log = logging.getLogger(__name__)
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -34,6 +37,28 @@ def check(cfg: DictConfig) -> None:
     _check_packages(cfg)
     _check_model_folder(cfg)
     _check_positions(cfg)
+    _check_saving(cfg)
+
+
+def _check_saving(cfg: DictConfig) -> None:
+    at_least_1(cfg, ["checkpoint.every", "checkpoint.keep", "checkpoint.failures", "policy.max_skipped_steps"], [])
+    for name in ("checkpoint.minutes", "checkpoint.grace"):
+        value = OmegaConf.select(cfg, name)
+        if (value is not None or name != "checkpoint.minutes") and not (_is_number(value) and value > 0):
+            raise ValueError(f"{name}={value} must be a number above 0{', or null' if 'minutes' in name else ''}")
+    if not isinstance(cfg.checkpoint.asynchronous, bool):
+        raise ValueError(f"checkpoint.asynchronous={cfg.checkpoint.asynchronous} must be true or false")
+    if cfg.checkpoint.mode not in ("max", "min"):
+        raise ValueError(f"checkpoint.mode={cfg.checkpoint.mode} must be max or min")
+    best = cfg.checkpoint.best
+    if best is not None and "/" not in str(best):
+        raise ValueError(f"checkpoint.best={best} is no metric's name, such as val/gsm8k/mean@1; null keeps none")
+    if not isinstance(cfg.resume, str):
+        raise ValueError(f"resume={cfg.resume} must be auto, never, a run's folder or a checkpoint")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_evaluation(cfg: DictConfig) -> None:
@@ -229,6 +254,10 @@ def _model_config(cfg: DictConfig) -> dict[str, Any] | None:
 
 def _check_model_folder(cfg: DictConfig) -> None:
     path = cfg.model.path
+    if not isinstance(cfg.model.trust_remote_code, bool):
+        raise ValueError(f"model.trust_remote_code={cfg.model.trust_remote_code} must be true or false")
+    if cfg.model.trust_remote_code:
+        log.warning("model.trust_remote_code=true: code that comes with the model %s runs on this machine", path)
     if path is None and cfg.model.make is not None:
         return  # the project makes this model itself
     if not isinstance(path, str):

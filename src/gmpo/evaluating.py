@@ -33,7 +33,8 @@ def prepare(cfg: DictConfig) -> Evaluation:
     if cfg.model.path is None:
         cfg.model.path = instantiate(cfg.model.make)
     data = cfg.data
-    maker = PromptMaker(load_tokenizer(cfg.model.path), data.template, data.max_prompt_tokens, data.over_long)
+    tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
+    maker = PromptMaker(tokenizer, data.template, data.max_prompt_tokens, data.over_long)
     benchmarks = instantiate(cfg.benchmark, _convert_="all")
     check_names(benchmarks, "benchmark")
     prompts = [prompt for source in benchmarks.values() for prompt in maker.prompts(source, "validation", data.limit)]

@@ -1,11 +1,12 @@
-"""The run's own record of metrics."""
+"""Where metrics go: the run's own record, and TensorBoard."""
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 log = logging.getLogger(__name__)
@@ -75,3 +76,43 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, float | str]]) -> None
         writer.writeheader()
         writer.writerows(rows)
     part.replace(path)
+
+
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard's events. What a full disk refuses is missing among them, and training goes on."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """As `Logger`."""
+        with self._begun_anew_where_it_fails():
+            super().log_metrics(metrics, step)
+
+    def log_text(self, tag: str, text: str, step: int) -> None:
+        """Markdown."""
+        with self._begun_anew_where_it_fails():
+            self.experiment.add_text(tag, text, step)
+
+    def log_margin(self, chart: str, title: str, names: Sequence[str]) -> None:
+        """Lay out a chart of a value between two others: names of the value, the lower and the upper one."""
+        with self._begun_anew_where_it_fails():
+            self.experiment.add_custom_scalars({chart: {title: ["Margin", list(names)]}})
+
+    def save(self) -> None:
+        """As `Logger`."""
+        with self._begun_anew_where_it_fails():
+            super().save()
+
+    def finalize(self, status: str) -> None:
+        """As `Logger`."""
+        with self._begun_anew_where_it_fails():
+            super().finalize(status)
+
+    @contextmanager
+    def _begun_anew_where_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            fault = error if isinstance(error, OSError) else error.__cause__  # Lightning makes the second of the first
+            if not isinstance(fault, OSError):
+                raise
+            log.error("%s could not be written (%s): what it lacks is in metrics.csv", self.log_dir, fault.strerror)
+            self._experiment = None  # the thread that writes has ended

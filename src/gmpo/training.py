@@ -152,7 +152,7 @@ def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
 
 def build(cfg: DictConfig, start: Start) -> Training:
     """The objects that a config names."""
-    tokenizer = load_tokenizer(cfg.model.path)
+    tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer)
     policy = instantiate(cfg.policy, pad_token_id=pad_token_id)

@@ -21,6 +21,6 @@ class FillsTheDisk(Callback):
     def _act(self, step: int) -> None:
         if step == self.begin and not self.file.exists():
             room = os.statvfs(self.file.parent)
-            self.file.write_bytes(bytes(room.f_bavail * room.f_frsize - (100 << 10)))  # rows of metrics still fit
+            self.file.write_bytes(bytes(room.f_bavail * room.f_frsize))
         elif step == self.until:
             self.file.unlink(missing_ok=True)

@@ -68,10 +68,10 @@ class Started:
 def start(model: str, root: Path, *overrides: str) -> Started:
     """`python train.py` on a small model."""
     root.mkdir(exist_ok=True)
-    number = len(list(root.glob("output-*")))
-    log = root / f"output-{number}"
+    beside = root.parent if root.is_mount() else root  # its messages are not to meet a full disk, too
+    log = beside / f"output-{len(list(beside.glob('output-*')))}"
     arguments = [*SHORT, f"model.path={model}", f"run.root={root}", *overrides]
-    process = WORKERS.Process(target=_train, args=(arguments, log, sys.path))
+    process = WORKERS.Process(target=_train, args=(arguments, log, sys.path, ENVIRONMENT))
     process.start()
     return Started(process, log)
 
@@ -83,13 +83,13 @@ def run(model: str, root: Path, *overrides: str) -> Path:
     return root / "quickstart"
 
 
-def _train(arguments: list[str], log: Path, path: list[str]) -> NoReturn:
+def _train(arguments: list[str], log: Path, path: list[str], environment: dict[str, str]) -> NoReturn:
     os.setsid()
     output = os.open(log, os.O_CREAT | os.O_WRONLY)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.clear()
-    os.environ.update(ENVIRONMENT | {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1", "COLUMNS": "120"})
+    os.environ.update(environment | {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1", "COLUMNS": "120"})
     sys.path[:] = [*PATHS.split(os.pathsep), *path]
     sys.argv = [str(ROOT / "train.py"), *arguments]
     os.chdir(ROOT)

@@ -1,5 +1,7 @@
 """The LightningModule on a real model: what its updates do to the weights."""
 
+from math import isnan
+
 import pytest
 import torch
 from small_training import LOSSES, fit, groups, module, whole
@@ -7,7 +9,7 @@ from torch.distributed.tensor import DTensor
 
 from gmpo.batching import sequences_of
 from gmpo.parallel import Sharding
-from gmpo.policy import PolicyModule
+from gmpo.policy import PolicyModule, Skipped
 from gmpo.policy.log_probs import Values
 from gmpo.policy.weights import whole_weights
 from gmpo.types import Group, MicroBatch, Rollout
@@ -125,14 +127,31 @@ def test_the_behaviour_policy_can_be_the_engine(qwen2_folder: str) -> None:
     assert policy.trainer.callback_metrics["policy/entropy"] > 0
 
 
-def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_applied(qwen2_folder: str) -> None:
-    policy = module(qwen2_folder)
+def test_an_optimizer_step_without_a_finite_gradient_is_skipped(qwen2_folder: str) -> None:
+    """The others are made as if the bad mini-batch had not been there."""
+    bad, good = groups(), groups()
+    bad[0].rollouts[0].advantage = float("nan")
+    told: list[Skipped] = []
+    policy = module(qwen2_folder, mini_batch_prompts=2)
+    policy.on_skip.append(lambda mini_batch, skipped: told.append(skipped))
+    fit(policy, batch=bad)
+    assert policy.policy_version == 1
+    assert policy.skipped_in_a_row == 0
+    assert policy.trainer.callback_metrics["policy/skipped_steps"] == 1
+    assert [(skipped.policy_version, isnan(skipped.loss)) for skipped in told] == [(0, True)]
+    other = fit(module(qwen2_folder, mini_batch_prompts=2), batch=good[2:])
+    pairs = zip(policy.weights(), other.weights(), strict=True)
+    assert all(torch.equal(whole(mine), whole(expected)) for (_, mine), (_, expected) in pairs)
+
+
+def test_skipped_steps_in_a_row_end_the_training(qwen2_folder: str) -> None:
     batch = groups()
-    batch[0].rollouts[0].advantage = float("nan")
-    with pytest.raises(FloatingPointError, match="gradient norm is nan"):
-        fit(policy, batch=batch)
+    batch[0].rollouts[0].advantage = float("inf")
+    policy = fit(module(qwen2_folder, max_skipped_steps=2), batch=batch, steps=5)
+    assert policy.ends_because is not None
+    assert policy.ends_because.startswith("2 optimizer steps in a row were skipped")
+    assert policy.trainer.fit_loop.total_batch_idx == 1
     assert policy.policy_version == 0
-    assert all(whole(tensor).isfinite().all() for _, tensor in policy.weights())
 
 
 def test_weights_are_the_models_whole_parameters(qwen2_folder: str) -> None:

@@ -115,16 +115,20 @@ class CheckpointCallback(Callback):
         """Save what all ranks have where all of them end: the state before the step that could not be made."""
         if isinstance(exception, RunError) and self._between > 0:
             pl_module.rollout_step = self._between
-            self.save_last(trainer, pl_module)
+            self._save_unless_there(trainer, pl_module)
 
     def save_last(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """After everything else is done: what a later run may go on from."""
-        self._settle(trainer, pl_module, wait=True)
         if pl_module.ends_because and pl_module.rollout_step == trainer.datamodule.steps:
-            return  # something is still to be done after the last step
-        if not gather(pl_module.rollout_step in checkpoints.steps_in(self.folder))[0]:
-            self._save(trainer, pl_module, asynchronous=False)
-            self._settle(trainer, pl_module, wait=True)
+            self._settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
+            return
+        self._random = random_state()
+        self._save_unless_there(trainer, pl_module)
+
+    def _save_unless_there(self, trainer: Trainer, policy: PolicyModule) -> None:
+        self._settle(trainer, policy, wait=True)
+        if not gather(policy.rollout_step in checkpoints.steps_in(self.folder))[0]:
+            self._save(trainer, policy, asynchronous=False)
 
     def _act_between(self, trainer: Trainer, policy: PolicyModule) -> None:
         """Once between any two steps, on all ranks together."""
@@ -199,7 +203,7 @@ class CheckpointCallback(Callback):
             checkpoints.sync_files([self.run / "metrics.csv", *self.run.glob("rollouts/*.jsonl")])
             checkpoints.publish(self._unfinished, checkpoints.folder_of(self.folder, self._writing))
             checkpoints.prune(self.folder, self.keep, self._scores())
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # torch.save raises the second where a disk is full
             return str(error)
         return None
 

@@ -4,11 +4,12 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from lightning import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from gmpo.loggers import TensorBoard
 from gmpo.parallel import rank
 from gmpo.policy import PolicyModule
 from gmpo.types import Group, PromptBatch
@@ -26,17 +27,20 @@ class RolloutTableCallback(Callback):
         self.folder = Path(folder)
         self.groups = groups
         self._validated: list[Group] = []
+        self._unwritten: dict[str, str] = {}  # lines, by purpose
 
-    def state_dict(self) -> dict[str, int]:
-        """How long the files are, in bytes."""
-        return {path.name: path.stat().st_size for path in self.folder.glob("*.jsonl")}
+    def state_dict(self) -> dict[str, dict[str, int] | dict[str, str]]:
+        """How long the files are, in bytes, and what could not be written to them yet."""
+        sizes = {path.name: path.stat().st_size for path in self.folder.glob("*.jsonl")}
+        return {"sizes": sizes, "unwritten": dict(self._unwritten)}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Cut off what was written after the checkpoint: it is written again."""
+        self._unwritten = dict(state_dict["unwritten"])
         if rank() > 0:
             return
         for path in self.folder.glob("*.jsonl"):
-            if (size := state_dict.get(path.name, 0)) <= path.stat().st_size:
+            if (size := state_dict["sizes"].get(path.name, 0)) <= path.stat().st_size:
                 os.truncate(path, size)
             else:
                 log.warning("%s is shorter than when the checkpoint was written: rows are missing in it", path)
@@ -45,8 +49,8 @@ class RolloutTableCallback(Callback):
         """Lay out TensorBoard's chart of the log-ratio's range."""
         names = ["policy/log_ratio_mean", "policy/log_ratio_min", "policy/log_ratio_max"]
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_custom_scalars({"policy": {"log_ratio range": ["Margin", names]}})
+            if isinstance(logger, TensorBoard):
+                logger.log_margin("policy", "log_ratio range", names)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
@@ -75,13 +79,25 @@ class RolloutTableCallback(Callback):
     @rank_zero_only
     def _record(self, trainer: Trainer, step: int, purpose: str, groups: list[Group]) -> None:
         rows = [row for group in groups for row in _rows(step, group)]
-        self.folder.mkdir(parents=True, exist_ok=True)
         # a lone surrogate becomes its escape, which JSON reads back
-        with (self.folder / f"{purpose}.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self._append(purpose, "".join(whole_characters(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows))
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text(f"rollouts/{purpose}", _markdown(rows), step)
+            if isinstance(logger, TensorBoard):
+                logger.log_text(f"rollouts/{purpose}", _markdown(rows), step)
+
+    def _append(self, purpose: str, lines: str) -> None:
+        """Whole lines or nothing; what a full disk refuses comes before the next ones."""
+        path, lines = self.folder / f"{purpose}.jsonl", self._unwritten.pop(purpose, "") + lines
+        size = path.stat().st_size if path.is_file() else 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(lines)
+        except OSError as error:
+            log.error("%s could not be written (%s): its rows are kept until it can", path, error.strerror)
+            self._unwritten[purpose] = lines
+            if path.is_file():
+                os.truncate(path, size)
 
 
 def _rows(step: int, group: Group) -> list[dict[str, object]]:

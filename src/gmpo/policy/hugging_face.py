@@ -28,7 +28,7 @@ def save_hugging_face(policy: PolicyModule, folder: Path) -> None:
     weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in policy.weights() if writes}
     if writes:
         try:
-            tokenizer = tokenizer_of(policy.source.path)
+            tokenizer = tokenizer_of(policy.source.path, policy.source.trust_remote_code)
         except ValueError as error:
             log.error("%s is saved without a tokenizer: %s", folder, error)
             tokenizer = None
@@ -73,12 +73,12 @@ def write_hugging_face(
     generation.to_json_file(folder / "generation_config.json")
 
 
-def tokenizer_of(source: str) -> PreTrainedTokenizerBase:
+def tokenizer_of(source: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     folder = Path(source)
     if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):  # one would be made up
         raise ValueError(unusable(source, "tokenizer", FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")))
     try:
-        return AutoTokenizer.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ValueError(unusable(source, "tokenizer", error)) from error
 

@@ -79,12 +79,15 @@ def _folder(path: str) -> Path:
 
 def _without_weights(path: str, folder: Path, dtype: torch.dtype, settings: dict[str, object]) -> PreTrainedModel:
     """The architecture on the meta device, with config and generation config."""
-    config, settings = AutoConfig.from_pretrained(folder, return_unused_kwargs=True, **settings)
+    trust = bool(settings.pop("trust_remote_code", False))
+    config, settings = AutoConfig.from_pretrained(
+        folder, return_unused_kwargs=True, trust_remote_code=trust, **settings
+    )
     config.name_or_path = path
     if "quantization_config" in config.to_dict():
         raise ValueError(f"the weights in {path} are quantized, and only plain ones can be trained: take the original")
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **settings)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=trust, **settings)
     try:
         model.generation_config = GenerationConfig.from_pretrained(folder)
     except OSError:  # it has none: older models keep such settings in their config

@@ -24,7 +24,7 @@ class ModelSource:
     path: a folder or hub id in the Hugging Face format. dtype: of forward and backward, as torch names it; parameters
     are kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen in half
     precision on a GPU and sdpa elsewhere. experts: how a mixture of experts is computed, as transformers names it; by
-    default in grouped products of matrices.
+    default in grouped products of matrices. trust_remote_code: whether code that comes with the model may run.
     """
 
     path: str
@@ -32,6 +32,7 @@ class ModelSource:
     attention: str = AUTO
     experts: str | None = None
     sharding: Sharding = field(default_factory=Sharding)
+    trust_remote_code: bool = False
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -54,7 +55,10 @@ class ModelSource:
         """The causal language model in training mode, sharded where there is a mesh; see `Sharding` for offload."""
         self.check(1 if mesh is None else mesh.layout.cp)
         group = None if mesh is None else mesh.context_parallel_group
-        settings: dict[str, object] = {"attn_implementation": attention_name(self.resolved_attention, group)}
+        settings: dict[str, object] = {
+            "attn_implementation": attention_name(self.resolved_attention, group),
+            "trust_remote_code": self.trust_remote_code,
+        }
         if self.experts is not None:  # a model without experts refuses the word
             settings["experts_implementation"] = self.experts
         kept_in = torch.promote_types(self.compute_dtype, torch.float32)
@@ -70,7 +74,7 @@ class ModelSource:
 
     def check(self, cp: int) -> None:
         """Raise ValueError where the model cannot be trained over cp ranks; reads its config alone."""
-        self.refuse_what_cannot_be(AutoConfig.from_pretrained(self.path), cp)
+        self.refuse_what_cannot_be(AutoConfig.from_pretrained(self.path, trust_remote_code=self.trust_remote_code), cp)
 
     def refuse_what_cannot_be(self, config: PreTrainedConfig, cp: int) -> None:
         """Raise ValueError where heads cannot be divided over cp ranks, or attention does not know a model's window."""

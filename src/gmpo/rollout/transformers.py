@@ -30,8 +30,9 @@ class TransformersEngine:
 
     tensor_parallel = 1
 
-    def __init__(self, model_path: str, dtype: str, max_sequences: int) -> None:
+    def __init__(self, model_path: str, dtype: str, max_sequences: int, trust_remote_code: bool = False) -> None:
         self.model_path = model_path
+        self.trust_remote_code = trust_remote_code
         self.dtype = dtype
         self.max_sequences = max_sequences
         self.policy_version = 0
@@ -39,8 +40,9 @@ class TransformersEngine:
 
     def start(self) -> None:
         """As `Engine`."""
-        model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype).eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path)
+        trust = {"trust_remote_code": self.trust_remote_code}
+        model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype, **trust).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, **trust)
         self._ends = _end_tokens(model, self._tokenizer)
         # nothing of the model's own: a repetition penalty would sample from another distribution than the trainer's
         model.generation_config = GenerationConfig(eos_token_id=self._ends, pad_token_id=self._ends[0])

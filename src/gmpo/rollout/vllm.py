@@ -34,7 +34,8 @@ class VLLMEngine:
     max_tokens: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
     memory_share: of a GPU's memory, weights included. max_batched_tokens: of one forward pass; a longer prompt
     goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. sleeps: whether a GPU's memory
-    is left to the update between generations. block_size: tokens of a block of the prefix cache.
+    is left to the update between generations. block_size: tokens of a block of the prefix cache. trust_remote_code: as
+    `ModelSource` has it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class VLLMEngine:
         tensor_parallel: int = 1,
         sleeps: bool = True,
         block_size: int | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self.model_path = model_path
         self.dtype = dtype
@@ -60,6 +62,7 @@ class VLLMEngine:
         self.tensor_parallel = tensor_parallel
         self.sleeps = sleeps and torch.cuda.is_available()  # on a CPU vLLM does not know how
         self.block_size = block_size
+        self.trust_remote_code = trust_remote_code
         self.policy_version = 0
         self._llm: LLM | None = None
         self._request_ids = count()
@@ -69,14 +72,18 @@ class VLLMEngine:
         on_cpu = not torch.cuda.is_available()
         os.environ.update(QUIET_AND_QUICK_ON_CPU if on_cpu else {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(self.kv_cache_gib)
+        os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nothing about this machine is sent anywhere
         ranks = dist.get_world_size() if dist.is_initialized() else 1
         if ranks > 1:  # vLLM's external launcher reads who it is among them; Lightning leaves the first unset
             os.environ["RANK"], os.environ["WORLD_SIZE"] = str(dist.get_rank()), str(ranks)
+        else:
+            os.environ["VLLM_HOST_IP"] = "127.0.0.1"  # where it meets itself: no other machine is to be there
         with _process_left_as_it_is():
             from vllm import LLM
 
             self._llm = LLM(
                 model=self.model_path,
+                trust_remote_code=self.trust_remote_code,
                 dtype=self.dtype,
                 max_model_len=self.max_tokens,
                 max_num_seqs=self.max_sequences,
@@ -95,8 +102,9 @@ class VLLMEngine:
                 **({} if self.block_size is None else {"block_size": self.block_size}),
             )
         self.policy_version = 0
-        self._tied = bool(AutoConfig.from_pretrained(self.model_path).tie_word_embeddings)
-        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path)
+        trust = {"trust_remote_code": self.trust_remote_code}
+        self._tied = bool(AutoConfig.from_pretrained(self.model_path, **trust).tie_word_embeddings)
+        self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, **trust)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
         """As `Engine`; keys and values computed from the old weights are forgotten."""
@@ -118,8 +126,12 @@ class VLLMEngine:
         seeds: Sequence[Sequence[int]],
         on_response: OnResponse = ignore,
     ) -> list[list[Response]]:
-        """As `Engine`."""
+        """As `Engine`.
+
+        It begins without keys and values of earlier calls: what is computed does not depend on them, to the last bit.
+        """
         engine = self._started().llm_engine
+        engine.reset_prefix_cache()
         places = {}  # of each request: its prompt's, and its own among the prompt's responses
         for place, (prompt, prompt_seeds) in enumerate(zip(prompts, seeds, strict=True)):
             for number, seed in enumerate(prompt_seeds):

@@ -1,0 +1,70 @@
+"""Limits on metrics: a warning when one is broken, and again when it is broken anew; or the end of the run."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from small_training import module
+
+from gmpo.callbacks import Guard, GuardsCallback
+from gmpo.command import CONFIGS
+from gmpo.policy import PolicyModule
+from gmpo.policy.update_metrics import UpdateMetrics
+
+GUARD = Guard("policy/entropy", "too sure", low=0.1, high=5.0)
+
+
+def watch(callback: GuardsCallback, policy: PolicyModule, value: float) -> SimpleNamespace:
+    """A step with that entropy; a trainer is here no more than its metrics and its switch."""
+    trainer = SimpleNamespace(callback_metrics={"policy/entropy": torch.tensor(value)}, should_stop=False)
+    policy.rollout_step += 1
+    callback.on_train_batch_end(trainer, policy, None, None, 0)  # type: ignore[arg-type]
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("value", "bound"),
+    [(0.1, None), (5.0, None), (0.09, "below 0.1"), (5.01, "above 5"), (float("nan"), "not a number")],
+)
+def test_bounds(value: float, bound: str | None) -> None:
+    assert GUARD.broken_by(value) == bound
+    assert Guard("a/b", "").broken_by(value) is None
+
+
+def test_a_warning_names_metric_value_bound_and_cause_once(qwen2_folder: str, caplog: pytest.LogCaptureFixture) -> None:
+    callback, policy = GuardsCallback("warn", entropy=GUARD, other=Guard("not/there", "", low=1)), module(qwen2_folder)
+    with caplog.at_level(logging.WARNING):
+        for value in (1.0, 0.05, 0.04, 1.0):
+            assert not watch(callback, policy, value).should_stop
+        said = "step 2: policy/entropy is 0.05, below 0.1 (guards.entropy): too sure"
+        assert [record.message for record in caplog.records] == [said]
+        watch(callback, policy, 7.0)
+    assert caplog.records[-1].message == "step 5: policy/entropy is 7, above 5 (guards.entropy): too sure"
+    again = GuardsCallback("warn", entropy=GUARD)
+    again.load_state_dict(callback.state_dict())
+    caplog.clear()
+    watch(again, policy, 8.0)
+    assert not caplog.records, "it was said before the run was resumed"
+
+
+def test_it_can_end_the_run(qwen2_folder: str) -> None:
+    callback, policy = GuardsCallback("stop", entropy=GUARD), module(qwen2_folder)
+    assert not watch(callback, policy, 1.0).should_stop
+    assert watch(callback, policy, 0.01).should_stop
+    assert policy.ends_because == "step 2: policy/entropy is 0.01, below 0.1 (guards.entropy): too sure"
+
+
+def test_the_defaults_watch_metrics_that_there_are() -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        guards = instantiate(compose("train", []).guards).guards
+    assert set(guards) == {"entropy", "response_length", "truncated", "kl", "log_prob_gap"}
+    logged = {*UpdateMetrics().metrics, "rollout/response_length", "rollout/truncated_fraction"}
+    assert {guard.metric for guard in guards.values()} <= logged
+
+
+def test_what_to_do_is_one_of_two() -> None:
+    with pytest.raises(ValueError, match=r"guards\.on_violation=cry must be warn or stop"):
+        GuardsCallback("cry")  # type: ignore[arg-type]

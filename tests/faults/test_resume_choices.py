@@ -1,0 +1,130 @@
+"""Which run a command goes on with: resume=auto, never, a run's folder, a checkpoint."""
+
+import json
+from pathlib import Path
+
+import pytest
+from short_runs import responses, rows, run, start, steps_saved
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def made(qwen2_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps, finished; `copy` it."""
+    return run(qwen2_folder, tmp_path_factory.mktemp("made"), "run.steps=4", "checkpoint.keep=9")
+
+
+@pytest.fixture(scope="module")
+def longer(qwen2_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run of six steps."""
+    return run(qwen2_folder, tmp_path_factory.mktemp("longer"))
+
+
+def test_a_finished_run_is_left_and_the_next_name_taken(qwen2_folder: str, tmp_path: Path) -> None:
+    first = run(qwen2_folder, tmp_path, "run.steps=1", "run.validate_every=null")
+    before = rows(first)
+    second = start(qwen2_folder, tmp_path, "run.steps=1", "run.validate_every=null")
+    assert second.wait() == 0
+    assert f"{first} is finished and left as it is" in second.said()
+    assert rows(tmp_path / "quickstart-2") == before == rows(first)
+
+
+def test_other_settings_are_another_run(qwen2_folder: str, tmp_path: Path) -> None:
+    short = ("run.steps=3", "run.validate_every=null")
+    cut = start(
+        qwen2_folder,
+        tmp_path,
+        *short,
+        "+callbacks.dies._target_=die_at.DieAt",
+        "+callbacks.dies.function=gmpo.policy.module.PolicyModule.update",
+        "+callbacks.dies.call=5",
+    )
+    cut.wait()
+    other = start(qwen2_folder, tmp_path, *short, "optimizer.lr=1e-3")
+    assert other.wait() == 0, other.said()
+    assert "is unfinished and left as it is: it has other settings (optimizer.lr was 0.01, is 0.001)" in other.said()
+    assert len(rows(tmp_path / "quickstart-2")) == 3
+    same = start(qwen2_folder, tmp_path, *short, "checkpoint.every=1", "cluster.threads=2", "~callbacks.progress")
+    assert same.wait() == 0, same.said()
+    assert f"resuming {tmp_path / 'quickstart'} after step 2 of 3" in same.said()
+
+
+def test_never_begins_anew(qwen2_folder: str, tmp_path: Path, made: Path) -> None:
+    unfinished = tmp_path / "quickstart"
+    unfinished.mkdir()
+    (unfinished / "config.yaml").write_bytes((made / "config.yaml").read_bytes())
+    begun = start(qwen2_folder, tmp_path, "resume=never", "run.steps=1", "run.validate_every=null")
+    assert begun.wait() == 0, begun.said()
+    assert len(rows(tmp_path / "quickstart-2")) == 1
+
+
+def test_a_run_s_folder_goes_on_there_with_more_steps(qwen2_folder: str, tmp_path: Path, longer: Path) -> None:
+    folder = run(qwen2_folder, tmp_path, "run.steps=4")
+    more = start(qwen2_folder, tmp_path, f"resume={folder}")
+    assert more.wait() == 0, more.said()
+    assert f"resuming {folder} after step 4 of 6" in more.said()
+    assert rows(folder) == rows(longer)
+    assert responses(folder) == responses(longer)
+
+
+def test_a_checkpoint_goes_on_under_another_name(qwen2_folder: str, tmp_path: Path, made: Path, longer: Path) -> None:
+    before = rows(made)
+    fork = start(qwen2_folder, tmp_path, f"resume={made / 'checkpoints' / 'step-2'}")
+    assert fork.wait() == 0, fork.said()
+    assert rows(made) == before
+    assert steps_saved(made) == [2, 4]
+    assert rows(tmp_path / "quickstart") == rows(longer)
+    assert responses(tmp_path / "quickstart") == responses(longer)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["resume={made}"], "has made 4 rollout steps and run.steps=4: raise run.steps"),
+        (["resume={made}/checkpoints/step-4", "run.steps=3"], "has made 4 rollout steps and run.steps=3"),
+        (["resume={made}/rollouts"], "is neither auto, never, a run's folder (with config.yaml) nor a checkpoint"),
+        (["checkpoint.every=0"], "checkpoint.every=0 must be a whole number of at least 1"),
+        (["checkpoint.best=reward"], "checkpoint.best=reward is no metric's name"),
+        (["checkpoint.mode=most"], "checkpoint.mode=most must be max or min"),
+        (["checkpoint.grace=0"], "checkpoint.grace=0 must be a number above 0"),
+        (["model.trust_remote_code=yes please"], "model.trust_remote_code=yes please must be true or false"),
+        (["callbacks.final_model.folder=/tmp/elsewhere"], "is outside the run's folder"),
+        (["logger.csv.folder=${run.folder}/../x"], "is outside the run's folder"),
+        (["rollout.timeout=0"], "rollout.timeout=0 must be a positive number of seconds"),
+        (["guards.on_violation=cry"], "guards.on_violation=cry must be warn or stop"),
+    ],
+)
+def test_bad_input(qwen2_folder: str, tmp_path: Path, made: Path, overrides: list[str], said: str) -> None:
+    refused = start(qwen2_folder, tmp_path, "run.steps=4", *(text.replace("{made}", str(made)) for text in overrides))
+    assert refused.wait() == 1
+    assert said in refused.said()
+    assert "Traceback" not in refused.said()
+    assert [path.name for path in tmp_path.iterdir()] == ["output-0"], "nothing is left behind"
+
+
+def test_the_best_is_kept_beside_the_newest(qwen2_folder: str, tmp_path: Path) -> None:
+    best = ("checkpoint.best=val/arithmetic/mean@1", "checkpoint.mode=min", "checkpoint.keep=1")
+    folder = run(qwen2_folder, tmp_path, *best, "checkpoint.every=100", "run.validate_every=1")
+    values = {int(row["rollout_step"]): float(row["val/arithmetic/mean@1"]) for row in rows(folder)[1:]}
+    best_step = max(step for step, value in values.items() if value == min(values.values()))
+    assert steps_saved(folder) == sorted({best_step, 6})
+
+
+def test_time_alone_saves_too(qwen2_folder: str, tmp_path: Path) -> None:
+    settings = ("checkpoint.every=100", "checkpoint.minutes=0.0001", "checkpoint.keep=9", "run.steps=3")
+    assert steps_saved(run(qwen2_folder, tmp_path, *settings)) == [1, 2, 3]
+
+
+def test_a_resumed_run_writes_what_versions_it_was_saved_with(qwen2_folder: str, tmp_path: Path, made: Path) -> None:
+    copy = tmp_path / "copy" / "checkpoints" / "step-2"
+    copy.mkdir(parents=True)
+    for path in (made / "checkpoints" / "step-2").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((copy / "checkpoint.json").read_text())
+    assert {"torch", "lightning", "transformers", "gmpo"} <= manifest["versions"].keys()
+    manifest["versions"]["torch"] = "1.0"
+    (copy / "checkpoint.json").write_text(json.dumps(manifest))
+    again = start(qwen2_folder, tmp_path, f"resume={copy}", "run.steps=3", "run.validate_every=null")
+    assert again.wait() == 0, again.said()
+    assert "saved with other packages (torch 1.0): the numbers may differ" in again.said()

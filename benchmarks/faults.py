@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,7 @@ QUICK = (  # the quickstart, with less of everything
 )
 TIMES = ("time/", "throughput/tokens_per_second")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+STEP = re.compile(r"^step \d+/", re.MULTILINE)
 PATIENCE = 600.0  # seconds that a run may take
 
 Row = dict[str, str]
@@ -69,14 +71,6 @@ def command(case: Case, root: Path, steps: int) -> list[str]:
     return [sys.executable, str(ROOT / "train.py"), *QUICK, *case.overrides, f"run.steps={steps}", f"run.root={root}"]
 
 
-@dataclass(frozen=True)
-class Lasted:
-    """Seconds of a run that was not killed."""
-
-    until_first_step: float
-    whole: float
-
-
 def start(case: Case, root: Path, steps: int) -> subprocess.Popen[bytes]:
     """A run in a session of its own, so that all of its processes can be killed together."""
     root.mkdir(parents=True, exist_ok=True)
@@ -91,26 +85,22 @@ def start(case: Case, root: Path, steps: int) -> subprocess.Popen[bytes]:
         )
 
 
-def run(case: Case, root: Path, steps: int) -> Lasted:
+def run(case: Case, root: Path, steps: int) -> None:
     """To its end, without a kill."""
-    process, began = start(case, root, steps), time.monotonic()
-    while "step 1/" not in (root / "output").read_text() and process.poll() is None:
-        time.sleep(0.1)
-    until_first_step = time.monotonic() - began
-    if process.wait(PATIENCE) != 0:
+    if start(case, root, steps).wait(PATIENCE) != 0:
         sys.exit(f"the run without a kill failed: see {root / 'output'}")
-    return Lasted(until_first_step, time.monotonic() - began)
 
 
-def killed_run(
-    case: Case, root: Path, steps: int, kills: int, lasted: Lasted, moments: random.Random, tally: Tally
-) -> None:
+def killed_run(case: Case, root: Path, steps: int, kills: int, moments: random.Random, tally: Tally) -> None:
     """Killed at random moments, and given again until it ends."""
-    work = (lasted.whole - lasted.until_first_step) / kills  # that a start does on average before it is killed
+    output = root / "output"
     for _ in range(kills):
-        process = start(case, root, steps)
+        before = output.stat().st_size if output.exists() else 0
+        process, further = start(case, root, steps), moments.randint(0, 2 * steps // kills)
+        while process.poll() is None and not has_come(output, before, further):
+            time.sleep(0.02)
         try:
-            process.wait(moments.uniform(lasted.until_first_step / 2, lasted.until_first_step + 1.5 * work))
+            process.wait(moments.uniform(0, 1.5))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             tally.kills += 1
@@ -118,9 +108,15 @@ def killed_run(
         else:
             break  # it came to its end before
     if not (root / "quickstart" / "finished").exists() and start(case, root, steps).wait(PATIENCE) != 0:
-        sys.exit(f"the run that was killed {kills} times failed in the end: see {root / 'output'}")
+        sys.exit(f"the run that was killed {kills} times failed in the end: see {output}")
     tally.runs += 1
-    tally.resumes += (root / "output").read_text().count("resuming ")
+    tally.resumes += output.read_text().count("resuming ")
+
+
+def has_come(output: Path, before: int, steps: int) -> bool:
+    """Whether a start has made so many rollout steps; none: whether it has said anything."""
+    said = output.read_text()[before:]
+    return len(STEP.findall(said)) >= steps if steps else bool(said)
 
 
 def read(folder: Path) -> list[Row]:
@@ -144,10 +140,10 @@ def compare(expected: Path, found: Path, tally: Tally) -> None:
 def campaign(case: Case, folder: Path, runs: int, kills: int, steps: int, seed: int) -> Tally:
     """All runs of a case."""
     moments, tally = random.Random(f"{seed}/{case.name}"), Tally()
-    lasted = run(case, folder / "whole", steps)
+    run(case, folder / "whole", steps)
     for number in range(runs):
         root = folder / f"killed-{number}"
-        killed_run(case, root, steps, kills, lasted, moments, tally)
+        killed_run(case, root, steps, kills, moments, tally)
         compare(folder / "whole" / "quickstart", root / "quickstart", tally)
         print(f"{case.name}: run {number + 1} of {runs}, {tally.kills} kills so far", file=sys.stderr, flush=True)
     return tally

@@ -95,7 +95,7 @@ def killed_run(case: Case, root: Path, steps: int, kills: int, moments: random.R
     """Killed at random moments, and given again until it ends."""
     output = root / "output"
     for _ in range(kills):
-        before = output.stat().st_size if output.exists() else 0
+        before = len(output.read_text()) if output.exists() else 0
         process, further = start(case, root, steps), moments.randint(0, 2 * steps // kills)
         while process.poll() is None and not has_come(output, before, further):
             time.sleep(0.02)

@@ -56,10 +56,27 @@ def test_the_newest_whole_one_is_taken(tmp_path: Path, caplog: pytest.LogCapture
         assert checkpoints.newest_whole(tmp_path) == tmp_path / "step-20"
     assert "shares has 99 bytes and not 100" in caplog.text
     assert (tmp_path / "damaged-step-100").is_dir()
-    for step in (9, 20):
-        (tmp_path / f"step-{step}" / "checkpoint.json").unlink()
-    with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged: start anew by resume=never"):
-        checkpoints.newest_whole(tmp_path)
+    (tmp_path / "step-9" / "checkpoint.json").unlink()
+    (tmp_path / "step-20" / "shares").unlink()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged \(step-20: .*: start anew by resume="):
+            checkpoints.newest_whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "{",
+        "{}",
+        '{"rollout_step": 4, "ranks": 1, "versions": {}, "files": {}}',  # of another step
+        '{"rollout_step": 5, "ranks": 1, "versions": {}, "files": [1]}',
+        '{"rollout_step": 5, "ranks": 1, "versions": {}, "files": {"shares": 5}}',
+    ],
+)
+def test_a_damaged_manifest_is_damage(tmp_path: Path, manifest: str) -> None:
+    make(tmp_path, 5)
+    (tmp_path / "step-5" / "checkpoint.json").write_text(manifest)
+    assert checkpoints.damage(tmp_path / "step-5") is not None
 
 
 def test_one_of_the_same_step_is_put_aside(tmp_path: Path) -> None:

@@ -39,11 +39,15 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """Raises ValueError where there is none that can be read."""
+        """Raises ValueError where there is none that can be read, or it is not that of the folder's step."""
         try:
-            return Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            found = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+            _ = [(size + checksum, Path(name)) for name, (size, checksum) in found.files.items()]
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder / MANIFEST} cannot be read ({error})") from error
+        if folder.name.startswith(STEP) and folder.name != f"{STEP}{found.rollout_step}":
+            raise ValueError(f"{folder / MANIFEST} is that of step {found.rollout_step}")
+        return found
 
 
 def folder_of(folder: Path, step: int) -> Path:
@@ -58,21 +62,26 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; a damaged one is said and put aside.
+    """The newest checkpoint that is whole; a damaged one that is newer is said and put aside.
 
-    None where there are none at all; raises ValueError where all are damaged.
+    None where there are none at all; raises ValueError, with nothing touched, where all are damaged.
     """
-    steps = steps_in(folder)
-    for step in reversed(steps):
+    damaged: list[tuple[Path, str]] = []
+    for step in reversed(steps_in(folder)):
         path = folder_of(folder, step)
         fault = damage(path)
         if fault is None:
-            return path
-        aside = _put_aside(path)
-        log.error("checkpoint %s is damaged (%s): it is now %s, and the one before is taken", path, fault, aside.name)
-    if steps:
-        raise ValueError(f"every checkpoint in {folder} is damaged: start anew by resume=never")
-    return None
+            break
+        damaged.append((path, fault))
+    else:
+        if not damaged:
+            return None
+        said = "; ".join(f"{path.name}: {fault}" for path, fault in damaged)
+        raise ValueError(f"every checkpoint in {folder} is damaged ({said}): start anew by resume=never")
+    for worse, fault in damaged:
+        aside = _put_aside(worse)
+        log.error("checkpoint %s is damaged (%s): it is now %s, and the one before is taken", worse, fault, aside.name)
+    return path
 
 
 def damage(path: Path) -> str | None:

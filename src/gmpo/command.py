@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class Forgiving:
-    """A stream whose disk may be full, or whose reader may be gone: what it refuses is not said."""
+    """A stream whose disk may be full, or whose reader may be gone: what it refuses is not said. Nor are secrets."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -31,7 +31,7 @@ class Forgiving:
     def write(self, text: str) -> int:
         """As a stream's."""
         with suppress(OSError):
-            return self._stream.write(text)
+            return self._stream.write(redact(text))
         return len(text)
 
     def flush(self) -> None:
@@ -44,7 +44,7 @@ class Forgiving:
 
 
 def outlive_the_screen() -> None:
-    """Let no message that cannot be written end the program."""
+    """Let no message that cannot be written end the program, and no message hold a secret."""
     sys.stdout, sys.stderr = Forgiving(sys.stdout), Forgiving(sys.stderr)
 
 

@@ -4,6 +4,7 @@ import csv
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -30,8 +31,12 @@ class MetricsCSV(Logger):
         super().__init__()
         self.path = Path(folder, "metrics.csv")
         self._failing = False
-        before = read_metrics(self.path) if self.path.is_file() else []  # of a run that goes on
-        self.rows: dict[int, dict[str, float | str]] = {int(row["rollout_step"]): {**row} for row in before}
+
+    @cached_property
+    def rows(self) -> dict[int, dict[str, float | str]]:
+        """By rollout step; of a run that goes on, with those that are there."""
+        before = read_metrics(self.path) if self.path.is_file() else []
+        return {int(row["rollout_step"]): {**row} for row in before}
 
     @property
     def name(self) -> str:
@@ -54,11 +59,15 @@ class MetricsCSV(Logger):
     def log_hyperparams(self, params: object, *args: object, **kwargs: object) -> None:
         """Nothing: config.yaml holds them."""
 
+    def write(self) -> None:
+        """As `save`, but raises OSError where it fails."""
+        write_metrics(self.path, list(self.rows.values()))
+
     @rank_zero_only
     def save(self) -> None:
         """Write the file; where that fails, it is said once, and the rows are in the next one."""
         try:
-            write_metrics(self.path, list(self.rows.values()))
+            self.write()
         except OSError as error:
             if not self._failing:
                 log.error("%s could not be written (%s): its rows are kept until it can", self.path, error.strerror)

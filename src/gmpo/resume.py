@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from gmpo import checkpoints, run_folder
 from gmpo.checkpoints import Manifest
@@ -25,6 +26,7 @@ DECIDING = (  # settings that decide what is learned: a run with others is anoth
     *("policy.gradient_clip", "policy.old_log_probs"),
 )
 RECORDS = ("metrics.csv", "rollouts")
+OF_THIS_PROCESS_ALONE = ("tensorboard", "faults")  # records that begin anew with the run
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Start:
     folder: str
     checkpoint: str | None = None
     step: int = 0  # of the checkpoint
+    records_of: str | None = None  # the run whose records until then are copied
 
     def to_json(self) -> str:
         """For other processes of the run."""
@@ -46,11 +49,11 @@ class Start:
 
 
 def choose_start(cfg: DictConfig) -> Start:
-    """Claim the folder of the run and put its records back to where it goes on; raises ValueError where it cannot.
+    """Claim the folder of the run, and leave what is in it as it is; raises ValueError where it cannot go on.
 
     resume=never takes the next free name. auto goes on with the first run of the name that is unfinished and has the
-    same deciding settings. A run's folder goes on there, and a checkpoint in the next free name, with copies of what
-    its run had recorded until then.
+    same deciding settings. A run's folder goes on there, and a checkpoint in the next free name, or in the run that
+    this very command has begun from it before.
     """
     if cfg.resume == "never":
         return Start(str(_next_free(cfg)))
@@ -58,34 +61,71 @@ def choose_start(cfg: DictConfig) -> Start:
         return _auto(cfg)
     path = Path(str(cfg.resume))
     if run_folder.is_run(path):
-        if (start := _continue(cfg, path)) is None:
+        run_folder.claim(path)
+        start = _newest(path)
+        if start.checkpoint is None:
             raise ValueError(f"resume={path} holds no checkpoint: start anew by resume=never")
-        return start
+        _check_steps(cfg, start.step)
+        _warn_of_differences(cfg, path)
+        return _said(cfg, start)
     if (path / checkpoints.MANIFEST).is_file():
-        return _fork(cfg, path)
+        return _said(cfg, _fork(cfg, path.resolve()))
     raise ValueError(
         f"resume={path} is neither auto, never, a run's folder (with {run_folder.CONFIG}) nor a checkpoint (with "
         f"{checkpoints.MANIFEST})"
     )
 
 
+def begin(start: Start) -> None:
+    """Put the records in the run's folder back to where it goes on."""
+    folder = Path(start.folder)
+    (folder / run_folder.FINISHED).unlink(missing_ok=True)
+    if start.checkpoint is None or start.records_of is not None:
+        for name in (*RECORDS, *OF_THIS_PROCESS_ALONE):
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / name).unlink(missing_ok=True)
+    for record in [Path(start.records_of, name) for name in RECORDS] if start.records_of else []:
+        if record.is_dir():
+            shutil.copytree(record, folder / record.name)
+        elif record.is_file():
+            shutil.copy(record, folder / record.name)
+    metrics = folder / "metrics.csv"  # files of responses are cut back by who writes them
+    if metrics.is_file():
+        write_metrics(metrics, [row for row in read_metrics(metrics) if int(row["rollout_step"]) <= start.step])
+
+
 def _auto(cfg: DictConfig) -> Start:
     for folder in run_folder.candidates(cfg.run.root, cfg.run.name):
         if run_folder.is_free(folder):
             return Start(str(_next_free(cfg)))
-        if not run_folder.is_run(folder):
-            log.info("%s exists and is left as it is: it is no run's", folder)
-        elif run_folder.is_finished(folder):
-            log.info("%s is finished and left as it is", folder)
-        elif different := differences(cfg, folder):
-            log.info("%s is unfinished and left as it is: it has other settings (%s)", folder, "; ".join(different))
-        else:
-            start = _continue(cfg, folder) or _begin_again(folder)
-            if start.step < cfg.run.steps:
-                return start
-            run_folder.mark_finished(folder, start.step)  # cut off after everything was done
-            run_folder.leave(folder)
+        if reason := _why_left(cfg, folder):
+            log.info("%s %s", folder, reason)
+            continue
+        run_folder.claim(folder)
+        start, planned = _newest(folder), int(_config(folder).run.steps)
+        if start.step < cfg.run.steps and not run_folder.is_finished(folder):
+            return _said(cfg, start)
+        if start.step < planned and not run_folder.is_finished(folder):
+            raise ValueError(
+                f"{folder} has made {start.step} of its {planned} rollout steps, and run.steps={cfg.run.steps}: raise "
+                "it to go on, or start anew by resume=never"
+            )
+        run_folder.mark_finished(folder, start.step)  # it was cut off after everything was done
+        run_folder.leave(folder)
     raise AssertionError("there is always a next name")
+
+
+def _why_left(cfg: DictConfig, folder: Path) -> str | None:
+    """Why a folder is left as it is, if it is."""
+    if not run_folder.is_run(folder):
+        return "exists and is left as it is: it is no run's"
+    if run_folder.is_finished(folder):
+        return "is finished and left as it is"
+    if "checkpoint" not in _config(folder):
+        return "is left as it is: it was made before there were checkpoints"
+    if different := differences(cfg, folder):
+        return f"is unfinished and left as it is: it has other settings ({'; '.join(different)})"
+    return None
 
 
 def _next_free(cfg: DictConfig) -> Path:
@@ -95,69 +135,51 @@ def _next_free(cfg: DictConfig) -> Path:
     return folder
 
 
-def _continue(cfg: DictConfig, folder: Path) -> Start | None:
-    """In the same folder, from its newest whole checkpoint; None where there are none."""
-    run_folder.claim(folder)
+def _newest(folder: Path) -> Start:
+    """From the newest whole checkpoint of a run; where there are none, from its beginning."""
     checkpoint = checkpoints.newest_whole(folder / "checkpoints")
     if checkpoint is None:
-        return None
-    manifest = Manifest.read(checkpoint)
-    if cfg.resume != "auto":
-        _check_steps(cfg, manifest)
-        if different := differences(cfg, folder):
-            log.warning("other settings than the run had: %s", "; ".join(different))
-        (folder / run_folder.FINISHED).unlink(missing_ok=True)
-    log.info("resuming %s after step %d of %d", folder, manifest.rollout_step, cfg.run.steps)
-    _compare(cfg, manifest)
-    _rewind(folder, manifest.rollout_step)
-    return Start(str(folder), str(checkpoint), manifest.rollout_step)
-
-
-def _begin_again(folder: Path) -> Start:
-    log.info("%s was cut off before its first checkpoint: beginning again", folder)
-    for record in ("rollouts", "tensorboard", "faults"):
-        shutil.rmtree(folder / record, ignore_errors=True)
-    (folder / "metrics.csv").unlink(missing_ok=True)
-    return Start(str(folder))
+        return Start(str(folder))
+    return Start(str(folder), str(checkpoint), Manifest.read(checkpoint).rollout_step)
 
 
 def _fork(cfg: DictConfig, checkpoint: Path) -> Start:
+    """A run of its own from a checkpoint of another one."""
+    begun = _begun_from(cfg)
+    if begun is not None:
+        run_folder.claim(begun)
+        start = _newest(begun)
+        if start.checkpoint is not None:
+            return start
     if (fault := checkpoints.damage(checkpoint)) is not None:
-        raise ValueError(f"resume={checkpoint} is damaged: {fault}")
-    manifest = Manifest.read(checkpoint)
-    _check_steps(cfg, manifest)
-    source = checkpoint.resolve().parents[1]
-    if run_folder.is_run(source) and (different := differences(cfg, source)):
-        log.warning("other settings than the run had: %s", "; ".join(different))
-    folder = _next_free(cfg)
-    for record in (source / name for name in RECORDS):
-        if record.is_dir():
-            shutil.copytree(record, folder / record.name)
-        elif record.is_file():
-            shutil.copy(record, folder / record.name)
-    log.info("%s goes on after step %d of %s", folder, manifest.rollout_step, source)
-    _compare(cfg, manifest)
-    _rewind(folder, manifest.rollout_step)
-    return Start(str(folder), str(checkpoint.resolve()), manifest.rollout_step)
+        raise ValueError(f"resume={cfg.resume} is damaged: {fault}")
+    step, source = Manifest.read(checkpoint).rollout_step, checkpoint.parents[1]
+    _check_steps(cfg, step)
+    if run_folder.is_run(source):
+        _warn_of_differences(cfg, source)
+    return Start(str(begun or _next_free(cfg)), str(checkpoint), step, str(source))
 
 
-def _check_steps(cfg: DictConfig, manifest: Manifest) -> None:
-    if cfg.run.steps <= manifest.rollout_step:
-        raise ValueError(
-            f"resume={cfg.resume} has made {manifest.rollout_step} rollout steps and run.steps={cfg.run.steps}: "
-            "raise run.steps to go on"
-        )
+def _begun_from(cfg: DictConfig) -> Path | None:
+    """The unfinished run that this very command has begun from its checkpoint before."""
+    for folder in run_folder.candidates(cfg.run.root, cfg.run.name):
+        if run_folder.is_free(folder):
+            return None
+        if not _why_left(cfg, folder) and _config(folder).resume == cfg.resume:
+            return folder
+    raise AssertionError("there is always a next name")
 
 
-def _rewind(folder: Path, step: int) -> None:
-    """Take back the rows of later steps; files of responses are cut off by who writes them."""
-    path = folder / "metrics.csv"
-    if path.is_file():
-        write_metrics(path, [row for row in read_metrics(path) if int(row["rollout_step"]) <= step])
-
-
-def _compare(cfg: DictConfig, manifest: Manifest) -> None:
-    """Say what keeps the numbers from being the same, bit for bit."""
+def _said(cfg: DictConfig, start: Start) -> Start:
+    """Say how the run goes on, and what keeps the numbers from being the same, bit for bit."""
+    if start.checkpoint is None:
+        log.info("%s was cut off before its first checkpoint: beginning again", start.folder)
+        return start
+    if start.records_of is not None:
+        log.info("%s goes on after step %d of %s", start.folder, start.step, start.records_of)
+    else:
+        log.info("resuming %s after step %d of %d", start.folder, start.step, cfg.run.steps)
+    manifest = Manifest.read(Path(start.checkpoint))
     ranks = cfg.cluster.devices * cfg.cluster.nodes
     if ranks != manifest.ranks:
         log.warning("saved on %d ranks, resumed on %d: the same prompts, not the same bits", manifest.ranks, ranks)
@@ -165,17 +187,40 @@ def _compare(cfg: DictConfig, manifest: Manifest) -> None:
     changed = [f"{name} {old}" for name, old in manifest.versions.items() if installed.get(name) != old]
     if changed:
         log.warning("saved with other packages (%s): the numbers may differ", ", ".join(changed))
+    return start
+
+
+def _check_steps(cfg: DictConfig, step: int) -> None:
+    if cfg.run.steps <= step:
+        raise ValueError(
+            f"resume={cfg.resume} has made {step} rollout steps and run.steps={cfg.run.steps}: raise run.steps to go on"
+        )
+
+
+def _warn_of_differences(cfg: DictConfig, folder: Path) -> None:
+    if different := differences(cfg, folder):
+        log.warning("other settings than the run had: %s", "; ".join(different))
 
 
 def differences(cfg: DictConfig, folder: Path) -> list[str]:
     """Deciding settings that differ from those of the run in a folder, as KEY was OLD, is NEW."""
-    before = OmegaConf.load(folder / run_folder.CONFIG)
-    assert isinstance(before, DictConfig)
+    before = _config(folder)
     return [
         f"{key} was {old}, is {new}"
         for key in _leaves(cfg) | _leaves(before)
         if (old := _value(before, key)) != (new := _value(cfg, key)) and not _is_made_model(cfg, key)
     ]
+
+
+def _config(folder: Path) -> DictConfig:
+    """Of a run that was made before."""
+    try:
+        found = OmegaConf.load(folder / run_folder.CONFIG)
+    except (OSError, YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"the config of {folder} cannot be read ({reason}): start anew by resume=never") from error
+    assert isinstance(found, DictConfig)
+    return found
 
 
 def _is_made_model(cfg: DictConfig, key: str) -> bool:

@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from gmpo.checkpoints import sync
 from gmpo.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,10 @@ def create(root: str, name: str) -> Path:
     try:
         for folder in candidates(root, name):
             if is_free(folder):
-                return claim(folder)
+                claim(folder)
+                if is_free(folder):  # still, after a wait for another process
+                    return folder
+                leave(folder)
     except OSError as error:
         where = Path(str(root), str(name))
         raise ValueError(
@@ -60,16 +65,16 @@ def claim(folder: Path) -> Path:
 
     Raises ValueError where another one does, and goes on doing so for a while.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
     until, said = time.monotonic() + LOCK_PATIENCE, False
     while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             owner = os.pread(lock, 100, 0).decode() or "another process"
+            os.close(lock)
             if time.monotonic() > until:
-                os.close(lock)
                 raise ValueError(
                     f"{folder} is being written to by {owner}: wait until it ends, or choose another run.name"
                 ) from error
@@ -78,7 +83,9 @@ def claim(folder: Path) -> Path:
             said = True
             time.sleep(0.5)
         else:
-            break
+            if (folder / LOCK).exists() and os.fstat(lock).st_ino == (folder / LOCK).stat().st_ino:
+                break
+            os.close(lock)  # its owner has removed it meanwhile
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
     _locks[folder] = lock
@@ -107,4 +114,22 @@ def mark_finished(folder: Path, step: int) -> None:
 
 def save_config(cfg: DictConfig, folder: Path) -> None:
     """Write the resolved config, with every choice that was made; secrets of the environment stay there."""
-    (folder / CONFIG).write_text(redact(OmegaConf.to_yaml(cfg, resolve=True)), encoding="utf-8")
+    resolved = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
+    part = folder / f"{CONFIG}.part"
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(OmegaConf.to_yaml(OmegaConf.create(resolved)))
+            sync(file)
+        part.replace(folder / CONFIG)
+    except OSError as error:
+        raise ValueError(
+            f"{folder / CONFIG} cannot be written ({error.strerror}): make room, then try again"
+        ) from error
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(entry) for entry in value]
+    return redact(value) if isinstance(value, str) else value

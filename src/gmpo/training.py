@@ -22,7 +22,7 @@ from gmpo.failures import RunError
 from gmpo.launch import FIRST, Launch, end_with_parent
 from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
-from gmpo.resume import Start, choose_start
+from gmpo.resume import Start, begin, choose_start
 from gmpo.screen import quieten
 from gmpo.signals import Interrupted
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 START, MODEL = "GMPO_START", "GMPO_MODEL"  # tell the processes that Lightning starts what the first one made
 
-PLACES = {"folder", "save_dir", "dirpath", "file"}  # what callbacks and loggers call where they write
+PLACES = ("folder", "save_dir", "dirpath", "file")  # what callbacks and loggers call where they write
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Training:
                 if isinstance(callback, CheckpointCallback):
                     callback.save_last(self.trainer, self.policy)
             if self.policy.ends_because is None and self.trainer.is_global_zero:
-                run_folder.mark_finished(Path(self.start.folder), self.policy.rollout_step)
+                self._finish()
         except Interrupted:
             leave()
             raise
@@ -63,6 +63,14 @@ class Training:
             self.policy.ends_because = str(error)
         leave()
         return self.policy.ends_because
+
+    def _finish(self) -> None:
+        try:
+            run_folder.mark_finished(Path(self.start.folder), self.policy.rollout_step)
+        except OSError as error:
+            self.policy.ends_because = (
+                f"everything is done, but {self.start.folder} cannot be written ({error.strerror})"
+            )
 
 
 def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
@@ -93,6 +101,7 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
         at_the_end.pop_all()  # the folder stays this process's
         if started.rank == 0:
             run_folder.save_config(cfg, folder)
+            begin(start)
             if (layout := layout_of(cfg)).world_size > 1:
                 log.info("%s", layout)
     return training
@@ -103,12 +112,16 @@ def check_places(cfg: DictConfig) -> None:
     folder = Path(cfg.run.folder).resolve()
     for group in ("callbacks", "logger"):
         for name, node in cfg[group].items():
-            for key in PLACES & node.keys():
-                place = Path(str(node[key])).resolve()
-                if place != folder and folder not in place.parents:
+            keys = [key for key in PLACES if node.get(key) is not None]
+            places = {key: Path(str(node[key])) for key in keys}
+            if "save_dir" in places:  # Lightning's loggers write to save_dir/name/version
+                below = [str(node[key]) for key in ("name", "version") if node.get(key) is not None]
+                places["save_dir"] = places["save_dir"].joinpath(*below)
+            for key, place in places.items():
+                if place.resolve() != folder and folder not in place.resolve().parents:
                     raise ValueError(
-                        f"{group}.{name}.{key}={node[key]} is outside the run's folder {folder}: choose a place in it, "
-                        f"such as ${{run.folder}}/{place.name}"
+                        f"{group}.{name}.{key} leads to {place}, outside the run's folder {folder}: choose a place in "
+                        "it, such as ${run.folder}/NAME"
                     )
 
 

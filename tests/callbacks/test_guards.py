@@ -17,12 +17,11 @@ from gmpo.policy.update_metrics import UpdateMetrics
 GUARD = Guard("policy/entropy", "too sure", low=0.1, high=5.0)
 
 
-def watch(callback: GuardsCallback, policy: PolicyModule, value: float) -> SimpleNamespace:
-    """A step with that entropy; a trainer is here no more than its metrics and its switch."""
-    trainer = SimpleNamespace(callback_metrics={"policy/entropy": torch.tensor(value)}, should_stop=False)
+def watch(callback: GuardsCallback, policy: PolicyModule, value: float) -> None:
+    """A step with that entropy; a trainer is here no more than its metrics."""
+    trainer = SimpleNamespace(callback_metrics={"policy/entropy": torch.tensor(value)})
     policy.rollout_step += 1
     callback.on_train_batch_end(trainer, policy, None, None, 0)  # type: ignore[arg-type]
-    return trainer
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ def test_a_warning_names_metric_value_bound_and_cause_once(qwen2_folder: str, ca
     callback, policy = GuardsCallback("warn", entropy=GUARD, other=Guard("not/there", "", low=1)), module(qwen2_folder)
     with caplog.at_level(logging.WARNING):
         for value in (1.0, 0.05, 0.04, 1.0):
-            assert not watch(callback, policy, value).should_stop
+            watch(callback, policy, value)
         said = "step 2: policy/entropy is 0.05, below 0.1 (guards.entropy): too sure"
         assert [record.message for record in caplog.records] == [said]
         watch(callback, policy, 7.0)
@@ -52,8 +51,9 @@ def test_a_warning_names_metric_value_bound_and_cause_once(qwen2_folder: str, ca
 
 def test_it_can_end_the_run(qwen2_folder: str) -> None:
     callback, policy = GuardsCallback("stop", entropy=GUARD), module(qwen2_folder)
-    assert not watch(callback, policy, 1.0).should_stop
-    assert watch(callback, policy, 0.01).should_stop
+    watch(callback, policy, 1.0)
+    assert policy.ends_because is None
+    watch(callback, policy, 0.01)
     assert policy.ends_because == "step 2: policy/entropy is 0.01, below 0.1 (guards.entropy): too sure"
 
 

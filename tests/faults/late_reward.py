@@ -1,7 +1,7 @@
 """A callback that breaks the reward after some steps."""
 
 from lightning import Callback, Trainer
-from rewards_for_faults import Raises
+from rewards_for_faults import Raises, RaisesAtOnce
 
 from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
@@ -10,11 +10,11 @@ from gmpo.types import PromptBatch
 class BreaksAfter(Callback):
     """From then on it is one that raises."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, at_once: bool = False) -> None:
+        self.step, self.reward = step, RaisesAtOnce() if at_once else Raises()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         if pl_module.rollout_step == self.step:
-            next(callback for callback in trainer.callbacks if hasattr(callback, "reward")).reward = Raises()
+            next(c for c in trainer.callbacks if hasattr(c, "engine")).reward = self.reward

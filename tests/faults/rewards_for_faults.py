@@ -4,6 +4,8 @@ import random
 import time
 from collections.abc import Sequence
 
+from gmpo.rewards import Instant
+
 
 class EarlyDigitOrLuck:
     """Whether a digit comes early, and now and then luck, from the process's own random numbers."""
@@ -17,6 +19,12 @@ class Raises:
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         return [_score(response) for response in responses]
+
+
+class RaisesAtOnce(Instant):
+    """The same while other responses are still generated."""
+
+    score = Raises.score
 
 
 def _score(response: str) -> float:

@@ -64,16 +64,12 @@ def damage(checkpoint: Path, how: str) -> None:
     content = bytearray(shares.read_bytes())
     if how == "truncated":
         shares.write_bytes(content[: len(content) // 2])
-    elif how == "a byte":
+    else:
         content[len(content) // 2] ^= 1
         shares.write_bytes(content)
-    elif how == "missing":
-        shares.unlink()
-    else:
-        (checkpoint / "checkpoint.json").write_text("{")
 
 
-@pytest.mark.parametrize("how", ["truncated", "a byte", "missing", "manifest"])
+@pytest.mark.parametrize("how", ["truncated", "a byte"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(qwen2_folder: str, tmp_path: Path, how: str) -> None:
     whole = run(qwen2_folder, tmp_path / "whole")
     folder = run(qwen2_folder, tmp_path, "run.steps=4")
@@ -95,8 +91,9 @@ def test_where_all_are_damaged_nothing_is_thrown_away(qwen2_folder: str, tmp_pat
     before = rows(folder)
     for step in (2, 4):
         damage(folder / "checkpoints" / f"step-{step}", "truncated")
-    again = start(qwen2_folder, tmp_path)
-    assert again.wait() == 1
-    assert "error: every checkpoint in" in again.said()
-    assert "resume=never" in again.said()
-    assert rows(folder) == before
+    for _ in range(2):  # a scheduler tries again
+        again = start(qwen2_folder, tmp_path)
+        assert again.wait() == 1
+        assert "error: every checkpoint in" in again.said()
+        assert "resume=never" in again.said()
+        assert rows(folder) == before

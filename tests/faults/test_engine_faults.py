@@ -1,10 +1,19 @@
 """An engine whose process is killed or stands still: started again once, then the run ends with everything saved."""
 
+import os
+import signal
+import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from short_runs import responses, rows, run, start, steps_saved
+
+from gmpo.failures import EngineError
+from gmpo.rollout import EngineProcess
+from gmpo.rollout.transformers import TransformersEngine
 
 pytestmark = pytest.mark.slow
 KILLER = ("+callbacks.killer._target_=engine_killer.EngineKiller", "+callbacks.killer.step=3")
@@ -41,11 +50,32 @@ def test_a_second_time_ends_the_run_on_all_ranks_with_a_checkpoint(qwen2_folder:
     assert [row["rollout_step"] for row in rows(tmp_path / "quickstart")] == ["0", "1", "2", "3", "4"]
 
 
+def test_one_that_stands_still_while_it_takes_weights_is_killed(qwen2_folder: str) -> None:
+    engine = EngineProcess(TransformersEngine(qwen2_folder, "float32", max_sequences=8), timeout=3.0)
+    engine.start()
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
+    weights = [(f"weight {number}", torch.zeros(1 << 20)) for number in range(3)]
+    taken: list[str] = []
+
+    def gathered() -> Iterator[tuple[str, torch.Tensor]]:
+        for name, tensor in weights:
+            taken.append(name)
+            yield name, tensor
+
+    began = time.monotonic()
+    with pytest.raises(EngineError, match=r"has ended \(exit code -9\)"):
+        engine.load_weights(gathered(), policy_version=1)
+    assert time.monotonic() - began < 10
+    assert len(taken) == 3, "ranks gather weights together: all are taken"
+    engine.close()
+
+
 def test_one_that_hangs_in_the_trainers_process_ends_it_and_says_where(qwen2_folder: str, tmp_path: Path) -> None:
     hang = ("+callbacks.hang._target_=engine_killer.Hangs", "+callbacks.hang.step=3", "rollout.timeout=2")
     done = start(qwen2_folder, tmp_path, *hang)
     assert done.wait() == 75, done.said()
-    assert "the engine finished no response for 2 s (rollout.timeout)" in done.said()
+    assert "the engine has shown no sign of life for 2 s (rollout.timeout)" in done.said()
     assert 'engine_killer.py", line' in done.said()
     again = start(qwen2_folder, tmp_path)
     assert again.wait() == 0, again.said()

@@ -44,6 +44,8 @@ MOMENTS = [
     ("before it has its name", "gmpo.checkpoints.publish", 2, False, 2),
     ("when it has its name", "gmpo.checkpoints.publish", 2, True, 4),
     ("in a validation after it", "gmpo.callbacks.evaluation.count_group", 12, False, 4),
+    ("while the config is written", "gmpo.run_folder.OmegaConf.to_yaml", 1, False, -1),
+    ("with the config half there", "gmpo.run_folder.sync", 1, False, -1),
     ("after everything but the last line", "gmpo.run_folder.mark_finished", 1, False, 6),
 ]
 
@@ -62,9 +64,9 @@ def test_killed(
     if step == 6:  # it was finished but for saying so: the next run has the next name
         folder = tmp_path / "quickstart-2"
         assert (tmp_path / "quickstart" / "finished").is_file()
-    elif step:
+    elif step > 0:
         assert f"resuming {folder} after step {step} of 6" in again.said()
-    else:
+    elif step == 0:
         assert f"{folder} was cut off before its first checkpoint: beginning again" in again.said()
     assert rows(folder) == whole[1]
     assert responses(folder) == whole[2]

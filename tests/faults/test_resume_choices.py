@@ -1,9 +1,11 @@
 """Which run a command goes on with: resume=auto, never, a run's folder, a checkpoint."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from short_runs import responses, rows, run, start, steps_saved
 
 pytestmark = pytest.mark.slow
@@ -78,6 +80,22 @@ def test_a_checkpoint_goes_on_under_another_name(qwen2_folder: str, tmp_path: Pa
     assert responses(tmp_path / "quickstart") == responses(longer)
 
 
+@pytest.mark.parametrize("call", [2, 5])
+def test_a_fork_that_was_killed_goes_on_with_the_same_command(
+    qwen2_folder: str, tmp_path: Path, made: Path, longer: Path, call: int
+) -> None:
+    """Before its first checkpoint, and after it."""
+    fork = f"resume={made / 'checkpoints' / 'step-2'}"
+    dies = ("+callbacks.dies._target_=die_at.DieAt", f"+callbacks.dies.call={call}")
+    killed = start(
+        qwen2_folder, tmp_path, fork, *dies, "+callbacks.dies.function=gmpo.policy.module.PolicyModule.update"
+    )
+    assert killed.wait() == -signal.SIGKILL, killed.said()
+    again = start(qwen2_folder, tmp_path, fork)
+    assert again.wait() == 0, again.said()
+    assert (rows(tmp_path / "quickstart"), responses(tmp_path / "quickstart")) == (rows(longer), responses(longer))
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -89,8 +107,10 @@ def test_a_checkpoint_goes_on_under_another_name(qwen2_folder: str, tmp_path: Pa
         (["checkpoint.mode=most"], "checkpoint.mode=most must be max or min"),
         (["checkpoint.grace=0"], "checkpoint.grace=0 must be a number above 0"),
         (["model.trust_remote_code=yes please"], "model.trust_remote_code=yes please must be true or false"),
-        (["callbacks.final_model.folder=/tmp/elsewhere"], "is outside the run's folder"),
-        (["logger.csv.folder=${run.folder}/../x"], "is outside the run's folder"),
+        (["callbacks.final_model.folder=/tmp/elsewhere"], "outside the run's folder"),
+        (["logger.csv.folder=${run.folder}/../x"], "outside the run's folder"),
+        (["logger.tensorboard.version=../../x"], "outside the run's folder"),
+        (["logger.tensorboard.name=/tmp/x"], "outside the run's folder"),
         (["rollout.timeout=0"], "rollout.timeout=0 must be a positive number of seconds"),
         (["guards.on_violation=cry"], "guards.on_violation=cry must be warn or stop"),
     ],
@@ -109,6 +129,30 @@ def test_the_best_is_kept_beside_the_newest(qwen2_folder: str, tmp_path: Path) -
     values = {int(row["rollout_step"]): float(row["val/arithmetic/mean@1"]) for row in rows(folder)[1:]}
     best_step = max(step for step, value in values.items() if value == min(values.values()))
     assert steps_saved(folder) == sorted({best_step, 6})
+
+
+def test_fewer_steps_than_were_made_are_refused(qwen2_folder: str, tmp_path: Path) -> None:
+    folder = run(qwen2_folder, tmp_path, "run.steps=4", "run.validate_every=null")
+    (folder / "finished").unlink()
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("steps: 4", "steps: 9"))
+    fewer = start(qwen2_folder, tmp_path, "run.steps=2", "run.validate_every=null")
+    assert fewer.wait() == 1
+    assert "has made 4 of its 9 rollout steps, and run.steps=2: raise it to go on" in fewer.said()
+    assert not (folder / "finished").exists()
+
+
+def test_a_run_from_before_there_were_checkpoints_is_left(qwen2_folder: str, tmp_path: Path) -> None:
+    folder = run(qwen2_folder, tmp_path, "run.steps=1", "run.validate_every=null")
+    (folder / "finished").unlink()
+    old = OmegaConf.load(folder / "config.yaml")
+    del old["checkpoint"]
+    OmegaConf.save(old, folder / "config.yaml")
+    before = rows(folder)
+    again = start(qwen2_folder, tmp_path, "run.steps=1", "run.validate_every=null")
+    assert again.wait() == 0, again.said()
+    assert "is left as it is: it was made before there were checkpoints" in again.said()
+    assert rows(folder) == before
 
 
 def test_time_alone_saves_too(qwen2_folder: str, tmp_path: Path) -> None:

@@ -15,10 +15,15 @@ RAISES = ("reward._target_=rewards_for_faults.Raises", "dynamic_sampling.max_ref
 
 
 @pytest.mark.slow
-@pytest.mark.distributed
-def test_one_that_raises_names_prompt_and_response_and_the_run_ends_saved(qwen2_folder: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ranks", "at_once"), [pytest.param("cpu2", False, marks=pytest.mark.distributed), ("cpu", True)]
+)
+def test_one_that_raises_names_prompt_and_response_and_the_run_ends_saved(
+    qwen2_folder: str, tmp_path: Path, ranks: str, at_once: bool
+) -> None:
     late = ("+callbacks.late._target_=late_reward.BreaksAfter", "+callbacks.late.step=2", "run.validate_every=null")
-    done = start(qwen2_folder, tmp_path, "cluster=cpu2", "checkpoint.every=100", *late)
+    settings = (f"cluster={ranks}", f"+callbacks.late.at_once={at_once}", "checkpoint.every=100")
+    done = start(qwen2_folder, tmp_path, *settings, *late)
     assert done.wait() == 1, done.said()
     assert "error: the reward failed: ArithmeticError: an odd number of digits. Prompt: '" in done.said()
     assert "(scoring.on_error=zero would score it 0)" in done.said()

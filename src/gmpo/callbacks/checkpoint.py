@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from gmpo import checkpoints
 from gmpo.checkpoints import Manifest
 from gmpo.failures import RunError
-from gmpo.loggers import read_metrics
+from gmpo.loggers import MetricsCSV, read_metrics
 from gmpo.parallel import MeshStrategy, gather, rank, storage, world_size
 from gmpo.policy import PolicyModule
 from gmpo.random_state import random_state, set_random_state
@@ -20,6 +20,8 @@ from gmpo.signals import RESUME, Interrupted, StopRequest
 from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)
+
+AGAIN = "give the same command again"
 
 
 class CheckpointCallback(Callback):
@@ -78,6 +80,7 @@ class CheckpointCallback(Callback):
     ) -> None:
         """Between two steps, where the first was not validated."""
         self._act_between(trainer, pl_module)
+        self._random = random_state()  # a validation may have drawn some
         self.stop.is_training = True
 
     def on_train_batch_end(
@@ -113,17 +116,21 @@ class CheckpointCallback(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
         """Save what all ranks have where all of them end: the state before the step that could not be made."""
-        if isinstance(exception, RunError) and self._between > 0:
+        if isinstance(exception, RunError):
             pl_module.rollout_step = self._between
-            self._save_unless_there(trainer, pl_module)
+            if 0 < self._between < trainer.datamodule.steps:
+                self._save_unless_there(trainer, pl_module)
+            self._settle(trainer, pl_module, wait=True)
 
     def save_last(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """After everything else is done: what a later run may go on from."""
+        """After everything else is done: what a later run may go on from. A run without it is not finished."""
         if pl_module.ends_because and pl_module.rollout_step == trainer.datamodule.steps:
             self._settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
             return
         self._random = random_state()
         self._save_unless_there(trainer, pl_module)
+        if self._failed and pl_module.ends_because is None:
+            pl_module.ends_because = f"the last checkpoint could not be written: make room in {self.run}, then {AGAIN}"
 
     def _save_unless_there(self, trainer: Trainer, policy: PolicyModule) -> None:
         self._settle(trainer, policy, wait=True)
@@ -190,21 +197,27 @@ class CheckpointCallback(Callback):
         error = saving.future.exception() if saving.future is not None else None
         fault = None if error is None else _reason(error)
         if fault is None:
-            fault = gather(self._publish(saving.meta) if rank() == 0 else None)[0]
+            fault = gather(self._publish(trainer, saving.meta) if rank() == 0 else None)[0]
         strategy.saving = None
         self._end_writing(policy, fault)
 
-    def _publish(self, meta: storage.State) -> str | None:
+    def _publish(self, trainer: Trainer, meta: storage.State) -> str | None:
         """On rank 0: make it a checkpoint; returns what stood in the way."""
         assert self._writing is not None
         try:
-            manifest = Manifest(self._writing, world_size(), checkpoints.versions())
-            storage.complete(self._unfinished, meta, manifest)
+            for logger in trainer.loggers:
+                if isinstance(logger, MetricsCSV):
+                    logger.write()  # a full disk may have refused it before: its rows come before the checkpoint
             checkpoints.sync_files([self.run / "metrics.csv", *self.run.glob("rollouts/*.jsonl")])
+            checkpoints.sync_folder(self.run)
+            storage.complete(self._unfinished, meta, Manifest(self._writing, world_size(), checkpoints.versions()))
             checkpoints.publish(self._unfinished, checkpoints.folder_of(self.folder, self._writing))
+        except Exception as error:  # noqa: BLE001  (whatever it is: the other ranks wait for the answer)
+            return f"{type(error).__name__}: {error}"
+        try:
             checkpoints.prune(self.folder, self.keep, self._scores())
-        except (OSError, RuntimeError) as error:  # torch.save raises the second where a disk is full
-            return str(error)
+        except (OSError, ValueError) as error:
+            log.error("older checkpoints in %s could not be removed: %s", self.folder, error)
         return None
 
     def _end_writing(self, policy: PolicyModule, fault: str | None) -> None:
@@ -219,13 +232,13 @@ class CheckpointCallback(Callback):
             there = "there is none" if newest is None else f"the newest is that of step {newest}"
             free = shutil.disk_usage(self.run).free / 2**20
             log.error(
-                "the checkpoint of step %d could not be written (%s; %.1f MiB are free there): %s, training goes on",
+                "the checkpoint of step %d could not be written (%s; %.1f MiB are free there): %s",
                 *(step, fault, free, there),
             )
         if self._failed >= self.most_failures and policy.ends_because is None:
             policy.ends_because = (
                 f"{self._failed} checkpoints in a row could not be written (the last one: {fault}): make room in "
-                f"{self.run}, then give the same command again"
+                f"{self.run}, then {AGAIN}"
             )
 
     def _scores(self) -> dict[int, float]:

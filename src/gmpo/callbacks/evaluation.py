@@ -37,8 +37,8 @@ class EvaluationCallback(Callback):
             self._validate(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Where it ended, unless that was just validated."""
-        if self._validated_at != pl_module.rollout_step:
+        """Where it ended, unless that was just validated; not where it was cut off, and may be gone on with."""
+        if self._validated_at != pl_module.rollout_step and pl_module.ends_because is None:
             self._validate(trainer)
 
     def _validate(self, trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from lightning import Callback, Trainer
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -47,8 +48,8 @@ class FaultsCallback(Callback):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file(_tensors(mini_batch), self.folder / name, metadata)
-        except OSError as error:
-            log.error("%s could not be written (%s)", self.folder / name, error.strerror)
+        except (OSError, SafetensorError) as error:
+            log.error("%s could not be written (%s)", self.folder / name, error)
 
 
 def _tensors(mini_batch: MiniBatch) -> dict[str, Tensor]:

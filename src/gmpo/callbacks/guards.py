@@ -69,11 +69,10 @@ class GuardsCallback(Callback):
             elif name not in self._broken:
                 self._broken.add(name)
                 said = f"step {pl_module.rollout_step}: {guard.metric} is {value:.4g}, {bound} (guards.{name}): "
-                self._say(trainer, pl_module, said + guard.cause)
+                self._say(pl_module, said + guard.cause)
 
-    def _say(self, trainer: Trainer, policy: PolicyModule, said: str) -> None:
+    def _say(self, policy: PolicyModule, said: str) -> None:
         if self.stops:
             policy.ends_because = policy.ends_because or said
-            trainer.should_stop = True
         elif rank() == 0:
             log.warning("%s", said)

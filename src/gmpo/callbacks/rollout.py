@@ -56,7 +56,8 @@ class RolloutCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Start the engine, once the policy stands."""
         with pl_module.clock("start engine"):
-            self.engine.start()
+            if errors := _errors(self.engine.start):
+                raise errors[0]
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
@@ -168,8 +169,11 @@ class RolloutCallback(Callback):
         return groups, errors
 
     def _restart(self) -> list[RunError]:
-        self.engine.close()
-        return _errors(self.engine.start)
+        def restart() -> None:
+            self.engine.close()
+            self.engine.start()
+
+        return _errors(restart)
 
     @property
     def _engines(self) -> EngineLayout:

@@ -10,7 +10,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from gmpo.loggers import TensorBoard
-from gmpo.parallel import rank
+from gmpo.parallel import gather, rank
 from gmpo.policy import PolicyModule
 from gmpo.types import Group, PromptBatch
 
@@ -57,6 +57,15 @@ class RolloutTableCallback(Callback):
     ) -> None:
         """Record training rollouts."""
         self._record(trainer, pl_module.rollout_step, "train", batch.groups[: self.groups])
+
+    def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Write what could not be written; a run whose rows are missing is not finished."""
+        for purpose in list(self._unwritten):
+            self._append(purpose, "")
+        if any(gather(bool(self._unwritten))):
+            pl_module.ends_because = pl_module.ends_because or (
+                f"the last responses could not be written to {self.folder}: make room, then give the same command again"
+            )
 
     def on_validation_batch_end(
         self,

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.planner import ReadItem, SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.serialization import _get_layout, get_unsafe_globals_in_checkpoint
 
-from gmpo.checkpoints import Manifest, crc32
+from gmpo.checkpoints import Manifest, crc32, sync
 
 META = "meta.pt"  # Lightning's name for everything that is not a tensor of many ranks
 CHECKSUM = ".crc32"
@@ -60,9 +60,14 @@ def save(state: State, folder: Path, asynchronous: bool, group: dist.ProcessGrou
 
 
 def complete(folder: Path, meta: State, manifest: Manifest | None) -> None:
-    """Add what is not of many ranks, and a manifest; on rank 0, when all have written their shares."""
+    """Add what is not of many ranks, and a manifest; on rank 0, when all have written their shares.
+
+    meta: tensors, numbers and text. Raises ValueError where it holds anything else.
+    """
     with (folder / META).open("wb") as file:
         torch.save(meta, file)
+        sync(file)
+    load_meta(folder / META)  # what cannot be read back is found now
     files = {name: (folder / name).stat().st_size for name in (META, ".metadata")}
     checksums = {name: crc32(folder / name) for name in files}
     for path in folder.glob(f"*{CHECKSUM}"):

@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import AutoModelForCausalLM
 
+from gmpo.checkpoints import DAMAGED, MANIFEST, UNFINISHED, damage
 from gmpo.parallel.storage import META, SafeReader, load_meta
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ def find_checkpoint(path: Path) -> Checkpoint:
     if path.is_file():
         return WholeCheckpoint(path)
     if _is_sharded(path):
+        if (path / MANIFEST).is_file() and (fault := damage(path)) is not None:
+            raise ValueError(f"checkpoint={path} is damaged ({fault}): take another checkpoint")
         return ShardedCheckpoint(path)
     if (path / "config.json").is_file():
         return HuggingFaceFolder(path)
@@ -179,7 +182,12 @@ def _newest(folder: Path) -> ShardedCheckpoint | WholeCheckpoint | None:
     """By optimizer steps: the time of a file may be that of its copy."""
     found: list[ShardedCheckpoint | WholeCheckpoint] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.is_dir() and _is_sharded(path):
+        if path.name.startswith((UNFINISHED, DAMAGED)):
+            continue
+        fault = damage(path) if (path / MANIFEST).is_file() else None
+        if fault is not None:
+            log.error("checkpoint %s is damaged (%s) and left out", path, fault)
+        elif path.is_dir() and _is_sharded(path):
             found.append(ShardedCheckpoint(path))
         elif path.is_file() and path.suffix == ".ckpt":
             found.append(WholeCheckpoint(path))

@@ -97,6 +97,7 @@ class PolicyModule(LightningModule):
         self.policy_version = 0  # optimizer steps taken
         self.skipped_in_a_row = 0  # optimizer steps, up to the last one
         self.on_skip: list[Callable[[MiniBatch, Skipped], None]] = []  # told each time, on all ranks
+        self._trained = 0  # the last rollout step that came to its update
         self.ends_because: str | None = None  # once set, training ends without a further update
 
     def configure_model(self) -> None:
@@ -126,6 +127,7 @@ class PolicyModule(LightningModule):
         """Go on counting."""
         for name in COUNTED:
             setattr(self, name, checkpoint["policy"][name])
+        self._trained = self.rollout_step
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
         """The batch itself: it holds no tensors, and callbacks fill in this very object."""
@@ -136,20 +138,19 @@ class PolicyModule(LightningModule):
         return whole_weights(self._policy, self.device, dtype)
 
     def on_train_batch_start(self, batch: PromptBatch, batch_idx: int) -> int | None:
-        """Skip what is left where the step before has ended the training (Lightning takes -1 so)."""
-        return -1 if self.ends_because and not batch.groups else None
+        """Skip what is left where training has ended with the step before (Lightning takes -1 so)."""
+        return -1 if self.ends_because and self.rollout_step == self._trained else None
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One optimizer step for each mini-batch of the groups that the rollout callback filled in."""
+        self._trained = self.rollout_step
         if self.ends_because:
-            self.trainer.should_stop = True
             return
         version, skipped = self.policy_version, 0
         for index, mini_batch in enumerate(self.pack(batch.groups)):
             with self.clock("update"):
                 skipped += not self.update(mini_batch, on_policy=index == 0)
             if self.ends_because:
-                self.trainer.should_stop = True
                 break
         self.log("policy/skipped_steps", float(skipped))
         if self.policy_version == version and not skipped:
@@ -254,8 +255,9 @@ class PolicyModule(LightningModule):
             self.ends_because = (
                 f"{self.skipped_in_a_row} optimizer steps in a row were skipped, the last one in rollout step "
                 f"{skipped.rollout_step} with loss {skipped.loss} and gradient norm {skipped.gradient_norm}: lower "
-                "optimizer.lr or narrow the clip range; the batches are in the run folder under faults"
+                "optimizer.lr or narrow the clip range, and go on by resume=RUN_FOLDER (faults/ in it has the batches)"
             )
+            self.skipped_in_a_row = 0  # for who goes on
 
     def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor, on_policy: bool = False) -> Tensor:
         """Add the gradient of a mini-batch to the parameters, however it was cut; returns its loss.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -75,12 +77,13 @@ class EngineProcess:
         for name, tensor in weights:
             if failure is None:
                 try:
-                    self._send_tensor(name, tensor)
+                    with self._killed_when_late():
+                        self._send_tensor(name, tensor)
                 except EngineError as error:
                     failure = error
         if failure is not None:
             raise failure
-        self._send(None)
+        self._send(None)  # all of them
         self._answer(self.timeout)
         self.policy_version = policy_version
 
@@ -114,6 +117,17 @@ class EngineProcess:
         self._process.kill()
         self._process.join()
         self._process = self._connection = None
+
+    @contextmanager
+    def _killed_when_late(self) -> Iterator[None]:
+        """A process that stands still takes nothing in, and a full pipe waits for ever."""
+        assert self._process is not None
+        late = threading.Timer(self.timeout, self._process.kill)
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
 
     def _send(self, *message: Any) -> None:
         if self._connection is None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from gmpo.failures import EngineError
+from gmpo.failures import EngineError, RunError
 from gmpo.rollout.engine import Engine, OnResponse, ignore
 from gmpo.rollout.engine_process import EngineProcess
 from gmpo.signals import RESUME
@@ -55,7 +55,7 @@ class EngineHere:
         """As `Engine`."""
         rest = iter(weights)
         try:
-            with _as_engine_failure():
+            with self._watched(), _as_engine_failure():
                 self.engine.load_weights(rest, policy_version)
         finally:
             for _ in rest:  # ranks gather the weights together
@@ -84,7 +84,8 @@ class EngineHere:
 
     def close(self) -> None:
         """As `Engine`."""
-        self.engine.close()
+        with _as_engine_failure():
+            self.engine.close()
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -102,9 +103,9 @@ class EngineHere:
                 return
         faulthandler.dump_traceback(all_threads=True)
         said = (
-            f"the engine finished no response for {self.timeout:.0f} s (rollout.timeout); it hangs in the trainer's "
-            "process, which ends: the same command goes on from the last checkpoint. With rollout.own_process=true it "
-            "would be started again\n"
+            f"the engine has shown no sign of life for {self.timeout:.0f} s (rollout.timeout); it hangs in the "
+            "trainer's process, which ends: the same command goes on from the last checkpoint. With "
+            "rollout.own_process=true it would be started again\n"
         )
         os.write(2, said.encode())
         os._exit(RESUME)
@@ -114,7 +115,7 @@ class EngineHere:
 def _as_engine_failure() -> Iterator[None]:
     try:
         yield
-    except EngineError:
+    except RunError:
         raise
     except Exception as error:  # whatever it raises, it is of no use any more
         raise EngineError(f"the engine failed: {type(error).__name__}: {error}") from error

@@ -89,6 +89,7 @@ class _Scores:
         self.read: Callable[[str], str | None] | None = getattr(verifier_of(reward), "answer", None)
         self.waiting: deque[tuple[int, int, Response, Future[float]]] = deque()
         self.rollouts: dict[tuple[int, int], Rollout] = {}
+        self.failure: RewardError | None = None  # the first
 
     def add(self, place: int, number: int, response: Response) -> None:
         """A response that is finished."""
@@ -105,11 +106,13 @@ class _Scores:
             self._settle_first()
 
     def finish(self) -> dict[tuple[int, int], Rollout]:
-        """Every rollout by the places of its prompt and its own."""
+        """Every rollout by the places of its prompt and its own; raises RewardError where one has no score."""
         if self.submit is None and self.on_rollout is None:
             self._score_all()
         while self.waiting:
             self._settle_first()
+        if self.failure is not None:
+            raise self.failure
         return self.rollouts
 
     def _score_all(self) -> None:
@@ -129,7 +132,10 @@ class _Scores:
         place, number, response, score = self.waiting.popleft()
         answer = None if self.read is None else canonical(self.read(response.text) or "")
         error = score.exception()
-        value = score.result() if error is None else self.scoring.failed(self.prompts[place], response, error)
+        try:
+            value = score.result() if error is None else self.scoring.failed(self.prompts[place], response, error)
+        except RewardError as failure:  # raised in the end: an engine is at work here, perhaps with other ranks
+            self.failure, value = self.failure or failure, 0.0
         self.rollouts[place, number] = rollout = Rollout(response, value, final_answer=answer)
         if self.on_rollout is not None:
             self.on_rollout(place, number, rollout)

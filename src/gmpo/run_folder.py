@@ -16,6 +16,7 @@ from gmpo.redaction import redact
 log = logging.getLogger(__name__)
 
 CONFIG, FINISHED, LOCK = "config.yaml", "finished", ".lock"
+PART = f"{CONFIG}.part"
 LOCK_PATIENCE = 30.0  # seconds that a process which is just ending gets
 
 _locks: dict[Path, int] = {}  # open files: the system frees a lock when its process ends, however that happens
@@ -52,7 +53,7 @@ def candidates(root: str, name: str) -> Iterator[Path]:
 
 def is_free(folder: Path) -> bool:
     """Whether nothing stands there that a run has left."""
-    return not folder.exists() or (folder.is_dir() and not [path for path in folder.iterdir() if path.name != LOCK])
+    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, PART})
 
 
 def is_run(folder: Path) -> bool:
@@ -97,7 +98,8 @@ def leave(folder: Path) -> None:
     if folder not in _locks:
         return
     if is_free(folder):
-        (folder / LOCK).unlink()
+        for name in (PART, LOCK):
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()
     os.close(_locks.pop(folder))
 
@@ -115,7 +117,7 @@ def mark_finished(folder: Path, step: int) -> None:
 def save_config(cfg: DictConfig, folder: Path) -> None:
     """Write the resolved config, with every choice that was made; secrets of the environment stay there."""
     resolved = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
-    part = folder / f"{CONFIG}.part"
+    part = folder / PART
     try:
         with part.open("w", encoding="utf-8") as file:
             file.write(OmegaConf.to_yaml(OmegaConf.create(resolved)))

@@ -11,14 +11,14 @@ from gmpo.policy import PolicyModule
 class StageLog(Callback):
     """Appends "RANK PID STEP STAGE" to a file as each stage begins."""
 
-    def __init__(self, file: str) -> None:
-        self.file = Path(file)
+    def __init__(self, lines: str) -> None:
+        self.lines = Path(lines)
 
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Listen to the clock."""
 
         def note(stage: str) -> None:
-            with self.file.open("a") as file:
+            with self.lines.open("a") as file:
                 file.write(f"{trainer.global_rank} {os.getpid()} {pl_module.rollout_step} {stage}\n")
 
         pl_module.clock.on_stage.append(note)

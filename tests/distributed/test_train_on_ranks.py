@@ -126,7 +126,7 @@ def test_a_rank_that_dies_ends_the_run(
     qwen2_folder: str, tmp_path: Path, victim: int, stage: str, torchrun: bool
 ) -> None:
     log = tmp_path / "stages"
-    marked = ("+callbacks.stages._target_=stage_log.StageLog", f"+callbacks.stages.file={log}")
+    marked = ("+callbacks.stages._target_=stage_log.StageLog", f"+callbacks.stages.lines={log}")
     settings = ("rollout=transformers", "run.steps=1000", "run.validate_every=null", "sampling.max_tokens=200")
     budget = "batch.max_tokens_per_micro_batch=1024"
     arguments = command(

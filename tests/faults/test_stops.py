@@ -62,6 +62,7 @@ def test_a_second_signal_ends_it_at_once(qwen2_folder: str, tmp_path: Path) -> N
     settings = ("sampling.max_tokens=400", "run.validate_every=null", "batch.prompts=32", "batch.mini_batch_prompts=32")
     running = start(qwen2_folder, tmp_path, *settings, "dynamic_sampling.max_refills=0", "checkpoint.every=100")
     running.wait_for("step 1/6", 90)
+    time.sleep(1)  # the next generation is under way
     processes = processes_of(running)
     os.kill(running.pid, signal.SIGTERM)
     running.wait_for("once more stops at once")
@@ -78,6 +79,7 @@ def test_the_grace_ends_it(qwen2_folder: str, tmp_path: Path) -> None:
     settings = ("sampling.max_tokens=400", "run.validate_every=null", "batch.prompts=32", "batch.mini_batch_prompts=32")
     running = start(qwen2_folder, tmp_path, *settings, "dynamic_sampling.max_refills=0", "checkpoint.grace=0.2")
     running.wait_for("step 1/6", 90)
+    time.sleep(1)
     os.kill(running.pid, signal.SIGTERM)
     assert running.wait() == RESUME
     assert "stopped at once (not done within 0 s of SIGTERM)" in running.said()

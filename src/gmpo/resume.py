@@ -25,6 +25,7 @@ DECIDING = (  # settings that decide what is learned: a run with others is anoth
     *("dynamic_sampling", "overlong", "kl", "entropy", "optimizer", "schedule"),
     *("policy.gradient_clip", "policy.old_log_probs"),
 )
+NOT_DECIDING = ("reward.processes", "model.make.folder")
 RECORDS = ("metrics.csv", "rollouts")
 OF_THIS_PROCESS_ALONE = ("tensorboard", "faults")  # records that begin anew with the run
 
@@ -205,10 +206,11 @@ def _warn_of_differences(cfg: DictConfig, folder: Path) -> None:
 def differences(cfg: DictConfig, folder: Path) -> list[str]:
     """Deciding settings that differ from those of the run in a folder, as KEY was OLD, is NEW."""
     before = _config(folder)
+    made_here = ("model.path",) if cfg.model.make is not None else ()  # wherever that is
     return [
         f"{key} was {old}, is {new}"
         for key in _leaves(cfg) | _leaves(before)
-        if (old := _value(before, key)) != (new := _value(cfg, key)) and not _is_made_model(cfg, key)
+        if (old := _value(before, key)) != (new := _value(cfg, key)) and key not in (*NOT_DECIDING, *made_here)
     ]
 
 
@@ -221,11 +223,6 @@ def _config(folder: Path) -> DictConfig:
         raise ValueError(f"the config of {folder} cannot be read ({reason}): start anew by resume=never") from error
     assert isinstance(found, DictConfig)
     return found
-
-
-def _is_made_model(cfg: DictConfig, key: str) -> bool:
-    """The project makes this model itself, wherever that is."""
-    return (key == "model.path" and cfg.model.make is not None) or key == "model.make.folder"
 
 
 def _leaves(cfg: DictConfig) -> dict[str, None]:

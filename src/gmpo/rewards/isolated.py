@@ -31,9 +31,8 @@ class Isolated:
         self.timeout = timeout
         self.memory_gib = memory_gib
         self._pool: ProcessPool | None = None
-        self.answer: Callable[[str], str | None] | None = getattr(reward, "answer", None)
-        if self.answer is None:
-            del self.answer  # majority votes ask whether there is one
+        if hasattr(reward, "answer"):  # majority votes ask whether there is one
+            self.answer: Callable[[str], str | None] = reward.answer
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         """As `Reward`; raises RewardError."""

@@ -1,11 +1,11 @@
 """Kill runs again and again, and compare what they leave with the run that was never killed.
 
-    python benchmarks/faults.py [runs=10] [kills=5] [steps=16] [vllm_runs=2] [vllm_kills=3] [seed=0] [folder=FOLDER]
+    python benchmarks/faults.py [runs=12] [kills=5] [steps=12] [vllm_runs=2] [vllm_kills=3] [seed=0] [folder=FOLDER]
 
 For each case a run of the quickstart, made small, is first made without a kill. Then `runs` others of the same
 command are killed (SIGKILL, every process of it) `kills` times each at random moments, and given again each time, until
-they end. Half of the runs are on one rank, half on two. metrics.csv must then have the same rows, apart from times,
-and the files of responses the same bytes.
+they end. A third of the runs is on two ranks, a third has its checkpoints written asynchronously; those of vLLM come on
+top. metrics.csv must then have the same rows, apart from times, and the files of responses the same bytes.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def campaign(case: Case, folder: Path, runs: int, kills: int, steps: int, seed: 
 
 def main() -> None:
     """Print the table."""
-    settings = {"runs": 10, "kills": 5, "steps": 16, "vllm_runs": 2, "vllm_kills": 3, "seed": 0, "folder": ""}
+    settings = {"runs": 12, "kills": 5, "steps": 12, "vllm_runs": 2, "vllm_kills": 3, "seed": 0, "folder": ""}
     for argument in sys.argv[1:]:
         name, _, value = argument.partition("=")
         if name not in settings:
@@ -161,9 +161,9 @@ def main() -> None:
     runs, kills, steps, seed = (int(settings[name]) for name in ("runs", "kills", "steps", "seed"))
     quick = ("rollout=transformers",)
     plan = [
-        (Case("1 rank", quick), runs - runs // 2, kills),
-        (Case("2 ranks", (*quick, "cluster=cpu2")), runs // 2, kills),
-        (Case("1 rank, written asynchronously", (*quick, "checkpoint.asynchronous=true")), runs // 2, kills),
+        (Case("1 rank", quick), runs - 2 * (runs // 3), kills),
+        (Case("1 rank, written asynchronously", (*quick, "checkpoint.asynchronous=true")), runs // 3, kills),
+        (Case("2 ranks", (*quick, "cluster=cpu2")), runs // 3, kills),
         (Case("1 rank, vLLM", ()), int(settings["vllm_runs"]), int(settings["vllm_kills"])),
     ]
     print(f"{date.today()}, `python benchmarks/faults.py {' '.join(sys.argv[1:])}`, {steps} rollout steps a run\n")

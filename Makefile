@@ -18,7 +18,7 @@ demo: $(STAMP)
 	$(PY) train.py experiment=quickstart
 
 test: $(STAMP)
-	$(PY) -m pytest -m "not gpu"
+	$(PY) -m pytest -n 2 --dist loadfile -m "not gpu"
 
 check: $(STAMP)
 	$(PY) -m ruff check .
@@ -29,6 +29,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(PY) benchmarks/step_time.py
 	$(PY) benchmarks/zero_signal.py
+	$(PY) benchmarks/saving.py
 
 clean:
 	rm -rf .venv models runs

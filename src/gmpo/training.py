@@ -15,7 +15,6 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
 from gmpo import run_folder
-from gmpo.callbacks import CheckpointCallback
 from gmpo.config import layout_of
 from gmpo.data.tokenizer import load_tokenizer
 from gmpo.failures import RunError
@@ -49,9 +48,6 @@ class Training:
         """
         try:
             self.trainer.fit(self.policy, datamodule=self.datamodule, ckpt_path=self.start.checkpoint)
-            for callback in self.trainer.callbacks:
-                if isinstance(callback, CheckpointCallback):
-                    callback.save_last(self.trainer, self.policy)
             if self.policy.ends_because is None and self.trainer.is_global_zero:
                 self._finish()
         except Interrupted:

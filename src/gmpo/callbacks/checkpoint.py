@@ -122,8 +122,11 @@ class CheckpointCallback(Callback):
                 self._save_unless_there(trainer, pl_module)
             self._settle(trainer, pl_module, wait=True)
 
-    def save_last(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """After everything else is done: what a later run may go on from. A run without it is not finished."""
+    def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """After the last validation and the export: what a later run may go on from. A run without it is not finished.
+
+        Engines still stand: vLLM takes the ranks' process group down with it.
+        """
         if pl_module.ends_because and pl_module.rollout_step == trainer.datamodule.steps:
             self._settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
             return
@@ -146,7 +149,7 @@ class CheckpointCallback(Callback):
         self._random = random_state()
         self._settle(trainer, policy, wait=False)
         stops = [name for name in gather(self.stop.signal) if name is not None]
-        if step == trainer.datamodule.steps:  # what is left is short: see `save_last`
+        if step == trainer.datamodule.steps:  # what is left is short: see `on_fit_end`
             return
         if stops or self._is_due(trainer, step):
             self._save(trainer, policy, self.asynchronous and not stops)

@@ -105,6 +105,8 @@ def test_two_ranks_train_as_one(
     assert done.stderr.count("2 ranks = ") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["quickstart"]
     assert (tmp_path / "quickstart" / "model" / "model.safetensors").is_file()
+    last = {path.name for path in (tmp_path / "quickstart" / "checkpoints" / "step-3").iterdir()}
+    assert last == {"__0_0.distcp", "__1_0.distcp", ".metadata", "meta.pt", "checkpoint.json"}
 
 
 def test_everything_at_once(qwen3_moe_folder: str, tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def folder_of(folder: Path, step: int) -> Path:
     return folder / f"{STEP}{step}"
 
 
+def unfinished_of(folder: Path, step: int) -> Path:
+    """Where it stands until it is whole, and while it is removed."""
+    return folder / f"{UNFINISHED}{STEP}{step}"
+
+
 def steps_in(folder: Path) -> list[int]:
     """Rollout steps of the checkpoints in a folder, ascending."""
     names = [path.name.removeprefix(STEP) for path in folder.glob(f"{STEP}*") if path.is_dir()]
@@ -144,7 +149,7 @@ def prune(folder: Path, keep: int, scores: Mapping[int, float]) -> None:
     kept = {*steps[-keep:], *sorted(scored, key=lambda step: scores[step])[-1:]}
     for step in steps:
         if step not in kept:
-            gone = folder_of(folder, step).rename(folder / f"{UNFINISHED}{STEP}{step}")  # never half of it by its name
+            gone = folder_of(folder, step).rename(unfinished_of(folder, step))  # never half of it by its name
             shutil.rmtree(gone, ignore_errors=True)
 
 

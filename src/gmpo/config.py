@@ -67,7 +67,7 @@ def check_evaluation(cfg: DictConfig) -> None:
     at_least_1(cfg, ["data.max_prompt_tokens", "sampling.max_tokens", "sampling.samples"], optional=["data.limit"])
     _check_seed(cfg)
     for name in ("sampling.temperature", "sampling.top_p"):
-        if isinstance(value := OmegaConf.select(cfg, name), bool) or not isinstance(value, int | float):
+        if not _is_number(value := OmegaConf.select(cfg, name)):
             raise ValueError(f"{name}={value} must be a number")
     if not cfg.benchmark:
         raise ValueError(
@@ -123,7 +123,7 @@ def at_least_1(cfg: DictConfig, names: Sequence[str], optional: Sequence[str]) -
 def _check_numbers_and_switches(cfg: DictConfig) -> None:
     for name in ("kl.coefficient", "entropy.coefficient", "overlong.factor", "overlong.buffer"):
         value = OmegaConf.select(cfg, name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise ValueError(f"{name}={value} must be a number; 0 switches it off")
     for name in ("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu"):
         if not isinstance(OmegaConf.select(cfg, name), bool):

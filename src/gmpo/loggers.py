@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv, each with what it has a value of."""
+    """The rows of a metrics.csv, each with what it has a value of; none where there is no file."""
+    if not path.is_file():
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
@@ -35,8 +37,7 @@ class MetricsCSV(Logger):
     @cached_property
     def rows(self) -> dict[int, dict[str, float | str]]:
         """By rollout step; of a run that goes on, with those that are there."""
-        before = read_metrics(self.path) if self.path.is_file() else []
-        return {int(row["rollout_step"]): {**row} for row in before}
+        return {int(row["rollout_step"]): {**row} for row in read_metrics(self.path)}
 
     @property
     def name(self) -> str:

@@ -59,7 +59,8 @@ def choose_start(cfg: DictConfig) -> Start:
     if cfg.resume == "never":
         return Start(str(_next_free(cfg)))
     if cfg.resume == "auto":
-        return _auto(cfg)
+        with run_folder.one_place(cfg.run.root, cfg.run.name):
+            return _auto(cfg)
     path = Path(str(cfg.resume))
     if run_folder.is_run(path):
         run_folder.claim(path)

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,26 @@ _locks: dict[Path, int] = {}  # open files: the system frees a lock when its pro
 
 def create(root: str, name: str) -> Path:
     """Create ROOT/NAME, or the next free name where a run has left something; raises ValueError if it cannot."""
-    try:
+    with one_place(root, name):
         for folder in candidates(root, name):
             if is_free(folder):
                 claim(folder)
                 if is_free(folder):  # still, after a wait for another process
                     return folder
                 leave(folder)
+    raise AssertionError("there is always a next name")
+
+
+@contextmanager
+def one_place(root: str, name: str) -> Iterator[None]:
+    """Raise ValueError where the system refuses what is done with folders of this name."""
+    try:
+        yield
     except OSError as error:
         where = Path(str(root), str(name))
         raise ValueError(
             f"run folder {where} cannot be written ({error.strerror}): choose another by run.root"
         ) from error
-    raise AssertionError("there is always a next name")
 
 
 def candidates(root: str, name: str) -> Iterator[Path]:

@@ -102,6 +102,7 @@ def test_a_fork_that_was_killed_goes_on_with_the_same_command(
         (["resume={made}"], "has made 4 rollout steps and run.steps=4: raise run.steps"),
         (["resume={made}/checkpoints/step-4", "run.steps=3"], "has made 4 rollout steps and run.steps=3"),
         (["resume={made}/rollouts"], "is neither auto, never, a run's folder (with config.yaml) nor a checkpoint"),
+        ([f"run.name={'a' * 300}"], "cannot be written (File name too long): choose another by run.root"),
         (["checkpoint.every=0"], "checkpoint.every=0 must be a whole number of at least 1"),
         (["checkpoint.best=reward"], "checkpoint.best=reward is no metric's name"),
         (["checkpoint.mode=most"], "checkpoint.mode=most must be max or min"),

@@ -148,10 +148,12 @@ class CheckpointCallback(Callback):
         self._between = step
         self._random = random_state()
         self._settle(trainer, policy, wait=False)
-        stops = [name for name in gather(self.stop.signal) if name is not None]
+        signals, late = zip(*gather((self.stop.signal, self._is_late())), strict=True)
+        stops = [name for name in signals if name is not None]
         if step == trainer.datamodule.steps:  # what is left is short: see `on_fit_end`
             return
-        if stops or self._is_due(trainer, step):
+        validated = trainer.validating and self.best is not None
+        if stops or step % self.every == 0 or validated or late[0]:
             self._save(trainer, policy, self.asynchronous and not stops)
         if stops:
             self._settle(trainer, policy, wait=True)
@@ -160,11 +162,8 @@ class CheckpointCallback(Callback):
             alone = trainer.strategy.launcher is not None and rank() > 0  # Lightning takes another code for a crash
             raise Interrupted(0 if alone else RESUME)
 
-    def _is_due(self, trainer: Trainer, step: int) -> bool:
-        if step % self.every == 0 or (self.best and trainer.validating):
-            return True
-        late = self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes
-        return gather(late)[0]
+    def _is_late(self) -> bool:
+        return self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes
 
     def _save(self, trainer: Trainer, policy: PolicyModule, asynchronous: bool) -> None:
         """Have all ranks write their shares, to a folder that is not the checkpoint yet."""
@@ -185,7 +184,8 @@ class CheckpointCallback(Callback):
 
     @property
     def _unfinished(self) -> Path:
-        return self.folder / f"{checkpoints.UNFINISHED}{checkpoints.STEP}{self._writing}"
+        assert self._writing is not None
+        return checkpoints.unfinished_of(self.folder, self._writing)
 
     def _settle(self, trainer: Trainer, policy: PolicyModule, wait: bool) -> None:
         """Finish a checkpoint whose shares are written; where they are not, wait or leave it for later."""
@@ -230,7 +230,7 @@ class CheckpointCallback(Callback):
             return
         self._failed += 1
         if rank() == 0:
-            shutil.rmtree(self.folder / f"{checkpoints.UNFINISHED}{checkpoints.STEP}{step}", ignore_errors=True)
+            checkpoints.remove_unfinished(self.folder)
             newest = max(checkpoints.steps_in(self.folder), default=None)
             there = "there is none" if newest is None else f"the newest is that of step {newest}"
             free = shutil.disk_usage(self.run).free / 2**20
@@ -246,10 +246,9 @@ class CheckpointCallback(Callback):
 
     def _scores(self) -> dict[int, float]:
         """What the best checkpoint is chosen by, of the steps that have a value; a lower one counts as worse."""
-        path = self.run / "metrics.csv"
-        if self.best is None or not path.is_file():
+        if self.best is None:
             return {}
-        rows = [row for row in read_metrics(path) if self.best in row]
+        rows = [row for row in read_metrics(self.run / "metrics.csv") if self.best in row]
         return {int(row["rollout_step"]): self.sign * float(row[self.best]) for row in rows}
 
 

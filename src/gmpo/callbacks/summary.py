@@ -29,8 +29,7 @@ class SummaryCallback(Callback):
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Print."""
-        path = Path(self.folder, "metrics.csv")
-        rows = read_metrics(path) if path.is_file() else []
+        rows = read_metrics(Path(self.folder, "metrics.csv"))
         numbers = [{name: float(value) for name, value in row.items()} for row in rows]
         self.steps = [row for row in numbers if "time/step" in row]
         validations = [{name: row[name] for name in row if name.startswith("val/") and "@" in name} for row in numbers]

@@ -71,6 +71,7 @@ def module(
         schedule=functools.partial(LinearLR, start_factor=0.5, total_iters=2),
         mini_batch_prompts=mini_batch_prompts,
         max_tokens_per_micro_batch=budget,
+        max_tokens_per_log_prob_batch=budget,
         gradient_clip=1.0,
         temperature=1.0,
         pad_token_id=0,

@@ -1,6 +1,5 @@
 """What a composed config must satisfy before anything heavy is imported or started."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -10,12 +9,12 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.launch import launch
-from gmpo.layout import Layout, kv_repeats
+from gmpo.layout import Layout, check_tensor_parallel, kv_repeats
+from gmpo.model_files import TOKENIZER_FILES, local_config
 
 log = logging.getLogger(__name__)
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("max", lambda *numbers: max(numbers), replace=True)
@@ -154,14 +153,15 @@ def divisors(number: int) -> list[int]:
 
 def _check_lengths(cfg: DictConfig) -> None:
     longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
-    budget, cp = cfg.batch.max_tokens_per_micro_batch, cfg.cluster.cp
-    if longest > budget * cp:
-        ranks = f" x cluster.cp={cp}" if cp > 1 else ""
-        raise ValueError(
-            f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + sampling.max_tokens={cfg.sampling.max_tokens} "
-            f"= {longest} tokens do not fit batch.max_tokens_per_micro_batch={budget}{ranks}: "
-            f"raise it to at least {-(-longest // cp)}"
-        )
+    cp = cfg.cluster.cp
+    for key in ("max_tokens_per_micro_batch", "max_tokens_per_log_prob_batch"):
+        if longest > cfg.batch[key] * cp:
+            ranks = f" x cluster.cp={cp}" if cp > 1 else ""
+            raise ValueError(
+                f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + sampling.max_tokens={cfg.sampling.max_tokens} "
+                f"= {longest} tokens do not fit batch.{key}={cfg.batch[key]}{ranks}: raise it to at least "
+                f"{-(-longest // cp)}"
+            )
 
 
 def _check_temperature(cfg: DictConfig) -> None:
@@ -215,9 +215,12 @@ def _check_ranks(cfg: DictConfig) -> None:
             f"rollout.engine.tensor_parallel={per_engine}): {cfg.batch.prompts} = {cfg.batch.prompts // engines} x "
             f"{engines} + {cfg.batch.prompts % engines}. Choose a multiple of {engines}"
         )
-    if (config := _model_config(cfg)) is not None:
+    if (config := model_config(cfg)) is not None:
         heads = config.get("num_attention_heads", 1)
-        kv_repeats(heads, config.get("num_key_value_heads") or heads, layout.cp)
+        kv_heads = config.get("num_key_value_heads") or heads
+        kv_repeats(heads, kv_heads, layout.cp)
+        width = config.get("moe_intermediate_size") or config.get("intermediate_size")
+        check_tensor_parallel(per_engine, heads, kv_heads, width)
 
 
 def layout_of(cfg: DictConfig) -> Layout:
@@ -236,24 +239,33 @@ def _check_packages(cfg: DictConfig) -> None:
 
 
 def _check_positions(cfg: DictConfig) -> None:
-    """Of a local model; one on the hub is refused by the engine."""
-    positions = (_model_config(cfg) or {}).get("max_position_embeddings")
+    positions = (model_config(cfg) or {}).get("max_position_embeddings")
     response = max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
     if positions is not None and cfg.data.max_prompt_tokens + response > positions:
         raise ValueError(
             f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + {response} tokens of a response "
-            f"(sampling.max_tokens) are more than the {positions} positions of the model {cfg.model.path}: lower one"
+            f"(sampling.max_tokens) are more than the {positions} positions of the model {cfg.model.path}: lower "
+            "one, or raise model.overrides.max_position_embeddings where the model bears it"
         )
 
 
-def _model_config(cfg: DictConfig) -> dict[str, Any] | None:
-    """Of a local model."""
-    file = Path(str(cfg.model.path), "config.json")
-    return json.loads(file.read_text()) if file.is_file() else None
+def model_config(cfg: DictConfig) -> dict[str, Any] | None:
+    """What config.json says with model.overrides: of the folder, of the hub's cache, or as model.shape has it.
+
+    None where none of them is there: the hub is not asked.
+    """
+    found = None if cfg.model.path is None else local_config(str(cfg.model.path))
+    if found is None and cfg.model.shape is not None:
+        found = OmegaConf.to_container(cfg.model.shape)  # type: ignore[assignment]
+    return None if found is None else {**found, **cfg.model.overrides}
 
 
 def _check_model_folder(cfg: DictConfig) -> None:
     path = cfg.model.path
+    if not isinstance(cfg.model.overrides, DictConfig):
+        raise ValueError(
+            f"model.overrides={cfg.model.overrides} must hold keys of config.json: model.overrides.KEY=VALUE"
+        )
     if not isinstance(cfg.model.trust_remote_code, bool):
         raise ValueError(f"model.trust_remote_code={cfg.model.trust_remote_code} must be true or false")
     if cfg.model.trust_remote_code:

@@ -17,6 +17,7 @@ from gmpo.data.prompts import PromptMaker
 from gmpo.data.sources import check_names
 from gmpo.data.tokenizer import load_tokenizer
 from gmpo.evaluation.evaluate import Evaluation, Results
+from gmpo.model_files import check_reachable
 from gmpo.screen import quieten
 
 SETTINGS = "settings.json"
@@ -32,6 +33,7 @@ def prepare(cfg: DictConfig) -> Evaluation:
     torch.set_num_threads(cfg.cluster.threads)
     if cfg.model.path is None:
         cfg.model.path = instantiate(cfg.model.make)
+    check_reachable(cfg.model.path)
     data = cfg.data
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     maker = PromptMaker(tokenizer, data.template, data.max_prompt_tokens, data.over_long)

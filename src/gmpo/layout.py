@@ -101,3 +101,21 @@ def kv_repeats(heads: int, kv_heads: int, cp: int) -> int:
         )
     fitting = (r for r in range(1, heads // kv_heads + 1) if heads % (kv_heads * r) == 0 and kv_heads * r % cp == 0)
     return next(fitting)
+
+
+def check_tensor_parallel(size: int, heads: int, kv_heads: int, width: int | None) -> None:
+    """Raise ValueError, with the arithmetic, where an engine cannot spread a model over so many ranks.
+
+    width: of the feed-forward part, or of one expert's.
+    """
+    for count, of in ((heads, "attention heads"), (width, "columns of the feed-forward part")):
+        if count is not None and count % size:
+            raise ValueError(
+                f"rollout.engine.tensor_parallel={size} does not divide the {count} {of} of the model: {count} = "
+                f"{count // size} x {size} + {count % size}"
+            )
+    if kv_heads % size and size % kv_heads:
+        raise ValueError(
+            f"rollout.engine.tensor_parallel={size} neither divides the {kv_heads} key/value heads of the model nor is "
+            "a multiple of them"
+        )

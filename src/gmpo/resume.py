@@ -20,7 +20,8 @@ from gmpo.loggers import read_metrics, write_metrics
 log = logging.getLogger(__name__)
 
 DECIDING = (  # settings that decide what is learned: a run with others is another run
-    *("run.seed", "model.path", "model.make", "data", "reward", "objective", "advantage", "correction"),
+    *("run.seed", "model.path", "model.overrides", "model.make", "data", "reward", "objective"),
+    *("advantage", "correction"),
     *("batch.prompts", "batch.group_size", "batch.mini_batch_prompts", "sampling", "validation"),
     *("dynamic_sampling", "overlong", "kl", "entropy", "optimizer", "schedule"),
     *("policy.gradient_clip", "policy.old_log_probs"),

@@ -19,6 +19,7 @@ from gmpo.config import layout_of
 from gmpo.data.tokenizer import load_tokenizer
 from gmpo.failures import RunError
 from gmpo.launch import FIRST, Launch, end_with_parent
+from gmpo.model_files import check_reachable
 from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
 from gmpo.resume import Start, begin, choose_start
@@ -75,6 +76,9 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     started: this process among those of the run. The first one makes the run's folder, and the model where it is made.
     """
     quieten(started.rank)
+    check_machine(cfg)
+    if cfg.model.path is not None:
+        check_reachable(cfg.model.path)
     torch.set_num_threads(cfg.cluster.threads)
     seed_everything((cfg.run.seed + started.rank) % 2**32, verbose=False)  # for rewards and callbacks of a user's own
     if started.is_external or started.rank > 0:
@@ -101,6 +105,16 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
             if (layout := layout_of(cfg)).world_size > 1:
                 log.info("%s", layout)
     return training
+
+
+def check_machine(cfg: DictConfig) -> None:
+    """Raise ValueError where this machine has fewer GPUs than the cluster asks each of its nodes for."""
+    wanted, found = cfg.cluster.devices, torch.cuda.device_count()
+    if cfg.cluster.accelerator == "gpu" and found < wanted:
+        raise ValueError(
+            f"cluster.devices={wanted} GPUs, and torch finds {found} on this machine: choose another cluster, or one "
+            f"without a GPU by cluster=cpu (`python plan.py` tells what a cluster holds without having it)"
+        )
 
 
 def check_places(cfg: DictConfig) -> None:

@@ -1,5 +1,6 @@
 """Which rank trains what."""
 
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -7,7 +8,7 @@ from small_training import groups
 
 from gmpo.batching import Cost, Cutting, Entry, entries_of, in_order, make_plan, same_number_of_cuts
 
-CUTTING = Cutting(prompts=4, max_tokens=60, cost=Cost(), packed=False, skip_zero_signal=True)
+CUTTING = Cutting(4, 60, 60, Cost(), packed=False, skip_zero_signal=True)
 
 
 def gathered(ranks: int) -> list[list[list[Entry]]]:
@@ -29,7 +30,7 @@ def test_the_order_of_the_batch_does_not_depend_on_who_holds_it(ranks: int) -> N
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("data_parallel", [1, 2, 4])
 def test_every_sequence_of_a_mini_batch_is_trained_once(data_parallel: int, packed: bool) -> None:
-    cutting = Cutting(4, 60, Cost(1.0, 0.01), packed, skip_zero_signal=True)
+    cutting = Cutting(4, 60, 60, Cost(1.0, 0.01), packed, skip_zero_signal=True)
     order = in_order(gathered(2))
     plan = make_plan(order, data_parallel, cutting)
     assert len(plan.micro_batches) == len(plan.idle) == 2
@@ -73,3 +74,11 @@ def test_ranks_with_less_are_filled_up_with_nothing() -> None:
     assert len(many) == len(few) > 1
     assert [len(cut) for cut in few] == [1] + [0] * (len(few) - 1)
     assert sorted(chain(*many), key=repr) == sorted(entries, key=repr)
+
+
+def test_passes_without_a_gradient_have_a_budget_of_their_own() -> None:
+    of_groups = entries_of(groups(8), 0, True)
+    entries = [entry for group in of_groups for entry in group]
+    wide = replace(CUTTING, max_tokens_without_gradient=10_000)
+    assert len(same_number_of_cuts([entries], wide)[0]) < len(same_number_of_cuts([entries], CUTTING)[0])
+    assert make_plan(of_groups, 1, wide) == make_plan(of_groups, 1, CUTTING)

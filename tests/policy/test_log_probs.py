@@ -1,13 +1,14 @@
 import pytest
 import torch
 from conftest import make_prompt
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, MistralConfig
 
 from gmpo.batching import pad_sequences
 from gmpo.parallel.context_parallel import attention_name, flash_kwargs, varlen_attention
-from gmpo.policy import ModelSource
-from gmpo.policy.log_probs import response_log_probs, token_log_probs
+from gmpo.policy import ModelSource, head
+from gmpo.policy.head import Values, token_log_probs
+from gmpo.policy.log_probs import response_log_probs
 from gmpo.types import Prompt, Response, Rollout
 
 
@@ -80,6 +81,33 @@ def test_an_attention_that_knows_no_window_refuses_a_model_with_one(attention: s
 def test_an_unknown_attention_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model.attention=flash must be one of sdpa, varlen, flash_attention_2"):
         attention_name("flash", None)
+
+
+@pytest.mark.parametrize("folder", ["qwen2_folder", "qwen3_folder"])
+def test_chunks_of_logits_change_nothing(
+    folder: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []  # tokens whose logits were made at once
+
+    def watched(logits: Tensor, *others: object) -> Values:
+        sizes.append(logits[..., 0].numel())
+        return token_log_probs(logits, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(head, "token_log_probs", watched)
+    model = AutoModelForCausalLM.from_pretrained(request.getfixturevalue(folder), dtype=torch.float64)
+    batch = pad_sequences(sequences(), pad_token_id=0)
+    found, most = [], []
+    for chunk in (None, 1, 7, 1000):
+        sizes.clear()
+        log_probs, entropy = response_log_probs(model, batch, 0.7, with_entropy=True, chunk=chunk)
+        assert entropy is not None
+        loss = (log_probs * batch.mask).square().sum() + (entropy * batch.mask).sum()
+        found.append((log_probs, entropy, torch.autograd.grad(loss, model.parameters())))
+        most.append(max(sizes))
+    assert most == [batch.mask.numel(), 1, 7, batch.mask.numel()]
+    for values in found[1:]:
+        torch.testing.assert_close(values, found[0], rtol=0, atol=1e-12)
+    assert model(input_ids=batch.token_ids).logits.shape[-1] == 260, "the head is as it was"
 
 
 @pytest.mark.gpu

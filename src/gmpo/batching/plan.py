@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gmpo.batching.balancing import Cost, cut, imbalance, padding_share
 from gmpo.types import Group
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,13 @@ Micro = list[Entry]
 
 @dataclass(frozen=True)
 class Cutting:
-    """How a rollout step is cut. prompts: of a mini-batch. max_tokens: of a micro-batch, over all its cp ranks."""
+    """How a rollout step is cut. prompts: of a mini-batch. max_tokens: of a micro-batch, over all its cp ranks;
+    max_tokens_without_gradient: of one that only computes log-probs.
+    """
 
     prompts: int
     max_tokens: int
+    max_tokens_without_gradient: int
     cost: Cost
     packed: bool
     skip_zero_signal: bool
@@ -70,8 +76,8 @@ def entries_of(
     return found
 
 
-def in_order(gathered: Sequence[Sequence[list[Entry]]]) -> list[list[Entry]]:
-    """The groups of all ranks in the order of the batch: engines take its prompts in turn."""
+def in_order(gathered: Sequence[Sequence[T]]) -> list[T]:
+    """What belongs to the groups of all ranks in the order of the batch: engines take its prompts in turn."""
     longest = max(map(len, gathered), default=0)
     return [groups[i] for i in range(longest) for groups in gathered if i < len(groups)]
 
@@ -102,10 +108,11 @@ def _dealt(entries: Sequence[Entry], ranks: int) -> list[Micro]:
 
 
 def same_number_of_cuts(by_rank: Sequence[Micro], cutting: Cutting) -> list[list[Micro]]:
-    """Each rank's sequences cut under the budget, filled up with empty micro-batches to as many on every rank."""
+    """Each rank's sequences cut for a pass without gradient, filled up with empty ones to as many on every rank."""
     cuts = []
     for entries in by_rank:
-        rounds = cut([entry.tokens for entry in entries], cutting.max_tokens, cutting.cost, 1, cutting.packed)
+        lengths = [entry.tokens for entry in entries]
+        rounds = cut(lengths, cutting.max_tokens_without_gradient, cutting.cost, 1, cutting.packed)
         cuts.append([[entries[i] for i in own] for (own,) in rounds])
     most = max(map(len, cuts), default=0)
     return [own + [[] for _ in range(most - len(own))] for own in cuts]

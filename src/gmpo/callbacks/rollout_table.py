@@ -9,6 +9,7 @@ from typing import Any
 from lightning import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from gmpo.batching import in_order
 from gmpo.loggers import TensorBoard
 from gmpo.parallel import gather, rank
 from gmpo.policy import PolicyModule
@@ -16,17 +17,20 @@ from gmpo.types import Group, PromptBatch
 
 log = logging.getLogger(__name__)
 
+Row = dict[str, object]
+
 
 class RolloutTableCallback(Callback):
     """Appends some groups of each step to FOLDER/train.jsonl and validation.jsonl, and shows them in TensorBoard.
 
-    groups: how many groups of each step, with all of their responses; so many from validation too.
+    groups: how many groups of each step, with all of their responses. validation_groups: of each validation.
     """
 
-    def __init__(self, folder: str, groups: int) -> None:
+    def __init__(self, folder: str, groups: int, validation_groups: int) -> None:
         self.folder = Path(folder)
         self.groups = groups
-        self._validated: list[Group] = []
+        self.validation_groups = validation_groups
+        self._validated: list[Row] = []
         self._unwritten: dict[str, str] = {}  # lines, by purpose
 
     def state_dict(self) -> dict[str, dict[str, int] | dict[str, str]]:
@@ -56,7 +60,7 @@ class RolloutTableCallback(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         """Record training rollouts."""
-        self._record(trainer, pl_module.rollout_step, "train", batch.groups[: self.groups])
+        self._record(trainer, pl_module.rollout_step, "train", _first_rows(pl_module, batch.groups, self.groups))
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Write what could not be written; a run whose rows are missing is not finished."""
@@ -78,7 +82,7 @@ class RolloutTableCallback(Callback):
     ) -> None:
         """Keep validation rollouts of the first batch."""
         if batch_idx == 0:
-            self._validated = batch.groups[: self.groups]
+            self._validated = _first_rows(pl_module, batch.groups, self.validation_groups)
 
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Record them, once the validation is whole: one that was cut off is made again."""
@@ -86,8 +90,7 @@ class RolloutTableCallback(Callback):
         self._validated = []
 
     @rank_zero_only
-    def _record(self, trainer: Trainer, step: int, purpose: str, groups: list[Group]) -> None:
-        rows = [row for group in groups for row in _rows(step, group)]
+    def _record(self, trainer: Trainer, step: int, purpose: str, rows: list[Row]) -> None:
         # a lone surrogate becomes its escape, which JSON reads back
         self._append(purpose, "".join(whole_characters(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows))
         for logger in trainer.loggers:
@@ -109,7 +112,17 @@ class RolloutTableCallback(Callback):
                 os.truncate(path, size)
 
 
-def _rows(step: int, group: Group) -> list[dict[str, object]]:
+def _first_rows(policy: PolicyModule, groups: list[Group], count: int) -> list[Row]:
+    """Of the first groups of the batch, whatever ranks hold them; collective."""
+    holding = [r for r, held in enumerate(gather(len(groups))) if held]
+    own: list[list[Row]] = []
+    if groups:
+        places = range(holding.index(rank()), count, len(holding))
+        own = [_rows(policy.rollout_step, group) for group, _ in zip(groups, places, strict=False)]
+    return [row for rows in in_order(gather(own)) for row in rows]
+
+
+def _rows(step: int, group: Group) -> list[Row]:
     return [
         {
             "rollout_step": step,
@@ -128,7 +141,7 @@ def _rows(step: int, group: Group) -> list[dict[str, object]]:
     ]
 
 
-def _markdown(rows: list[dict[str, object]]) -> str:
+def _markdown(rows: list[Row]) -> str:
     columns = ("prompt", "response", "answer", "reward", "advantage")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [f"| {' | '.join(_cell(row[column]) for column in columns)} |" for row in rows]

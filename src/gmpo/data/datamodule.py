@@ -1,13 +1,13 @@
 """The LightningDataModule that yields the prompts of each rollout step."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
-from gmpo.data.prompts import PromptMaker
+from gmpo.data.prompts import OverLong, PromptMaker
 from gmpo.data.sources import Source, check_names
 from gmpo.data.stream import PromptStream
 from gmpo.types import Prompt, PromptBatch
@@ -29,7 +29,7 @@ class MathDataModule(LightningDataModule):
         tokenizer: PreTrainedTokenizerBase,
         template: str,
         max_prompt_tokens: int,
-        over_long: Literal["drop", "error"],
+        over_long: OverLong,
         prompts_per_step: int,
         steps: int,
         seed: int,

@@ -42,6 +42,11 @@ class Checkpoint(Protocol):
         """The folder or hub id that config and tokenizer come from, if it says so."""
         ...
 
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Values that were replaced in that config."""
+        ...
+
     def layout(self) -> dict[str, Tensor]:
         """Shape and dtype of each weight under its name in the language model, as tensors without values."""
         ...
@@ -87,6 +92,11 @@ class ShardedCheckpoint:
         return _load(self.path / META).get("base_model")
 
     @property
+    def overrides(self) -> dict[str, Any]:
+        """As `Checkpoint`."""
+        return _load(self.path / META).get("overrides", {})
+
+    @property
     def global_step(self) -> int:
         """Optimizer steps before it was saved."""
         return _load(self.path / META)["global_step"]
@@ -130,6 +140,11 @@ class WholeCheckpoint:
         return _load(self.path).get("base_model")
 
     @property
+    def overrides(self) -> dict[str, Any]:
+        """As `Checkpoint`."""
+        return _load(self.path).get("overrides", {})
+
+    @property
     def global_step(self) -> int:
         """Optimizer steps before it was saved."""
         return _load(self.path)["global_step"]
@@ -157,6 +172,11 @@ class HuggingFaceFolder:
     def base_model(self) -> str:
         """As `Checkpoint`: the folder itself."""
         return str(self.path)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """As `Checkpoint`: its config has them."""
+        return {}
 
     def layout(self) -> dict[str, Tensor]:
         """As `Checkpoint`; the weights are read here."""

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ def export(checkpoint: str, output: str, base_model: str | None = None, dtype: s
     layout = found.layout()
     if not layout:
         raise ValueError(f"{found.path} holds no weights of a policy: {ACCEPTED}")
-    model = _without_weights(source, wanted or _common_dtype(layout))
+    model = _without_weights(source, found.overrides, wanted or _common_dtype(layout))
     tokenizer = tokenizer_of(source)
     _check_layout(layout, model, found.path, source)
     try:
@@ -83,7 +84,7 @@ def _new_folder(output: str, checkpoint: str) -> Path:
     return folder
 
 
-def _without_weights(source: str, dtype: torch.dtype) -> PreTrainedModel:
+def _without_weights(source: str, overrides: dict[str, Any], dtype: torch.dtype) -> PreTrainedModel:
     """The base model's architecture, config and generation config."""
     if source.startswith(("/", ".", "~")) and not Path(source).is_dir():
         raise ValueError(
@@ -91,7 +92,7 @@ def _without_weights(source: str, dtype: torch.dtype) -> PreTrainedModel:
             "or hub id by base_model=PATH"
         )
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, **overrides)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except (OSError, ValueError) as error:

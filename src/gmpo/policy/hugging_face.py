@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from gmpo.config import TOKENIZER_FILES
+from gmpo.model_files import TOKENIZER_FILES
 from gmpo.policy.module import PolicyModule
 
 log = logging.getLogger(__name__)

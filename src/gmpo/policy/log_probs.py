@@ -10,9 +10,8 @@ from torch.distributed import ProcessGroup
 from torch.nn.functional import pad
 
 from gmpo.parallel.context_parallel import flash_kwargs, gather_columns
+from gmpo.policy.head import LogProbHead, Values
 from gmpo.types import MicroBatch
-
-Values = tuple[Float[Tensor, "B T"], Float[Tensor, "B T"] | None]  # log-probs, and entropy if it was asked for
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,13 @@ def response_log_probs(
     with_entropy: bool = False,
     packed: bool = False,
     cp_group: ProcessGroup | None = None,
+    chunk: int | None = None,
 ) -> Values:
     """Log-probability of each token in the micro-batch's last T columns, and the entropy it was drawn from if asked.
 
     In nats, differentiable; what comes out at padding is to be masked. packed: all sequences stand in one row, without
     padding, which the model's attention has to know how to read. cp_group: the ranks that share the micro-batch; each
-    sends an equal part of the columns through the model and gets the result for all.
+    sends an equal part of the columns through the model and gets the result for all. chunk: as `LogProbHead` has it.
 
     Without packing, padding stands on the right, where a causal model never looks, so no attention mask is needed.
     """
@@ -48,7 +48,7 @@ def response_log_probs(
     else:
         rows = _widened(rows, cp_group.size())
         own = _part(rows, cp_group.rank(), cp_group.size())
-    log_probs, entropy = _predict(model, own, temperature, with_entropy)
+    log_probs, entropy = _predict(model, own, LogProbHead(temperature, with_entropy, chunk))
     if cp_group is not None:
         counts = [len(_part(rows, rank, cp_group.size()).columns) for rank in range(cp_group.size())]
         log_probs = gather_columns(log_probs, counts, cp_group)
@@ -117,27 +117,17 @@ def _part(rows: Rows, part: int, parts: int) -> Rows:
     )
 
 
-def _predict(model: nn.Module, rows: Rows, temperature: float, with_entropy: bool) -> Values:
+def _predict(model: nn.Module, rows: Rows, head: LogProbHead) -> Values:
     """Of the wanted columns; where there are none the model still takes part, for ranks that have some."""
     wanted = len(rows.columns)
     columns = rows.columns if wanted else rows.columns.new_zeros(1)
     targets = rows.targets if wanted else rows.token_ids[:, :1]
-    logits = model(
-        input_ids=rows.token_ids,
-        position_ids=rows.position_ids,
-        logits_to_keep=columns,
-        use_cache=False,
-        **rows.attention,
-    ).logits
-    log_probs, entropy = token_log_probs(logits, targets, temperature, with_entropy)
-    return log_probs[:, :wanted], None if entropy is None else entropy[:, :wanted]
-
-
-def token_log_probs(
-    logits: Float[Tensor, "B T V"], token_ids: Int[Tensor, "B T"], temperature: float, with_entropy: bool = False
-) -> Values:
-    """Log-softmax of logits/temperature at the given tokens, and the entropy of that distribution, in nats."""
-    precision = torch.promote_types(logits.dtype, torch.float32)
-    log_softmax = (logits.to(precision) / temperature).log_softmax(-1)
-    log_probs = log_softmax.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1)
-    return log_probs, -(log_softmax.exp() * log_softmax).sum(-1) if with_entropy else None
+    with head.in_place_of_logits(model, targets):
+        values = model(
+            input_ids=rows.token_ids,
+            position_ids=rows.position_ids,
+            logits_to_keep=columns,
+            use_cache=False,
+            **rows.attention,
+        ).logits[:, :wanted]
+    return values[..., 0], values[..., 1] if head.with_entropy else None

@@ -1,5 +1,6 @@
 """Loading a model's weights, sharded over the ranks of a mesh."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -25,6 +26,7 @@ class ModelSource:
     are kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen in half
     precision on a GPU and sdpa elsewhere. experts: how a mixture of experts is computed, as transformers names it; by
     default in grouped products of matrices. trust_remote_code: whether code that comes with the model may run.
+    overrides: values of its config.json to replace.
     """
 
     path: str
@@ -33,6 +35,7 @@ class ModelSource:
     experts: str | None = None
     sharding: Sharding = field(default_factory=Sharding)
     trust_remote_code: bool = False
+    overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -58,6 +61,7 @@ class ModelSource:
         settings: dict[str, object] = {
             "attn_implementation": attention_name(self.resolved_attention, group),
             "trust_remote_code": self.trust_remote_code,
+            **self.overrides,
         }
         if self.experts is not None:  # a model without experts refuses the word
             settings["experts_implementation"] = self.experts
@@ -74,7 +78,14 @@ class ModelSource:
 
     def check(self, cp: int) -> None:
         """Raise ValueError where the model cannot be trained over cp ranks; reads its config alone."""
-        self.refuse_what_cannot_be(AutoConfig.from_pretrained(self.path, trust_remote_code=self.trust_remote_code), cp)
+        config, unknown = AutoConfig.from_pretrained(
+            self.path, trust_remote_code=self.trust_remote_code, return_unused_kwargs=True, **self.overrides
+        )
+        if unknown:
+            raise ValueError(
+                f"model.overrides names {', '.join(sorted(unknown))}, which {self.path} does not have in its config"
+            )
+        self.refuse_what_cannot_be(config, cp)
 
     def refuse_what_cannot_be(self, config: PreTrainedConfig, cp: int) -> None:
         """Raise ValueError where heads cannot be divided over cp ranks, or attention does not know a model's window."""

@@ -47,6 +47,7 @@ class PolicyModule(LightningModule):
     source: the model. optimizer: takes parameters. schedule: takes the optimizer, and is stepped once for each
     optimizer step. mini_batch_prompts: prompts of one optimizer step, over all ranks. max_tokens_per_micro_batch: on
     each rank; the cp ranks that share a micro-batch hold so many tokens together as their budgets make.
+    max_tokens_per_log_prob_batch: the same of passes without a gradient. log_prob_chunk: as `LogProbHead` has it.
     temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
     old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
     skip_zero_signal: responses of advantage 0 skip the update's passes where the loss has no other term for them.
@@ -62,6 +63,7 @@ class PolicyModule(LightningModule):
         schedule: Callable[[Optimizer], LRScheduler],
         mini_batch_prompts: int,
         max_tokens_per_micro_batch: int,
+        max_tokens_per_log_prob_batch: int,
         gradient_clip: float,
         temperature: float,
         pad_token_id: int,
@@ -69,6 +71,7 @@ class PolicyModule(LightningModule):
         skip_zero_signal: bool = True,
         reference_on_cpu: bool = False,
         max_skipped_steps: int = 10,
+        log_prob_chunk: int | None = None,
     ) -> None:
         super().__init__()
         if old_log_probs not in ("trainer", "rollout"):
@@ -80,6 +83,8 @@ class PolicyModule(LightningModule):
         self.build_schedule = schedule
         self.mini_batch_prompts = mini_batch_prompts
         self.max_tokens_per_micro_batch = max_tokens_per_micro_batch
+        self.max_tokens_per_log_prob_batch = max_tokens_per_log_prob_batch
+        self.log_prob_chunk = log_prob_chunk
         self.gradient_clip = gradient_clip
         self.temperature = temperature
         self.pad_token_id = pad_token_id
@@ -121,6 +126,7 @@ class PolicyModule(LightningModule):
         """Say how far it has come, and where config and tokenizer come from, wherever the checkpoint is read."""
         folder = Path(self.source.path)
         checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.source.path
+        checkpoint["overrides"] = dict(self.source.overrides)
         checkpoint["policy"] = {name: getattr(self, name) for name in COUNTED}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -186,6 +192,7 @@ class PolicyModule(LightningModule):
         cutting = Cutting(
             self.mini_batch_prompts,
             self.max_tokens_per_micro_batch * self._cp,
+            self.max_tokens_per_log_prob_batch * self._cp,
             self.cost,
             self.source.packed,
             self.skip_zero_signal,
@@ -217,7 +224,7 @@ class PolicyModule(LightningModule):
             for rollout, row in zip(rollouts, response_rows(batch.old_log_probs, batch.mask), strict=False):
                 rollout.old_log_probs = row  # an empty micro-batch has a row and no rollout
         if self.reference is not None:
-            batch.ref_log_probs = self.reference.log_probs(batch, self.temperature)
+            batch.ref_log_probs = self.reference.log_probs(batch, self.temperature, self.log_prob_chunk)
             self.update_metrics.add_reference(batch)
             for rollout, row in zip(rollouts, response_rows(batch.ref_log_probs, batch.mask), strict=False):
                 rollout.ref_log_probs = row
@@ -286,7 +293,8 @@ class PolicyModule(LightningModule):
 
     def _log_probs(self, batch: MicroBatch, with_entropy: bool) -> Values:
         group = None if self.mesh is None else self.mesh.context_parallel_group
-        return response_log_probs(self._policy, batch, self.temperature, with_entropy, self.source.packed, group)
+        how = (self.source.packed, group, self.log_prob_chunk)
+        return response_log_probs(self._policy, batch, self.temperature, with_entropy, *how)
 
     @property
     def _policy(self) -> PreTrainedModel:

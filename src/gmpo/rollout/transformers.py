@@ -1,6 +1,6 @@
 """Generation by transformers: for machines without vLLM, and for quick tests."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -25,14 +25,23 @@ from gmpo.types import Prompt, Response, Sampling
 class TransformersEngine:
     """Generates with a second copy of the model, in batches padded on the left.
 
-    max_sequences: of one batch; on a CPU smaller batches waste less on sequences that ended.
+    max_sequences: of one batch; on a CPU smaller batches waste less on sequences that ended. overrides: as
+    `ModelSource` has them.
     """
 
     tensor_parallel = 1
 
-    def __init__(self, model_path: str, dtype: str, max_sequences: int, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        model_path: str,
+        dtype: str,
+        max_sequences: int,
+        trust_remote_code: bool = False,
+        overrides: Mapping[str, object] | None = None,
+    ) -> None:
         self.model_path = model_path
         self.trust_remote_code = trust_remote_code
+        self.overrides = dict(overrides or {})
         self.dtype = dtype
         self.max_sequences = max_sequences
         self.policy_version = 0
@@ -41,7 +50,8 @@ class TransformersEngine:
     def start(self) -> None:
         """As `Engine`."""
         trust = {"trust_remote_code": self.trust_remote_code}
-        model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype, **trust).eval()
+        settings = trust | self.overrides
+        model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype, **settings).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, **trust)
         self._ends = _end_tokens(model, self._tokenizer)
         # nothing of the model's own: a repetition penalty would sample from another distribution than the trainer's

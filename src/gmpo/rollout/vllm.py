@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
@@ -34,8 +34,8 @@ class VLLMEngine:
     max_tokens: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
     memory_share: of a GPU's memory, weights included. max_batched_tokens: of one forward pass; a longer prompt
     goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. sleeps: whether a GPU's memory
-    is left to the update between generations. block_size: tokens of a block of the prefix cache. trust_remote_code: as
-    `ModelSource` has it.
+    is left to the update between generations. block_size: tokens of a block of the prefix cache. trust_remote_code
+    and overrides: as `ModelSource` has them.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class VLLMEngine:
         sleeps: bool = True,
         block_size: int | None = None,
         trust_remote_code: bool = False,
+        overrides: Mapping[str, object] | None = None,
     ) -> None:
         self.model_path = model_path
         self.dtype = dtype
@@ -63,6 +64,7 @@ class VLLMEngine:
         self.sleeps = sleeps and torch.cuda.is_available()  # on a CPU vLLM does not know how
         self.block_size = block_size
         self.trust_remote_code = trust_remote_code
+        self.overrides = dict(overrides or {})
         self.policy_version = 0
         self._llm: LLM | None = None
         self._request_ids = count()
@@ -84,6 +86,7 @@ class VLLMEngine:
             self._llm = LLM(
                 model=self.model_path,
                 trust_remote_code=self.trust_remote_code,
+                hf_overrides=self.overrides,
                 dtype=self.dtype,
                 max_model_len=self.max_tokens,
                 max_num_seqs=self.max_sequences,

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from gmpo.command import accept_model_path, one_clear_error, outlive_the_screen
 from gmpo.config import check
 from gmpo.launch import follow, launch
+from gmpo.planning import check_fits
 from gmpo.redaction import redact
 
 
@@ -19,6 +20,7 @@ def main(cfg: DictConfig) -> None:
     with one_clear_error(started):
         follow(started, cfg)
         check(cfg)
+        check_fits(cfg)
         from gmpo.training import prepare  # heavy: torch, transformers, lightning
 
         training = prepare(cfg, started)

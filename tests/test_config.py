@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.config import check, divisors
+from gmpo.config import check, check_recipe, divisors
 from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, KLPenalty
 from gmpo.policy import PolicyModule
 from gmpo.rewards import Overlong
@@ -62,7 +62,7 @@ TARGETS = [
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_composes_and_passes(experiment: str) -> None:
     cfg = composed(f"experiment={experiment}")
-    check(cfg)
+    check_recipe(cfg)
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
 
 

@@ -8,11 +8,14 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ORDER = [
-    (*("launch", "layout", "signals", "redaction", "checkpoints", "random_state"), *("failures", "model_files")),
+    (
+        *("launch", "layout", "signals", "redaction", "checkpoints", "random_state"),
+        *("failures", "model_files", "model_shape"),
+    ),
     ("types", "config", "clock", "command", "loggers", "record", "run_folder", "screen"),
     ("rewards", "advantages", "objectives", "batching"),
     ("data", "rollout", "parallel"),
-    ("policy", "evaluation"),
+    ("policy", "evaluation", "planning"),
     ("callbacks",),
     ("resume",),
     ("training", "evaluating"),

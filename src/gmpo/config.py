@@ -24,7 +24,15 @@ OmegaConf.register_new_resolver(
 
 
 def check(cfg: DictConfig) -> None:
-    """Raise ValueError, naming the value and the remedy, for what does not go together."""
+    """Raise ValueError, naming the value and the remedy, for what does not go together, or is not on this machine."""
+    check_recipe(cfg)
+    _check_launch(cfg)
+    _check_packages(cfg)
+    _check_model_folder(cfg)
+
+
+def check_recipe(cfg: DictConfig) -> None:
+    """Raise ValueError for values that do not go together, on whatever machine."""
     _check_complete(cfg)
     _check_whole_numbers(cfg)
     _check_numbers_and_switches(cfg)
@@ -33,8 +41,6 @@ def check(cfg: DictConfig) -> None:
     _check_lengths(cfg)
     _check_temperature(cfg)
     _check_old_log_probs(cfg)
-    _check_packages(cfg)
-    _check_model_folder(cfg)
     _check_positions(cfg)
     _check_saving(cfg)
 
@@ -193,13 +199,6 @@ def _check_old_log_probs(cfg: DictConfig) -> None:
 
 def _check_ranks(cfg: DictConfig) -> None:
     at_least_1(cfg, ["cluster.devices", "cluster.nodes", "cluster.threads"], optional=[])
-    cluster = cfg.cluster
-    if cluster.nodes > 1 and not launch().is_external:
-        raise ValueError(
-            f"cluster.nodes={cluster.nodes}: on several nodes all processes are started from outside: srun python "
-            f"train.py ..., or torchrun --nnodes {cluster.nodes} --nproc-per-node {cluster.devices} train.py ... on "
-            "each node"
-        )
     layout = layout_of(cfg)
     per_engine = OmegaConf.select(cfg, "rollout.engine.tensor_parallel", default=1)
     if type(per_engine) is not int or per_engine < 1 or layout.world_size % per_engine:
@@ -221,6 +220,16 @@ def _check_ranks(cfg: DictConfig) -> None:
         kv_repeats(heads, kv_heads, layout.cp)
         width = config.get("moe_intermediate_size") or config.get("intermediate_size")
         check_tensor_parallel(per_engine, heads, kv_heads, width)
+
+
+def _check_launch(cfg: DictConfig) -> None:
+    cluster = cfg.cluster
+    if cluster.nodes > 1 and not launch().is_external:
+        raise ValueError(
+            f"cluster.nodes={cluster.nodes}: on several nodes all processes are started from outside: srun python "
+            f"train.py ..., or torchrun --nnodes {cluster.nodes} --nproc-per-node {cluster.devices} train.py ... on "
+            "each node"
+        )
 
 
 def layout_of(cfg: DictConfig) -> Layout:

@@ -1,0 +1,37 @@
+"""What a recipe asks of a cluster, told on a laptop: `python plan.py --help` shows how."""
+
+import json
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from gmpo.command import accept_model_path, one_clear_error
+from gmpo.config import check_recipe, layout_of, model_config
+from gmpo.planning import make_plan
+from gmpo.planning.report import print_plan
+from gmpo.planning.source import find_sizes
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="plan")
+def main(cfg: DictConfig) -> None:
+    """Check, count, print."""
+    with one_clear_error():
+        if cfg.format not in ("text", "json"):
+            raise ValueError(f"format={cfg.format} must be text or json")
+        source = find_sizes(cfg)
+        check_recipe(cfg)
+        from gmpo.planning.sharded import sharded  # heavy: torch, transformers
+
+        config = model_config(cfg)
+        assert config is not None, "find_sizes refuses a model without"
+        plan = make_plan(cfg, sharded(config, layout_of(cfg)), source)
+    if cfg.format == "json":
+        print(json.dumps(plan.to_json(), indent=2))
+    else:
+        print_plan(plan, cfg)
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = accept_model_path(sys.argv[1:])
+    main()

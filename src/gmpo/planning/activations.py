@@ -1,0 +1,83 @@
+"""Bytes that a forward and backward pass keeps, by formulas.
+
+They count the tensors that transformers' Qwen and Llama blocks keep for the backward pass and the temporaries at its
+peak, for each token that a rank reads. Tests hold them to torch's memory tracker (docs/planning.md). Letters: D hidden
+width, Q and K width of all query and key/value heads, I width of a feed-forward part, E experts of which a token meets
+k, b bytes of a number.
+"""
+
+from gmpo.model_shape import ModelShape
+
+# bytes for each token of a chunk and word of the vocabulary, where b is 2: logits, their float32 copies, log-softmax
+HEAD_BACKWARD, HEAD_BACKWARD_WITH_ENTROPY = 12, 20
+HEAD_FORWARD, HEAD_FORWARD_WITH_ENTROPY = 10, 14
+HALF = 2
+
+
+def block_kept(shape: ModelShape, b: int, packed: bool) -> int:
+    """Of one block for its backward pass, without checkpointing."""
+    norms = 2 * (shape.hidden * (4 + 2 * b))  # in float32: 4 D; its result and what the next product reads: 2 b D
+    return norms + _attention_kept(shape, b, packed) + _feed_forward_kept(shape, b)
+
+
+def block_kept_selectively(shape: ModelShape, b: int) -> int:
+    """Of one block where only products of matrices and attention are kept, and the block's input."""
+    qkv = shape.query_width + 2 * shape.kv_width
+    attention = b * (qkv + shape.query_width + shape.hidden) + 4 * shape.heads
+    if shape.experts:
+        products = shape.experts_per_token * (2 * shape.intermediate + shape.hidden) + shape.experts
+    else:
+        products = 2 * shape.intermediate + shape.hidden
+    return attention + b * products + b * shape.hidden
+
+
+def block_backward(shape: ModelShape, b: int) -> int:
+    """Temporaries at the peak of one block's backward pass, beside what is kept."""
+    widest = 3 * shape.experts_per_token * shape.hidden if shape.experts else 3 * shape.intermediate
+    return b * (widest + shape.hidden)
+
+
+def block_forward(shape: ModelShape, b: int) -> int:
+    """At the peak of one block's pass without a gradient."""
+    k, width = shape.experts_per_token, shape.intermediate
+    if shape.experts:
+        feed_forward = b * max(4 * k * shape.hidden, k * (4 * width + shape.hidden)) + 40 * k
+    else:
+        feed_forward = 3 * b * width
+    return feed_forward + 4 * b * shape.hidden + 2 * b * shape.head_dim
+
+
+def block_input(shape: ModelShape, b: int) -> int:
+    """Of one block: all that is kept of it with checkpointing."""
+    return b * shape.hidden
+
+
+def around_blocks(shape: ModelShape, b: int) -> int:
+    """Kept outside the blocks: the last norm, what the head reads, rotary tables, token ids."""
+    return shape.hidden * (4 + 2 * b) + 2 * b * shape.head_dim + 8
+
+
+def head(shape: ModelShape, b: int, backward: bool, with_entropy: bool) -> int:
+    """For each token whose logits exist at once."""
+    if backward:
+        bytes_each = HEAD_BACKWARD_WITH_ENTROPY if with_entropy else HEAD_BACKWARD
+    else:
+        bytes_each = HEAD_FORWARD_WITH_ENTROPY if with_entropy else HEAD_FORWARD
+    return (bytes_each + (b - HALF)) * shape.vocabulary
+
+
+def _attention_kept(shape: ModelShape, b: int, packed: bool) -> int:
+    """Queries, keys, values, the result and its log-sum-exp; packed, keys and values are repeated for all heads."""
+    keys = shape.query_width if packed else shape.kv_width
+    kept = b * (2 * shape.query_width + 2 * keys) + 4 * shape.heads
+    if shape.qk_norm:
+        kept += (4 + b) * (shape.query_width + shape.kv_width) + 4 * (shape.heads + shape.kv_heads)
+    return kept
+
+
+def _feed_forward_kept(shape: ModelShape, b: int) -> int:
+    """Gate, its activation, up, their product; of experts also what is sent to them and comes back, and the routes."""
+    if not shape.experts:
+        return 4 * b * shape.intermediate
+    k = shape.experts_per_token
+    return k * (4 * b * shape.intermediate + 2 * b * shape.hidden + 40) + 4 * shape.experts

@@ -1,0 +1,150 @@
+"""Whether a recipe fits its cluster, and the smallest change that makes it fit."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.config import check_recipe, layout_of
+from gmpo.planning import memory
+from gmpo.planning.memory import RESERVE, Parts, Shard
+from gmpo.planning.recipe import Recipe
+
+Change = dict[str, Any]  # values by key
+MOST_AT_ONCE = 3  # changes together
+MEMORY_SHARES = (0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+
+
+def check_fits(cfg: DictConfig) -> None:
+    """Raise ValueError, with the arithmetic and the smallest remedy, where a model of known sizes cannot fit the GPUs.
+
+    Nothing is said where there is no GPU, or where the formulas do not know the model.
+    """
+    if cfg.cluster.gpu_memory_gib is None:
+        return
+    try:
+        recipe = Recipe.of(cfg)
+    except ValueError:
+        return
+    if complaints := complaints_of(recipe, memory.shard_of(recipe)):
+        raise ValueError(
+            f"this recipe does not fit the cluster: {'; '.join(complaints)}. {in_words(smallest_change(cfg))}. "
+            "`python plan.py` with the same arguments shows everything; cluster.gpu_memory_gib=null skips this check"
+        )
+
+
+def limit_gib(recipe: Recipe) -> float:
+    """Memory that a rank has: a GPU's, or its part of a machine's."""
+    return recipe.gpu_gib if recipe.gpu_gib is not None else recipe.host_gib / recipe.devices
+
+
+def complaints_of(recipe: Recipe, shard: Shard) -> list[str]:
+    """What does not fit, each with its arithmetic; nothing where everything does."""
+    found = []
+    limit = limit_gib(recipe)
+    for phase, parts in memory.phases(recipe, shard).items():
+        # the engine takes its share to the last byte; what the formulas give needs a reserve
+        most = limit if phase == "generate" else limit * (1 - RESERVE)
+        if (total := sum(parts.values())) > most:
+            found.append(f"{phase} needs {total:.1f} GiB of {most:.1f} GiB on each rank: {_sum(parts)}")
+    if recipe.gpu_gib is not None:
+        host, most = memory.host(recipe, shard), recipe.host_gib * (1 - RESERVE)
+        if (total := sum(host.values())) > most:
+            found.append(f"the host needs {total:.0f} GiB of {most:.0f} GiB on a node: {_sum(host)}")
+    if recipe.engine == "vllm" and not memory.concurrent_sequences(recipe, recipe.batch.longest):
+        found.append(
+            f"an engine's KV cache of {memory.kv_cache(recipe):.1f} GiB on each rank does not hold one sequence of "
+            f"{recipe.batch.longest} tokens"
+        )
+    return found
+
+
+def smallest_change(cfg: DictConfig) -> Change | None:
+    """The first that helps: single ones before two and three together, those that cost least time first.
+
+    None where none of the tried ones does.
+    """
+    kinds = list(_alternatives(cfg))
+    for several in range(1, MOST_AT_ONCE + 1):
+        for chosen in combinations(kinds, several):
+            for change in _one_of_each(chosen):
+                if _fits(cfg, change):
+                    return change
+    return None
+
+
+def in_words(change: Change | None) -> str:
+    """For the end of a message."""
+    if change is None:
+        return "No change that was tried makes it fit: take a larger cluster or a smaller model"
+    words = [f"{key}={_typed(value)}" for key, value in change.items()]
+    return f"The smallest change that makes it fit: {' '.join(words)}"
+
+
+def changed(cfg: DictConfig, change: Mapping[str, Any]) -> DictConfig:
+    """A copy with other values."""
+    copy = cfg.copy()
+    for key, value in change.items():
+        OmegaConf.update(copy, key, value)
+    return copy
+
+
+def _alternatives(cfg: DictConfig) -> Iterator[list[Change]]:
+    """Changes of one kind, the mildest first; kinds in the order of what they cost."""
+    least = -(-(cfg.data.max_prompt_tokens + cfg.sampling.max_tokens) // layout_of(cfg).cp)
+    for key in ("batch.max_tokens_per_micro_batch", "batch.max_tokens_per_log_prob_batch"):
+        yield [{key: tokens} for tokens in _halvings(OmegaConf.select(cfg, key), least)]
+    if cfg.checkpoint.asynchronous:
+        yield [{"checkpoint.asynchronous": False}]
+    if cfg.kl.coefficient and not cfg.policy.reference_on_cpu:
+        yield [{"policy.reference_on_cpu": True}]
+    if cfg.sharding.reduce_gradients == "last":
+        yield [{"sharding.reduce_gradients": "shards"}]
+    if "memory_share" in cfg.rollout.engine:
+        yield [{"rollout.engine.memory_share": share} for share in MEMORY_SHARES]
+    if cfg.sharding.checkpointing != "all":
+        yield [{"sharding.checkpointing": "all"}]
+    if "tensor_parallel" in cfg.rollout.engine:
+        sizes = [cfg.rollout.engine.tensor_parallel * times for times in (2, 4, 8)]
+        yield [{"rollout.engine.tensor_parallel": size} for size in sizes if size <= cfg.cluster.devices]
+    if not cfg.sharding.offload:
+        yield [{"sharding.offload": True}]
+    yield [{"cluster.cp": cfg.cluster.cp * times} for times in (2, 4, 8)]
+    yield [{"cluster.nodes": cfg.cluster.nodes * times} for times in (2, 4, 8, 16)]
+
+
+def _halvings(budget: int, least: int) -> list[int]:
+    found = []
+    while budget // 2 >= least:
+        budget //= 2
+        found.append(budget)
+    return [*found, least] if budget > least else found
+
+
+def _one_of_each(kinds: tuple[list[Change], ...]) -> Iterator[Change]:
+    if not kinds:
+        yield {}
+        return
+    for change in kinds[0]:
+        for rest in _one_of_each(kinds[1:]):
+            yield change | rest
+
+
+def _fits(cfg: DictConfig, change: Change) -> bool:
+    try:
+        other = changed(cfg, change)
+        check_recipe(other)
+        recipe = Recipe.of(other)
+    except ValueError:
+        return False
+    return not complaints_of(recipe, memory.shard_of(recipe))
+
+
+def _sum(parts: Parts) -> str:
+    large = {name: size for name, size in parts.items() if size >= 0.05}
+    return " + ".join(f"{name} {size:.1f}" for name, size in sorted(large.items(), key=lambda item: -item[1]))
+
+
+def _typed(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,203 @@
+"""Memory of a rank in each phase of a rollout step, by formulas; and of a node."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gmpo.planning import activations
+from gmpo.planning.recipe import GIB, Recipe
+
+KEPT = 4  # bytes of a parameter as it is kept, of its gradient, and of each of AdamW's two moments
+
+# What no formula gives, in GiB; stated among the plan's assumptions.
+GPU_PROCESS = 2.0  # CUDA context, NCCL's buffers, kernels
+ASLEEP = 1.5  # what a sleeping engine keeps on its GPU: CUDA graphs and buffers
+ENGINE_WORK = 2.0  # CUDA graphs and workspace of an engine that is awake
+CPU_PROCESS = 2.0  # Python, torch and vLLM in a process on a CPU
+HOST_PROCESS = 8.0  # the same beside a GPU, with pinned buffers
+BUCKET = 0.5  # gathered at once for the engine, as gmpo.policy.weights has it
+RESERVE = 0.05  # of all memory: fragments, and what the formulas miss
+
+Parts = dict[str, float]  # GiB by what they are for
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Parameters of this rank, and of what is gathered from all: numbers of elements."""
+
+    own: float  # this rank's share of all parameters
+    block: int
+    root: int  # outside the blocks
+    layers: int
+
+    @property
+    def whole(self) -> int:
+        """The model."""
+        return self.layers * self.block + self.root
+
+
+def shard_of(recipe: Recipe) -> Shard:
+    """By division; FSDP2 pads the first dimension of each parameter to a multiple of the ranks."""
+    shape = recipe.shape
+    return Shard(shape.parameters / recipe.layout.fsdp_shard, shape.block, shape.root, shape.layers)
+
+
+def phases(recipe: Recipe, shard: Shard) -> dict[str, Parts]:
+    """What a rank holds on its GPU (or in its CPU process), by phase and part, in GiB."""
+    return {
+        "generate": _generate(recipe, shard),
+        "weight_sync": _weight_sync(recipe, shard),
+        "log_probs": _log_probs(recipe, shard),
+        "update": _update(recipe, shard),
+    }
+
+
+def host(recipe: Recipe, shard: Shard) -> Parts:
+    """What all ranks of the first node hold in its memory beside GPUs, in GiB."""
+    own = shard.own * KEPT
+    each = {"processes": HOST_PROCESS * GIB}
+    if recipe.offload:
+        each |= {"parameters": own, "gradients": own, "optimizer": 2 * own}
+    if recipe.reference and (recipe.reference_on_cpu or recipe.offload):
+        each["reference"] = own
+    if recipe.asynchronous:
+        each["checkpoint"] = 3 * own
+    return _gib({name: recipe.devices * size for name, size in each.items()} | {"export": shard.whole * KEPT})
+
+
+def engine_weights(recipe: Recipe) -> float:
+    """GiB of an engine's weights on each of its ranks."""
+    return recipe.shape.parameters * recipe.bytes / recipe.tensor_parallel / GIB
+
+
+def kv_cache(recipe: Recipe) -> float:
+    """GiB for keys and values on each rank; not above 0 where the engine's share does not hold its weights."""
+    if recipe.gpu_gib is None:
+        return recipe.kv_cache_gib
+    forward = recipe.max_batched_tokens * activations.block_forward(recipe.shape, recipe.bytes)
+    logits = recipe.max_sequences * recipe.shape.vocabulary * (recipe.bytes + 3 * KEPT)
+    work = ENGINE_WORK + (forward + logits) / recipe.tensor_parallel / GIB
+    return recipe.memory_share * recipe.gpu_gib - engine_weights(recipe) - work
+
+
+def kv_bytes_per_token(recipe: Recipe) -> int:
+    """On each rank of an engine: one with more ranks than key/value heads repeats them."""
+    heads = max(1, recipe.shape.kv_heads // recipe.tensor_parallel)
+    return 2 * recipe.bytes * recipe.shape.layers * heads * recipe.shape.head_dim
+
+
+def concurrent_sequences(recipe: Recipe, tokens: float) -> int:
+    """Sequences of so many tokens whose keys and values one engine holds at once."""
+    return max(0, int(kv_cache(recipe) * GIB / (kv_bytes_per_token(recipe) * tokens)))
+
+
+def _resident(recipe: Recipe, shard: Shard) -> Parts:
+    """What the trainer keeps on its GPU between passes, in bytes."""
+    own = shard.own * KEPT
+    parts = {"process": (CPU_PROCESS if recipe.gpu_gib is None else GPU_PROCESS) * GIB}
+    if not recipe.offload:
+        parts |= {"parameters": own, "optimizer": 2 * own}
+    if recipe.reference and not recipe.reference_on_cpu and not recipe.offload:
+        parts["reference"] = own
+    return parts
+
+
+def _engine(recipe: Recipe, awake: bool, only_weights: bool = False) -> Parts:
+    """What the engine holds on this rank, in bytes."""
+    weights = engine_weights(recipe) * GIB
+    if recipe.gpu_gib is None:
+        return {"engine weights": weights, "KV cache": recipe.kv_cache_gib * GIB}
+    if not awake and recipe.sleeps:
+        return {"engine asleep": ASLEEP * GIB}
+    if only_weights and recipe.sleeps:
+        return {"engine weights": weights, "engine asleep": ASLEEP * GIB}
+    cache = max(0.0, kv_cache(recipe)) * GIB
+    work = max(0.0, recipe.memory_share * recipe.gpu_gib * GIB - weights - cache)
+    return {"engine weights": weights, "KV cache": cache, "engine work": work}
+
+
+def _generate(recipe: Recipe, shard: Shard) -> Parts:
+    return _gib(_resident(recipe, shard) | _engine(recipe, awake=True))
+
+
+def _weight_sync(recipe: Recipe, shard: Shard) -> Parts:
+    """A bucket of parameters is gathered, and the largest copied as the engine takes it; vLLM lays out a block anew."""
+    gathered = BUCKET * GIB + recipe.bytes * (2 * recipe.shape.largest + shard.block / recipe.tensor_parallel)
+    return _gib(_resident(recipe, shard) | _engine(recipe, awake=True, only_weights=True) | {"gathered": gathered})
+
+
+def _gathered(recipe: Recipe, shard: Shard, blocks: int) -> float:
+    """Bytes of whole parameters: those outside the blocks, and of so many blocks, or all where they are kept."""
+    return recipe.bytes * (shard.root + (shard.layers if recipe.keep_blocks else blocks) * shard.block)
+
+
+def _in_flight(recipe: Recipe, shard: Shard) -> Parts:
+    """On a GPU the next block is gathered while one is computed."""
+    return {} if recipe.gpu_gib is None else {"in flight": shard.block * recipe.bytes}
+
+
+def _log_probs(recipe: Recipe, shard: Shard) -> Parts:
+    shape, b, tokens = recipe.shape, recipe.bytes, recipe.log_prob_tokens
+    chunk = min(recipe.chunk, tokens) * activations.head(shape, b, backward=False, with_entropy=True)
+    at_head = {"gathered": _gathered(recipe, shard, 0), "activations": tokens * activations.around_blocks(shape, b)}
+    at_block = {"gathered": _gathered(recipe, shard, 1), "activations": tokens * activations.block_forward(shape, b)}
+    stages = [at_head | {"log-prob chunk": chunk}, at_block | _in_flight(recipe, shard)]
+    return _gib(_resident(recipe, shard) | _engine(recipe, awake=False) | _larger(stages))
+
+
+def _update(recipe: Recipe, shard: Shard) -> Parts:
+    shape, b, tokens = recipe.shape, recipe.bytes, recipe.tokens
+    kept, again = _kept_and_computed_again(recipe)
+    head_gradient = b * shape.embedding
+    at_head = {
+        "gathered": _gathered(recipe, shard, 0),
+        "activations": tokens * (shape.layers * kept + activations.around_blocks(shape, b)),
+        "log-prob chunk": min(recipe.chunk, tokens) * activations.head(shape, b, True, recipe.entropy_in_loss),
+        "gradients at work": 2 * head_gradient,  # of a chunk, and the sum
+    }
+    in_block = {
+        "gathered": _gathered(recipe, shard, 1),
+        "activations": tokens * shape.layers * kept,
+        **_in_flight(recipe, shard),
+    }
+    reducing = 0 if recipe.reduce_gradients == "last" else KEPT * shard.block  # of the block before
+    at_block = in_block | {
+        "block at work": tokens * (again + activations.block_backward(shape, b)),
+        "gradients at work": head_gradient + reducing,
+    }
+    after_block = in_block | {"gradients at work": head_gradient + (b + KEPT) * shard.block}
+    return _gib(
+        _resident(recipe, shard)
+        | _engine(recipe, awake=False)
+        | {"gradients": _gradients(recipe, shard)}
+        | _larger([at_head, at_block, after_block])
+    )
+
+
+def _larger(stages: list[Parts]) -> Parts:
+    return max(stages, key=lambda parts: sum(parts.values()))
+
+
+def _kept_and_computed_again(recipe: Recipe) -> tuple[int, int]:
+    """Bytes for each token: of every block until its backward pass, and of the one that is computed again for it."""
+    shape, b = recipe.shape, recipe.bytes
+    everything = activations.block_kept(shape, b, recipe.packed)
+    if recipe.checkpointing == "none":
+        return everything, 0
+    if recipe.checkpointing == "all":
+        return activations.block_input(shape, b), everything
+    kept = activations.block_kept_selectively(shape, b)
+    return kept, everything - kept + activations.block_input(shape, b)
+
+
+def _gradients(recipe: Recipe, shard: Shard) -> float:
+    """Bytes of gradients that wait for the optimizer step."""
+    own = 0.0 if recipe.offload else shard.own * KEPT
+    if recipe.batch.micro_batches(recipe.batch.longest) == 1 or recipe.reduce_gradients == "always":
+        return own
+    if recipe.reduce_gradients == "last":
+        return own + shard.whole * KEPT
+    return own + (shard.own * KEPT if recipe.layout.dp_replicate > 1 else 0.0)
+
+
+def _gib(parts: Mapping[str, float]) -> Parts:
+    return {name: size / GIB for name, size in parts.items()}

@@ -1,0 +1,163 @@
+"""The figures of a composed config that memory and time follow from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.config import layout_of, model_config
+from gmpo.layout import Layout
+from gmpo.model_shape import ModelShape
+
+GIB = 2**30
+BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+LOGITS_AT_ONCE = 2**27  # as gmpo.policy.head has it, where importing torch would take seconds; a test compares
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The arithmetic of a rollout step."""
+
+    prompts: int
+    group_size: int
+    mini_batch_prompts: int
+    data_parallel: int
+    longest: int  # tokens of a prompt and a response
+    tokens_at_once: int  # of an update's micro-batch, over its cp ranks
+    tokens_without_gradient: int  # of a log-prob pass's, over its cp ranks
+
+    @property
+    def responses(self) -> int:
+        """Of a rollout step, over all ranks."""
+        return self.prompts * self.group_size
+
+    @property
+    def optimizer_steps(self) -> int:
+        """For each rollout step."""
+        return self.prompts // self.mini_batch_prompts
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Of one optimizer step in one data-parallel group, at most."""
+        return -(-self.mini_batch_prompts * self.group_size // self.data_parallel)
+
+    @property
+    def sequences_per_group(self) -> int:
+        """Of one rollout step in one data-parallel group, at most."""
+        return -(-self.responses // self.data_parallel)
+
+    def micro_batches(self, tokens: float) -> int:
+        """Of one optimizer step on each rank, where sequences have so many tokens."""
+        return -(-self.sequences_per_step // max(1, int(self.tokens_at_once // tokens)))
+
+    def log_prob_batches(self, tokens: float) -> int:
+        """Of a rollout step's pass for log-probs on each rank."""
+        return -(-self.sequences_per_group // max(1, int(self.tokens_without_gradient // tokens)))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything of a config that the planner reads, in one place."""
+
+    shape: ModelShape
+    layout: Layout
+    batch: Batch
+    max_prompt_tokens: int
+    max_response_tokens: int
+    chunk: int  # tokens whose logits exist at once
+    tokens: int  # of a micro-batch, on each rank
+    log_prob_tokens: int  # the same of a pass without gradients
+    bytes: int  # of a number in forward, backward and engine
+    packed: bool  # attention by torch's kernel for variable lengths
+    offload: bool
+    keep_blocks: bool  # gathered between forward and backward
+    reduce_gradients: str
+    checkpointing: str
+    reference: bool  # whether a KL needs one
+    reference_on_cpu: bool
+    asynchronous: bool
+    entropy_in_loss: bool
+    engine: str  # vllm or transformers
+    tensor_parallel: int
+    memory_share: float
+    kv_cache_gib: float  # on a CPU
+    sleeps: bool
+    max_sequences: int
+    max_batched_tokens: int
+    devices: int
+    nodes: int
+    gpu_gib: float | None  # None: no GPU
+    host_gib: float  # of a node
+    tflops: float
+    memory_gb_s: float
+    node_gb_s: float
+    network_gb_s: float
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Recipe:
+        """Of a config that passed `gmpo.config.check_recipe`; raises ValueError where the model's sizes are unknown."""
+        config = model_config(cfg)
+        if config is None:
+            raise ValueError(
+                f"the sizes of model.path={cfg.model.path} are not known: there is no config.json and no model.shape"
+            )
+        cluster, engine, sharding, layout = cfg.cluster, cfg.rollout.engine, cfg.sharding, layout_of(cfg)
+        shape = ModelShape.of(config)
+        gpu = cluster.accelerator == "gpu"
+        attention = cfg.model.attention
+        budget, without = cfg.batch.max_tokens_per_micro_batch, cfg.batch.max_tokens_per_log_prob_batch
+        longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
+        batch = Batch(
+            cfg.batch.prompts,
+            cfg.batch.group_size,
+            cfg.batch.mini_batch_prompts,
+            layout.data_parallel,
+            longest,
+            budget * layout.cp,
+            without * layout.cp,
+        )
+        largest_pass = batch.sequences_per_step * -(-longest // layout.cp)
+        return cls(
+            shape=shape,
+            layout=layout,
+            batch=batch,
+            max_prompt_tokens=cfg.data.max_prompt_tokens,
+            max_response_tokens=cfg.sampling.max_tokens,
+            chunk=cfg.policy.log_prob_chunk or max(1, LOGITS_AT_ONCE // shape.vocabulary),
+            tokens=min(budget, largest_pass),
+            log_prob_tokens=min(without, largest_pass * batch.optimizer_steps),
+            bytes=BYTES[cluster.dtype],
+            packed=attention == "varlen" or (attention == "auto" and gpu and cluster.dtype != "float32"),
+            offload=sharding.offload,
+            keep_blocks=sharding.reshard_after_forward is False,
+            reduce_gradients=sharding.reduce_gradients,
+            checkpointing=sharding.checkpointing,
+            reference=cfg.kl.coefficient != 0,
+            reference_on_cpu=cfg.policy.reference_on_cpu,
+            asynchronous=cfg.checkpoint.asynchronous,
+            entropy_in_loss=cfg.entropy.coefficient != 0,
+            engine=cfg.rollout.requires,
+            tensor_parallel=OmegaConf.select(engine, "tensor_parallel", default=1),
+            memory_share=OmegaConf.select(engine, "memory_share", default=0.0),
+            kv_cache_gib=OmegaConf.select(engine, "kv_cache_gib", default=0.0),
+            sleeps=gpu and bool(OmegaConf.select(engine, "sleeps", default=False)),
+            max_sequences=engine.max_sequences,
+            max_batched_tokens=max(OmegaConf.select(engine, "max_batched_tokens", default=0), longest),
+            devices=cluster.devices,
+            nodes=cluster.nodes,
+            gpu_gib=cluster.gpu_memory_gib,
+            host_gib=cluster.host_memory_gib or this_machine_gib(),
+            **cluster.speed,
+        )
+
+    @property
+    def engines(self) -> int:
+        """How many generate at once."""
+        return self.layout.world_size // self.tensor_parallel
+
+
+def this_machine_gib() -> float:
+    """Memory of the machine that this runs on."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB

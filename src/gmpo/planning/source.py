@@ -1,0 +1,26 @@
+"""Where the planner takes a model's sizes from."""
+
+from omegaconf import DictConfig
+
+from gmpo.config import model_config
+from gmpo.model_files import hub_config, local_config
+
+
+def find_sizes(cfg: DictConfig) -> str:
+    """Fill in model.shape where the hub gives the model's config.json; returns where the sizes come from.
+
+    Raises ValueError, with the files it looked for, where neither a folder, the cache, the hub nor configs/model has
+    them.
+    """
+    path = cfg.model.path
+    if path is None:
+        return f"configs/model/{cfg.model.name}.yaml"
+    if local_config(path) is not None:
+        return f"the config.json of {path} on this machine"
+    try:
+        cfg.model.shape = hub_config(path)
+    except ValueError:
+        if model_config(cfg) is None:
+            raise
+        return f"configs/model/{cfg.model.name}.yaml, as the hub was not reached"
+    return f"the config.json of {path} on the hub"

@@ -154,10 +154,13 @@ def test_an_engine_spans_a_divisor_of_the_ranks() -> None:
     vllm = "rollout=vllm"
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
-    check(composed(vllm, "cluster.devices=6", "rollout.engine.tensor_parallel=3"))
-    said = refusal(vllm, "cluster.devices=6", "rollout.engine.tensor_parallel=4")
+    six = ("cluster.devices=6", "batch.prompts=72", "batch.mini_batch_prompts=12")
+    check(composed(vllm, *six, "rollout.engine.tensor_parallel=2"))
+    said = refusal(vllm, *six, "rollout.engine.tensor_parallel=4")
     assert "rollout.engine.tensor_parallel=4 must divide the 6 ranks" in said
     assert "1, 2, 3, 6" in said
+    said = refusal(vllm, *six, "rollout.engine.tensor_parallel=3")
+    assert "tensor_parallel=3 does not divide the 4 attention heads of the model: 4 = 1 x 3 + 1" in said
 
 
 def test_heads_must_be_divisible_by_the_ranks_that_share_a_sequence(qwen2_folder: str) -> None:

@@ -199,7 +199,7 @@ def _check_old_log_probs(cfg: DictConfig) -> None:
 
 def _check_ranks(cfg: DictConfig) -> None:
     at_least_1(cfg, ["cluster.devices", "cluster.nodes", "cluster.threads"], optional=[])
-    layout = layout_of(cfg)
+    cluster, layout = cfg.cluster, layout_of(cfg)
     per_engine = OmegaConf.select(cfg, "rollout.engine.tensor_parallel", default=1)
     if type(per_engine) is not int or per_engine < 1 or layout.world_size % per_engine:
         raise ValueError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+EXPERTS = ("num_experts", "num_local_experts")  # as it is published, and as transformers 5 writes it
 KNOWN = ("qwen2", "qwen3", "qwen3_moe", "llama", "mistral")
 
 
@@ -48,7 +49,7 @@ class ModelShape:
                 config["moe_intermediate_size" if of_experts else "intermediate_size"],
                 config["vocab_size"],
                 bool(config.get("tie_word_embeddings", False)),
-                config["num_experts"] if of_experts else 0,
+                _experts(config) if of_experts else 0,
                 config["num_experts_per_tok"] if of_experts else 0,
                 qkv_bias=kind == "qwen2",
                 qk_norm=kind.startswith("qwen3"),
@@ -115,3 +116,7 @@ class ModelShape:
     def kv_bytes_per_token(self) -> int:
         """Keys and values of one token in half precision, over all blocks."""
         return 2 * 2 * self.layers * self.kv_width
+
+
+def _experts(config: Mapping[str, Any]) -> int:
+    return next((config[name] for name in EXPERTS if name in config), None) or config[EXPERTS[0]]

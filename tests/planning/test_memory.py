@@ -1,0 +1,131 @@
+"""The formulas for memory against torch's memory tracker, and against a real GPU where there is one."""
+
+import pytest
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from tracked_training import peak_gib
+
+from gmpo.planning import memory
+from gmpo.planning.memory import GIB
+from gmpo.planning.recipe import LOGITS_AT_ONCE, Recipe
+from gmpo.policy import head, weights
+
+RANKS, TOKENS = 8, 4096
+NOT_TRACKED = ("process", "optimizer", "engine asleep", "in flight")  # nothing of these is in the tracked pass
+DENSE = {
+    "model_type": "qwen2",
+    "hidden_size": 1024,
+    "intermediate_size": 2816,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "vocab_size": 32000,
+    "tie_word_embeddings": False,
+}
+DEEP = DENSE | {"hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 1536, "num_hidden_layers": 8}
+NORMED = DENSE | {"model_type": "qwen3", "head_dim": 64, "tie_word_embeddings": True}
+EXPERTS = {
+    **NORMED,
+    "model_type": "qwen3_moe",
+    "hidden_size": 512,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "moe_intermediate_size": 192,
+    "num_experts": 32,
+    "num_experts_per_tok": 8,
+    "tie_word_embeddings": False,
+}
+WIDE = DENSE | {"hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28, "num_hidden_layers": 2}
+
+
+def composed(shape: dict, *overrides: str) -> DictConfig:
+    lengths = ("data.max_prompt_tokens=16", "sampling.max_tokens=64", f"cluster.devices={RANKS}")
+    batch = ("batch.prompts=1024", "batch.mini_batch_prompts=1024", f"batch.max_tokens_per_micro_batch={TOKENS}")
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        cfg = compose("train", ["experiment=qwen2_5_0_5b_gsm8k", "run.name=x", *lengths, *batch, *overrides])
+    cfg.model.shape = shape
+    return cfg
+
+
+def planned(recipe: Recipe, phase: str) -> float:
+    parts = memory.phases(recipe, memory.shard_of(recipe))[phase]
+    return sum(size for part, size in parts.items() if part not in NOT_TRACKED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "checkpointing", "reduce_gradients", "chunk"),
+    [
+        (DENSE, "none", "last", 512),
+        (DEEP, "all", "last", 512),
+        (DENSE, "selective", "shards", 512),
+        (NORMED, "all", "shards", 512),
+        (NORMED, "none", "shards", 4096),
+        (DENSE, "all", "always", 2048),
+        (EXPERTS, "none", "shards", 512),
+        (EXPERTS, "all", "shards", 512),
+        (EXPERTS, "selective", "last", 512),
+        (WIDE, "all", "shards", 512),
+    ],
+)
+def test_an_update_peaks_where_the_formulas_say(
+    shape: dict, checkpointing: str, reduce_gradients: str, chunk: int
+) -> None:
+    sharding = (f"sharding.checkpointing={checkpointing}", f"sharding.reduce_gradients={reduce_gradients}")
+    recipe = Recipe.of(composed(shape, *sharding, f"policy.log_prob_chunk={chunk}"))
+    tracked = peak_gib(shape, TOKENS, RANKS, checkpointing, reduce_gradients, chunk, backward=True)
+    assert planned(recipe, "update") == pytest.approx(tracked, rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "chunk", "tokens"),
+    [
+        (DENSE, 512, TOKENS),
+        (DEEP, 4096, TOKENS),
+        (NORMED, 128, TOKENS),
+        (EXPERTS, 512, TOKENS),
+        (WIDE, 128, 4 * TOKENS),  # with fewer, copying a gathered block is what peaks, which a GPU does not do so
+    ],
+)
+def test_a_pass_for_log_probs_peaks_where_the_formulas_say(shape: dict, chunk: int, tokens: int) -> None:
+    budget = f"batch.max_tokens_per_log_prob_batch={tokens}"
+    recipe = Recipe.of(composed(shape, f"policy.log_prob_chunk={chunk}", budget))
+    tracked = peak_gib(shape, tokens, RANKS, "none", "last", chunk, backward=False)
+    assert planned(recipe, "log_probs") == pytest.approx(tracked, rel=0.1)
+
+
+def test_what_is_stated_twice_is_the_same() -> None:
+    assert LOGITS_AT_ONCE == head.LOGITS_AT_ONCE
+    assert memory.BUCKET * GIB == weights.BUCKET
+
+
+def test_keys_and_values_of_a_7b() -> None:
+    """Of each token: 28 blocks, 4 heads of 128, keys and values, 2 bytes: 56 KiB; over 8 ranks a head each, twice."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        cfg = compose("train", ["experiment=qwen2_5_7b_math", "run.name=x"])
+    for ranks, bytes_each in ((1, 57344), (2, 28672), (4, 14336), (8, 14336)):
+        cfg.rollout.engine.tensor_parallel = ranks
+        assert memory.kv_bytes_per_token(Recipe.of(cfg)) == bytes_each
+    cfg.rollout.engine.tensor_parallel = 2
+    recipe = Recipe.of(cfg)
+    held = memory.concurrent_sequences(recipe, 2048)
+    assert held == int(memory.kv_cache(recipe) * GIB / (28672 * 2048))
+    assert memory.kv_cache(recipe) < 0.6 * 80 - memory.engine_weights(recipe)
+
+
+def test_sleep_frees_the_engine_and_offload_the_trainer() -> None:
+    def parts(*overrides: str) -> dict[str, dict[str, float]]:
+        recipe = Recipe.of(composed(DENSE, *overrides))
+        return memory.phases(recipe, memory.shard_of(recipe))
+
+    assert "KV cache" not in parts()["update"]
+    assert parts("rollout.engine.sleeps=false")["update"]["KV cache"] > 1
+    assert "optimizer" in parts()["log_probs"]
+    offloaded = parts("sharding.offload=true")
+    assert all("optimizer" not in phase and "parameters" not in phase for phase in offloaded.values())
+    assert memory.host(Recipe.of(composed(DENSE, "sharding.offload=true")), memory.Shard(1.0, 1, 1, 1))["optimizer"] > 0
+    assert "reference" not in parts()["log_probs"]
+    assert "reference" in parts("kl.coefficient=0.1")["log_probs"]
+    assert "reference" not in parts("kl.coefficient=0.1", "policy.reference_on_cpu=true")["log_probs"]

@@ -1,31 +1,25 @@
 """The exercises of docs/extending.md, typed as they stand there: only sizes, model and engine are chosen here."""
 
-import csv
 import importlib
 import json
 import os
 import re
-import runpy
-import shlex
 import subprocess
 import sys
 from math import isfinite
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ENVIRONMENT
 from omegaconf import OmegaConf
+from pages import commands, files, rows, words
+from pages import run as run_command
 
 from gmpo.rollout import Engine
 
 pytestmark = pytest.mark.slow
 
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "docs" / "extending.md").read_text(), re.MULTILINE | re.DOTALL)
-FILES = {text.splitlines()[0].removeprefix("# "): text for language, text in BLOCKS if language}
-TYPED = "PYTHONPATH=mine .venv/bin/python "
-COMMANDS = [line for language, text in BLOCKS if not language for line in text.splitlines() if line.startswith(TYPED)]
+FILES, COMMANDS = files("extending.md"), commands("extending.md")
 RUN = (  # by each of the tests below
     *("--help", "-m pytest", "run.name=near_miss", "run.name=both", "run.name=remainders", "run.name=stopwatch"),
     "benchmark=remainders",
@@ -40,10 +34,9 @@ SMALL = (
     "sampling.max_tokens=12",
     f"data.validation_limit={VALIDATED}",
     f"callbacks.rollout_table.groups={PROMPTS}",
+    f"callbacks.rollout_table.validation_groups={VALIDATED}",
     "cluster.threads=1",
 )
-WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time
-WORKERS.set_forkserver_preload(["gmpo.training", "gmpo.evaluating", "gmpo.rollout.transformers"])
 
 Record = dict[str, str | float]
 
@@ -58,46 +51,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def typed(part: str) -> list[str]:
-    """The words behind the interpreter of the one command that has this part."""
+def typed(part: str) -> str:
+    """The one command that has this part."""
     (command,) = [command for command in COMMANDS if part in command]
-    return shlex.split(command.removeprefix(TYPED))
+    return command
 
 
 def run(project: Path, part: str, *sizes: str) -> str:
-    """A command of the page in the project's folder; what it said."""
-    log = project / f"output-{len(list(project.glob('output-*')))}"
-    script, *arguments = typed(part)
-    process = WORKERS.Process(target=_run, args=(project, script, [*arguments, *sizes], log))
-    process.start()
-    process.join(120)
-    assert process.exitcode == 0, log.read_text()[-3000:]
-    return log.read_text()
-
-
-def _run(project: Path, script: str, arguments: list[str], log: Path) -> NoReturn:
-    output = os.open(log, os.O_CREAT | os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(output, stream)
-    os.environ.clear()
-    os.environ.update(ENVIRONMENT | {"PYTHONPATH": "mine", "OMP_NUM_THREADS": "1", "COLUMNS": "160"})
-    os.chdir(project)
-    sys.path.insert(0, str(project / "mine"))
-    sys.argv = [str(ROOT / script), *arguments]
-    runpy.run_path(sys.argv[0], run_name="__main__")
-    sys.exit(0)
+    return run_command(project, typed(part), *sizes)
 
 
 def train(project: Path, name: str, model: str, *sizes: str, engine: str = "rollout=transformers") -> Path:
     """The folder of the run that the page's command with this name has made."""
     run(project, f"run.name={name}", *SMALL, f"model={model}", engine, *sizes)
     return project / "runs" / name
-
-
-def rows(folder: Path) -> list[dict[str, float]]:
-    """Of metrics.csv, what there is a value of."""
-    with (folder / "metrics.csv").open() as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def records(folder: Path, purpose: str = "train") -> list[Record]:
@@ -121,7 +88,8 @@ def check_rewards(project: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_command_of_the_page_is_run() -> None:
-    assert {tuple(typed(part)) for part in RUN} == {tuple(shlex.split(c.removeprefix(TYPED))) for c in COMMANDS}
+    assert {typed(part) for part in RUN} == set(COMMANDS)
+    assert all(command.startswith("PYTHONPATH=mine ") for command in COMMANDS)
     assert all(name.startswith("mine/") for name in FILES)
 
 
@@ -138,7 +106,7 @@ def test_the_reward_gives_a_part_of_a_point(project: Path, qwen2_folder: str, mo
 
 def test_the_checks_of_the_objective_pass(project: Path) -> None:
     environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(["mine", ENVIRONMENT.get("PYTHONPATH", "")])}
-    command = [sys.executable, *typed("-m pytest")]
+    command = [sys.executable, *words(typed("-m pytest"))]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "3 passed" in done.stdout

@@ -18,8 +18,8 @@ WORKERS.set_forkserver_preload(["gmpo.training", "gmpo.evaluating", "gmpo.rollou
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """Language and text of each block of code."""
-    text = (ROOT / "docs" / page).read_text()
+    """Language and text of each block of code; of commands over several lines, one."""
+    text = re.sub(r"\\\n *", "", (ROOT / "docs" / page).read_text())
     return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 

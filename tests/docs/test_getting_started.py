@@ -42,7 +42,7 @@ def test_the_path_can_be_gone(tmp_path: Path, qwen2_folder: str) -> None:
     run(tmp_path, mine, *small)
     problems = [json.loads(line) for line in (tmp_path / "mine" / "problems.jsonl").read_text().splitlines()]
     assert all(eval(p["problem"].replace("plus", "+")) == int(p["answer"]) for p in problems)
-    assert len(problems) == 6
+    assert len(problems) == 5
     assert "val/mine/mean@1" in rows(tmp_path / "runs" / "mine")[0]
     validated = (tmp_path / "runs" / "mine" / "rollouts" / "validation.jsonl").read_text().splitlines()
     assert len(validated) == 2 * 2  # held out; before and after

@@ -13,8 +13,11 @@ from typing import NoReturn
 from conftest import ENVIRONMENT, ROOT
 
 PYTHON = ".venv/bin/python "
+FEW_SUMS = "data.source.train_size=64"  # of data=arithmetic
 WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time
-WORKERS.set_forkserver_preload(["gmpo.training", "gmpo.evaluating", "gmpo.rollout.transformers"])
+WORKERS.set_forkserver_preload(
+    ["gmpo.training", "gmpo.evaluating", "gmpo.rollout.transformers", "torch.utils.tensorboard"]
+)
 
 
 def blocks(page: str) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ENVIRONMENT
 from omegaconf import OmegaConf
-from pages import commands, files, rows, words
+from pages import FEW_SUMS, commands, files, rows, words
 from pages import run as run_command
 
 from gmpo.rollout import Engine
@@ -101,7 +101,7 @@ def test_the_files_are_choices_of_their_groups(project: Path) -> None:
 
 
 def test_the_reward_gives_a_part_of_a_point(project: Path, qwen2_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_rewards(project, train(project, "near_miss", qwen2_folder), monkeypatch)
+    check_rewards(project, train(project, "near_miss", qwen2_folder, FEW_SUMS), monkeypatch)
 
 
 def test_the_checks_of_the_objective_pass(project: Path) -> None:
@@ -113,7 +113,7 @@ def test_the_checks_of_the_objective_pass(project: Path) -> None:
 
 
 def test_reward_and_objective_train_together(project: Path, qwen2_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = train(project, "both", qwen2_folder, "optimizer.lr=2e-2")
+    folder = train(project, "both", qwen2_folder, FEW_SUMS, "optimizer.lr=2e-2")
     check_rewards(project, folder, monkeypatch)
     objective = OmegaConf.load(folder / "config.yaml").objective
     assert (objective._target_, objective.power) == ("my_objectives.PowerMean", 0.5)
@@ -149,7 +149,7 @@ def test_the_data_set_is_a_benchmark(project: Path, qwen2_folder: str) -> None:
 def test_the_engine_writes_down_every_generation(
     project: Path, qwen2_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = train(project, "stopwatch", qwen2_folder, engine="rollout@rollout.inner=transformers")
+    folder = train(project, "stopwatch", qwen2_folder, FEW_SUMS, engine="rollout@rollout.inner=transformers")
     lines = [json.loads(line) for line in (folder / "stopwatch.jsonl").read_text().splitlines()]
     assert [line["responses"] for line in lines] == [VALIDATED, PROMPTS * GROUP, PROMPTS * GROUP, VALIDATED]
     assert [line["policy_version"] for line in lines] == [0, 0, 2, 4]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from pages import blocks, commands, rows, run
+from pages import FEW_SUMS, blocks, commands, rows, run
 
 pytestmark = pytest.mark.slow
 
@@ -27,11 +27,11 @@ SMALL = (
 def test_the_path_can_be_gone(tmp_path: Path, qwen2_folder: str) -> None:
     quickstart, read, grpo, plot, mine, model, evaluate = COMMANDS
     small = (*SMALL, f"model={qwen2_folder}")
-    run(tmp_path, quickstart, *small)
+    run(tmp_path, quickstart, *small, FEW_SUMS)
     assert "run=runs/quickstart" in read
     assert "step 2" in run(tmp_path, read)
 
-    run(tmp_path, grpo, *small)
+    run(tmp_path, grpo, *small, FEW_SUMS)
     assert OmegaConf.load(tmp_path / "runs" / "grpo" / "config.yaml").objective._target_ == "gmpo.objectives.GRPO"
     run(tmp_path, plot)
     assert (tmp_path / "grpo.png").stat().st_size > 1000

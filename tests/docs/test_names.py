@@ -34,9 +34,10 @@ def all_keys() -> set[str]:
     keys = set(GROUPS)
     for path in CONFIGS.glob("*.yaml"):
         keys |= set(paths(yaml.safe_load(path.read_text()), ""))
-    for group in GROUPS.keys() - {"experiment"}:
+    for group in GROUPS:
         for path in (CONFIGS / group).glob("*.yaml"):
-            keys |= set(paths(yaml.safe_load(path.read_text()) or {}, f"{group}."))
+            of_all = group == "experiment"  # the keys in its files are whole ones
+            keys |= set(paths(yaml.safe_load(path.read_text()) or {}, "" if of_all else f"{group}."))
     return keys
 
 

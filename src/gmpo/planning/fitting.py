@@ -1,7 +1,7 @@
 """Whether a recipe fits its cluster, and the smallest change that makes it fit."""
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations, product
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -61,16 +61,17 @@ def complaints_of(recipe: Recipe, shard: Shard) -> list[str]:
 
 
 def smallest_change(cfg: DictConfig) -> Change | None:
-    """The first that helps: single ones before two and three together, those that cost least time first.
+    """The first that helps: one setting before two and three together, those that cost least time first, then machines.
 
     None where none of the tried ones does.
     """
-    kinds = list(_alternatives(cfg))
-    for several in range(1, MOST_AT_ONCE + 1):
-        for chosen in combinations(kinds, several):
-            for change in _one_of_each(chosen):
-                if _fits(cfg, change):
-                    return change
+    settings, machines = list(_settings(cfg)), [{"cluster.nodes": cfg.cluster.nodes * times} for times in (2, 4, 8, 16)]
+    sets = [chosen for several in range(1, MOST_AT_ONCE + 1) for chosen in combinations(settings, several)]
+    sets += [[machines, *chosen] for several in range(MOST_AT_ONCE) for chosen in combinations(settings, several)]
+    for chosen in sets:
+        strongest = [alternatives[-1] for alternatives in chosen]
+        if _fits(cfg, _together(strongest)):
+            return next(change for change in map(_together, product(*chosen)) if _fits(cfg, change))
     return None
 
 
@@ -90,28 +91,26 @@ def changed(cfg: DictConfig, change: Mapping[str, Any]) -> DictConfig:
     return copy
 
 
-def _alternatives(cfg: DictConfig) -> Iterator[list[Change]]:
-    """Changes of one kind, the mildest first; kinds in the order of what they cost."""
+def _settings(cfg: DictConfig) -> Iterator[list[Change]]:
+    """Alternatives of one kind, from the mildest to the strongest; kinds in the order of what they cost."""
     least = -(-(cfg.data.max_prompt_tokens + cfg.sampling.max_tokens) // layout_of(cfg).cp)
-    for key in ("batch.max_tokens_per_micro_batch", "batch.max_tokens_per_log_prob_batch"):
-        yield [{key: tokens} for tokens in _halvings(OmegaConf.select(cfg, key), least)]
-    if cfg.checkpoint.asynchronous:
-        yield [{"checkpoint.asynchronous": False}]
-    if cfg.kl.coefficient and not cfg.policy.reference_on_cpu:
-        yield [{"policy.reference_on_cpu": True}]
-    if cfg.sharding.reduce_gradients == "last":
-        yield [{"sharding.reduce_gradients": "shards"}]
-    if "memory_share" in cfg.rollout.engine:
-        yield [{"rollout.engine.memory_share": share} for share in MEMORY_SHARES]
-    if cfg.sharding.checkpointing != "all":
-        yield [{"sharding.checkpointing": "all"}]
-    if "tensor_parallel" in cfg.rollout.engine:
-        sizes = [cfg.rollout.engine.tensor_parallel * times for times in (2, 4, 8)]
-        yield [{"rollout.engine.tensor_parallel": size} for size in sizes if size <= cfg.cluster.devices]
-    if not cfg.sharding.offload:
-        yield [{"sharding.offload": True}]
-    yield [{"cluster.cp": cfg.cluster.cp * times} for times in (2, 4, 8)]
-    yield [{"cluster.nodes": cfg.cluster.nodes * times} for times in (2, 4, 8, 16)]
+    sharding, engine = cfg.sharding, cfg.rollout.engine
+    kinds = [
+        [{"batch.max_tokens_per_micro_batch": n} for n in _halvings(cfg.batch.max_tokens_per_micro_batch, least)],
+        [{"batch.max_tokens_per_log_prob_batch": n} for n in _halvings(cfg.batch.max_tokens_per_log_prob_batch, least)],
+        [{"checkpoint.asynchronous": False}] if cfg.checkpoint.asynchronous else [],
+        [{"policy.reference_on_cpu": True}] if cfg.kl.coefficient and not cfg.policy.reference_on_cpu else [],
+        [{"sharding.reduce_gradients": "shards"}] if sharding.reduce_gradients == "last" else [],
+        [{"sharding.checkpointing": "all"}] if sharding.checkpointing != "all" else [],
+        [{"sharding.offload": True}] if not sharding.offload else [],
+        [{"cluster.cp": cfg.cluster.cp * times} for times in (2, 4, 8)],
+    ]
+    if "memory_share" in engine:
+        share, sizes = engine.memory_share, [engine.tensor_parallel * times for times in (2, 4, 8)]
+        lower, higher = [s for s in MEMORY_SHARES if s < share], [s for s in reversed(MEMORY_SHARES) if s > share]
+        kinds[5:5] = [[{"rollout.engine.memory_share": s} for s in shares] for shares in (lower, higher)]
+        kinds[7:7] = [[{"rollout.engine.tensor_parallel": size} for size in sizes if size <= cfg.cluster.devices]]
+    yield from filter(None, kinds)
 
 
 def _halvings(budget: int, least: int) -> list[int]:
@@ -122,13 +121,8 @@ def _halvings(budget: int, least: int) -> list[int]:
     return [*found, least] if budget > least else found
 
 
-def _one_of_each(kinds: tuple[list[Change], ...]) -> Iterator[Change]:
-    if not kinds:
-        yield {}
-        return
-    for change in kinds[0]:
-        for rest in _one_of_each(kinds[1:]):
-            yield change | rest
+def _together(changes: Iterable[Change]) -> Change:
+    return {key: value for change in changes for key, value in change.items()}
 
 
 def _fits(cfg: DictConfig, change: Change) -> bool:

@@ -1,0 +1,188 @@
+"""Every published figure against the composed config, one by one; and where docs/recipes.md says that it stands."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.config import check_recipe
+from gmpo.planning import check_fits, make_plan
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
+CLUSTERS = sorted(path.stem for path in (ROOT / "configs" / "cluster").glob("*.yaml"))
+GMPO = {
+    "objective.clip_low": 0.4,
+    "objective.clip_high": 0.4,
+    "optimizer.lr": 1e-6,
+    "kl.coefficient": 0.0,
+    "entropy.coefficient": 0.0,
+    "sampling.temperature": 1.0,
+}
+DAPO = GMPO | {
+    "data.source.name": "dapo_math_17k",
+    "benchmark.aime24.name": "aime24",
+    "batch.prompts": 512,
+    "batch.group_size": 16,
+    "batch.mini_batch_prompts": 32,
+    "batch.max_tokens_per_micro_batch": 20480,
+    "batch.max_tokens_per_log_prob_batch": 30720,
+    "data.max_prompt_tokens": 2048,
+    "data.over_long": "truncate",
+    "sampling.max_tokens": 8192,
+    "sampling.top_p": 1.0,
+    "sampling.top_k": 0,
+    "validation.samples": 1,
+    "validation.top_p": 0.7,
+    "overlong.buffer": 4096,
+    "overlong.factor": 1.0,
+    "optimizer.weight_decay": 0.1,
+    "schedule.total_iters": 10 * 16,
+    "policy.gradient_clip": 1.0,
+    "resume": "auto",
+    "cluster.devices": 8,
+    "cluster.nodes": 8,
+    "cluster.dp_replicate": 2,
+    "cluster.cp": 4,
+    "sharding.offload": True,
+    "rollout.engine.tensor_parallel": 4,
+    "rollout.engine.memory_share": 0.8,
+    "rollout.engine.max_batched_tokens": 10240,
+    "run.validate_every": 10,
+    "checkpoint.every": 10,
+    "callbacks.rollout_table.validation_groups": 10,
+    "model.overrides.max_position_embeddings": 32768,
+    "sharding.checkpointing": "all",
+}
+FIGURES: dict[str, dict[str, Any]] = {
+    "qwen2_5_7b_math": GMPO
+    | {
+        "model.path": "Qwen/Qwen2.5-Math-7B",
+        "data.source.name": "gsm8k_math",
+        "batch.prompts": 1024,
+        "batch.group_size": 5,
+        "batch.mini_batch_prompts": 256,
+        "batch.max_tokens_per_micro_batch": 16 * (1024 + 1024),
+        "data.max_prompt_tokens": 1024,
+        "data.over_long": "drop",
+        "sampling.max_tokens": 1024,
+        "sharding.checkpointing": "all",
+        "sharding.offload": False,
+        "kl.kind": "k3",
+        "schedule.start_factor": 1.0,
+        "policy.reference_on_cpu": True,
+        "rollout.engine.tensor_parallel": 2,
+        "rollout.engine.memory_share": 0.6,
+        "run.validate_every": 5,
+        "checkpoint.every": 20,
+        "run.steps": 15 * (7473 + 7500) // 1024,
+        "cluster.devices": 8,
+        "cluster.nodes": 1,
+    },
+    "gmpo_qwen2_5_math_7b": GMPO
+    | {
+        "model.path": "Qwen/Qwen2.5-Math-7B",
+        "data.source.name": "math_lvl3to5",
+        "data.levels": [3, 4, 5],
+        "data.template": "qwen_math",
+        "batch.prompts": 128,
+        "batch.group_size": 8,
+        "batch.mini_batch_prompts": 128 // 8,
+        "sampling.max_tokens": 3000,
+        "schedule.start_factor": 1.0,
+        "run.validate_every": 100,
+        "cluster.devices": 8,
+    },
+    "dapo_qwen2_5_7b": DAPO | {"model.path": "Qwen/Qwen2.5-Math-7B", "run.steps": 200},
+    "dapo_qwen3_30b": DAPO | {"model.path": "Qwen/Qwen3-30B-A3B-Base", "run.steps": 300},
+}
+BENCHMARKS = {
+    "gmpo_qwen2_5_math_7b": ["aime24", "amc23", "math500", "minerva", "olympiadbench"],
+    "dapo_qwen2_5_7b": ["aime24"],
+    "dapo_qwen3_30b": ["aime24"],
+}
+HELD_BY = {
+    "quickstart": {"cpu", "cpu2", "1gpu", "8gpu", "64gpu"},
+    "qwen2_5_0_5b_gsm8k": {"1gpu", "8gpu"},  # 14 heads go over no 4 ranks
+    "qwen2_5_7b_math": {"8gpu", "64gpu"},
+    "gmpo_qwen2_5_math_7b": {"8gpu", "64gpu"},
+    "dapo_qwen2_5_7b": {"8gpu", "64gpu"},
+    "dapo_qwen3_30b": {"64gpu"},
+}
+LAPTOP_GIB = 16
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return compose("train", [*overrides, "run.name=test"])
+
+
+def differences_of(cfg: DictConfig, figures: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    found = {key: OmegaConf.select(cfg, key) for key in figures}
+    return {key: (found[key], figures[key]) for key in figures if found[key] != figures[key]}
+
+
+@pytest.mark.parametrize("experiment", FIGURES)
+def test_every_published_figure_is_in_the_composed_config(experiment: str) -> None:
+    cfg = composed(f"experiment={experiment}")
+    assert differences_of(cfg, FIGURES[experiment]) == {}
+    assert list(cfg.benchmark) == BENCHMARKS.get(experiment, [])
+    assert differences_of(composed(f"experiment={experiment}", "optimizer.lr=2e-6"), FIGURES[experiment])
+
+
+def test_a_smaller_clip_range_for_mixtures_of_experts_is_told_in_the_file() -> None:
+    text = (ROOT / "configs" / "experiment" / "dapo_qwen3_30b.yaml").read_text()
+    assert "smaller clip range" in text
+    assert "objective.clip_low" in text
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_holds_differences_only(experiment: str) -> None:
+    lines = (ROOT / "configs" / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    assert len(lines) <= 75
+    assert not any(line.startswith("cluster:") for line in lines), "what a cluster has would leak into another"
+
+
+def refusal(cfg: DictConfig) -> str | None:
+    try:
+        check_recipe(cfg)
+        check_fits(cfg)
+    except ValueError as error:
+        return str(error)
+    return "; ".join(make_plan(cfg).complaints) or None
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_on_every_cluster(experiment: str, cluster: str) -> None:
+    """It composes, passes and fits, or is refused with one message that has the arithmetic."""
+    laptop = [f"cluster.host_memory_gib={LAPTOP_GIB}"] if "cpu" in cluster else []
+    said = refusal(composed(f"experiment={experiment}", f"cluster={cluster}", *laptop))
+    assert (said is None) == (cluster in HELD_BY[experiment]), said
+    if said is not None:
+        assert re.search(r"\d+ .*\d", said)
+        assert "\n" not in said
+
+
+def sections() -> dict[str, list[tuple[str, Any]]]:
+    """Of docs/recipes.md: experiment -> the keys and values of its table."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for section in (ROOT / "docs" / "recipes.md").read_text().split("\n## ")[1:]:
+        name, _, body = section.partition("\n")
+        rows = re.findall(r"^\|[^|]*\| `([\w.]+)` \| ([^|]*) \|$", body, re.MULTILINE)
+        found[name] = [(key, yaml.safe_load(value)) for key, value in rows]
+    return found
+
+
+@pytest.mark.parametrize("experiment", FIGURES)
+def test_the_page_maps_every_figure_to_its_key(experiment: str) -> None:
+    cfg, pages = composed(f"experiment={experiment}"), sections()
+    rows = pages[experiment]
+    for key, value in rows:
+        found = OmegaConf.select(cfg, key)
+        assert found == (float(value) if isinstance(found, float) else value), key
+    told = {key for key, _ in rows} | ({key for key, _ in pages["dapo_qwen2_5_7b"]} if "dapo" in experiment else set())
+    assert set(FIGURES[experiment]) - told <= {"cluster.nodes"}

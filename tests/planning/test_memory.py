@@ -12,7 +12,8 @@ from gmpo.planning.recipe import LOGITS_AT_ONCE, Recipe
 from gmpo.policy import head, weights
 
 RANKS, TOKENS = 8, 4096
-NOT_TRACKED = ("process", "optimizer", "engine asleep", "in flight")  # nothing of these is in the tracked pass
+NOT_ALLOCATED = ("process", "optimizer", "engine asleep")  # nothing of these is in the passes here
+NOT_TRACKED = (*NOT_ALLOCATED, "in flight")  # nor is anything prefetched on a CPU
 DENSE = {
     "model_type": "qwen2",
     "hidden_size": 1024,
@@ -48,9 +49,9 @@ def composed(shape: dict, *overrides: str) -> DictConfig:
     return cfg
 
 
-def planned(recipe: Recipe, phase: str) -> float:
+def planned(recipe: Recipe, phase: str, without: tuple[str, ...] = NOT_TRACKED) -> float:
     parts = memory.phases(recipe, memory.shard_of(recipe))[phase]
-    return sum(size for part, size in parts.items() if part not in NOT_TRACKED)
+    return sum(size for part, size in parts.items() if part not in without)
 
 
 @pytest.mark.slow

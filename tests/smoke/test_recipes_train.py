@@ -1,0 +1,143 @@
+"""Each recipe's own config on two ranks with real vLLM and real problems.
+
+What differs: a small model of the same architecture, lengths and batch scaled down, cluster=cpu2 and where things lie.
+"""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ENVIRONMENT, ROOT
+from datasets import Dataset, load_dataset
+from guessing_model import make_guessing_model
+from omegaconf import OmegaConf
+
+SHARED = ROOT.parent / "shared" / "data"
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.distributed,
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed"),
+    pytest.mark.skipif(not SHARED.is_dir(), reason="the files of real problems are not here"),
+]
+SMALL = (
+    *("cluster=cpu2", "run.steps=2", "run.validate_every=2", "data.validation_limit=4", "optimizer.lr=1e-3"),
+    *("batch.group_size=4", "sampling.max_tokens=24", "reward.processes=1"),
+)
+DAPO = (
+    *(
+        "batch.prompts=16",
+        "batch.mini_batch_prompts=1",
+        "data.max_prompt_tokens=200",
+        "rollout.engine.tensor_parallel=2",
+    ),
+    *("batch.max_tokens_per_micro_batch=500", "batch.max_tokens_per_log_prob_batch=750", "overlong.buffer=12"),
+    f"benchmark.aime24.path={SHARED}/aime24/test.jsonl",
+)
+MATH = (
+    *("batch.prompts=8", "batch.mini_batch_prompts=2", "data.max_prompt_tokens=400"),
+    "batch.max_tokens_per_micro_batch=3000",
+)
+BENCHMARKS = {"aime24": "aime24", "amc23": "amc23", "math500": "math500", "minerva": "amc23", "olympiadbench": "aime24"}
+
+
+def one_digit(rows: Dataset, answer: Callable[[dict[str, Any]], str]) -> Dataset:
+    """Problems that a guess of a digit solves now and then: real ones, so that there is something to learn from."""
+    return rows.filter(lambda row: re.fullmatch(r"\d", answer(row)) is not None)
+
+
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """gsm8k.jsonl, math.jsonl and dapo.parquet, in the columns that the recipes' data sets have."""
+    folder = tmp_path_factory.mktemp("problems")
+
+    def read(path: str) -> Dataset:
+        kind = "parquet" if path.endswith("parquet") else "json"
+        return load_dataset(kind, data_files=str(SHARED / path), split="train", cache_dir=str(folder / "cache"))
+
+    gsm8k = one_digit(read("gsm8k/train.jsonl"), lambda row: row["answer"].rpartition("#### ")[2])
+    gsm8k.to_json(folder / "gsm8k.jsonl")
+    one_digit(read("math500/test.jsonl"), lambda row: row["answer"]).to_json(folder / "math.jsonl")
+    dapo = one_digit(read("dapo_math_schema/train.parquet"), lambda row: row["reward_model"]["ground_truth"])
+    dapo.to_parquet(folder / "dapo.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def qwen2(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_guessing_model("qwen2", tmp_path_factory.mktemp("qwen2"))
+
+
+def trained(experiment: str, model: str, folder: Path, *overrides: str) -> list[dict[str, float]]:
+    """The rows of metrics.csv, the validation before training first."""
+    arguments = [f"experiment={experiment}", *SMALL, f"model.path={model}", f"run.root={folder}", *overrides]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    with (folder / experiment / "metrics.csv").open() as file:
+        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    assert [row["rollout_step"] for row in rows] == [0, 1, 2]
+    assert max(row["rollout/log_prob_gap"] for row in rows[1:]) < 1e-4, "weights reach the engine"
+    assert all(0 < row["reward/mean"] < 1 for row in rows[1:])
+    assert sum(row["policy/grad_norm"] for row in rows[1:]) > 0
+    return rows
+
+
+def test_qwen2_5_7b_math(tmp_path: Path, problems: Path, qwen2: str) -> None:
+    files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={SHARED}/gsm8k/test.jsonl"]
+    files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={SHARED}/math500/test.jsonl"]
+    columns = ["data.math.answer=answer", "data.math.result=whole"]
+    rows = trained("qwen2_5_7b_math", qwen2, tmp_path, *MATH, *files, *columns)
+    assert {"val/gsm8k/mean@1", "val/math/mean@1"} <= rows[2].keys()
+    cfg = OmegaConf.load(tmp_path / "qwen2_5_7b_math" / "config.yaml")
+    assert cfg.rollout.engine.tensor_parallel == 2, "one engine over both ranks"
+    assert cfg.sharding.checkpointing == "all"
+
+
+def test_gmpo_qwen2_5_math_7b(tmp_path: Path, problems: Path, qwen2: str) -> None:
+    files = [f"data.path={problems}/math.jsonl", "data.levels=null", "data.answer=answer", "data.result=whole"]
+    files += [f"benchmark.{name}.path={SHARED}/{folder}/test.jsonl" for name, folder in BENCHMARKS.items()]
+    files += [f"benchmark.{name}.answer=answer" for name in BENCHMARKS]
+    rows = trained("gmpo_qwen2_5_math_7b", qwen2, tmp_path, *MATH, *files, "rollout.engine.tensor_parallel=1")
+    assert {f"val/{name}/mean@1" for name in BENCHMARKS} <= rows[2].keys()
+    assert [row["policy/learning_rate"] for row in rows[1:]] == pytest.approx([1e-3, 1e-3]), "constant"
+
+
+def test_dapo_qwen2_5_7b(tmp_path: Path, problems: Path, qwen2: str) -> None:
+    rows = trained("dapo_qwen2_5_7b", qwen2, tmp_path, *DAPO, f"data.path={problems}/dapo.parquet", "cluster.cp=2")
+    run = tmp_path / "dapo_qwen2_5_7b"
+    assert rows[2]["policy/learning_rate"] == pytest.approx(1e-3 * (0.1 + 0.9 * 32 / 160)), "32 updates of a warm-up"
+    assert json.loads((run / "model" / "config.json").read_text())["max_position_embeddings"] == 32768
+    validated = [json.loads(line) for line in (run / "rollouts" / "validation.jsonl").read_text().splitlines()]
+    assert len([row for row in validated if row["rollout_step"] == 2]) == 4, "of ten, all that there are"
+    prompts = {json.loads(line)["prompt"] for line in (run / "rollouts" / "train.jsonl").read_text().splitlines()}
+    assert all(prompt.endswith('after "Answer:".<|assistant|>') for prompt in prompts)
+    assert not any(prompt.startswith("<|user|>") for prompt in prompts), "cut off on the left"
+
+
+def test_dapo_qwen3_30b(tmp_path: Path, problems: Path) -> None:
+    model = make_guessing_model("qwen3_moe", tmp_path / "model")
+    rows = trained("dapo_qwen3_30b", model, tmp_path, *DAPO, f"data.path={problems}/dapo.parquet")
+    assert "val/aime24/mean@1" in rows[2]
+    cfg = OmegaConf.load(tmp_path / "dapo_qwen3_30b" / "config.yaml")
+    assert (cfg.sharding.offload, cfg.sharding.reduce_gradients, cfg.checkpoint.asynchronous) == (True, "shards", True)
+    assert (cfg.objective.clip_low, cfg.objective.clip_high) == (0.4, 0.4)
+
+
+def test_qwen2_5_0_5b_gsm8k(tmp_path: Path, problems: Path, qwen2: str) -> None:
+    files = [f"data.path={problems}/gsm8k.jsonl", f"data.validation_path={SHARED}/gsm8k/test.jsonl"]
+    rows = trained("qwen2_5_0_5b_gsm8k", qwen2, tmp_path, *MATH, *files)
+    assert "val/gsm8k/mean@1" in rows[2]

@@ -24,7 +24,7 @@ check: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -m "not vllm and not distributed and not slow and not gpu"
+	$(PY) -m pytest -q -n 2 --dist loadfile -m "not vllm and not distributed and not slow and not gpu"
 
 bench: $(STAMP)
 	$(PY) benchmarks/step_time.py

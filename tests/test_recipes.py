@@ -10,7 +10,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.config import check_recipe
-from gmpo.planning import check_fits, make_plan
+from gmpo.planning.fitting import complaints_of
+from gmpo.planning.memory import shard_of
+from gmpo.planning.recipe import Recipe
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
 CLUSTERS = sorted(path.stem for path in (ROOT / "configs" / "cluster").glob("*.yaml"))
@@ -149,10 +151,10 @@ def test_an_experiment_holds_differences_only(experiment: str) -> None:
 def refusal(cfg: DictConfig) -> str | None:
     try:
         check_recipe(cfg)
-        check_fits(cfg)
+        recipe = Recipe.of(cfg)
     except ValueError as error:
         return str(error)
-    return "; ".join(make_plan(cfg).complaints) or None
+    return "; ".join(complaints_of(recipe, shard_of(recipe))) or None
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)

@@ -89,6 +89,8 @@ def test_the_smallest_change_makes_it_fit_and_a_smaller_one_is_taken_first() -> 
     assert make_plan(changed(tighter, several)).fits
     for left_out in several:
         assert not make_plan(changed(tighter, {k: v for k, v in several.items() if k != left_out})).fits
+    full = composed("experiment=qwen2_5_7b_math", "rollout.engine.memory_share=0.95")
+    assert make_plan(full).remedy == {"rollout.engine.memory_share": 0.7}
     hopeless = make_plan(composed("experiment=dapo_qwen3_30b", "cluster=1gpu", "rollout.engine.tensor_parallel=1"))
     assert hopeless.remedy is None
     assert "take a larger cluster" in in_words(hopeless.remedy)

@@ -1,6 +1,6 @@
 """Whether a recipe fits its cluster, and the smallest change that makes it fit."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations, product
 from typing import Any
 
@@ -13,7 +13,7 @@ from gmpo.planning.recipe import Recipe
 
 Change = dict[str, Any]  # values by key
 MOST_AT_ONCE = 3  # changes together
-MEMORY_SHARES = (0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+MEMORY_SHARES = (0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 def check_fits(cfg: DictConfig) -> None:
@@ -65,12 +65,13 @@ def smallest_change(cfg: DictConfig) -> Change | None:
 
     None where none of the tried ones does.
     """
-    settings, machines = list(_settings(cfg)), [{"cluster.nodes": cfg.cluster.nodes * times} for times in (2, 4, 8, 16)]
+    settings = _possible(cfg, _settings(cfg))
+    machines = _possible(cfg, [[{"cluster.nodes": cfg.cluster.nodes * times} for times in (2, 4, 8, 16)]])
     sets = [chosen for several in range(1, MOST_AT_ONCE + 1) for chosen in combinations(settings, several)]
-    sets += [[machines, *chosen] for several in range(MOST_AT_ONCE) for chosen in combinations(settings, several)]
+    sets += [(*machines, *chosen) for several in range(MOST_AT_ONCE) for chosen in combinations(settings, several)]
     for chosen in sets:
-        strongest = [alternatives[-1] for alternatives in chosen]
-        if _fits(cfg, _together(strongest)):
+        strongest = _together(alternatives[-1] for alternatives in chosen)
+        if len(strongest) == len(chosen) and _fits(cfg, strongest):  # none sets the same key twice
             return next(change for change in map(_together, product(*chosen)) if _fits(cfg, change))
     return None
 
@@ -91,26 +92,31 @@ def changed(cfg: DictConfig, change: Mapping[str, Any]) -> DictConfig:
     return copy
 
 
-def _settings(cfg: DictConfig) -> Iterator[list[Change]]:
-    """Alternatives of one kind, from the mildest to the strongest; kinds in the order of what they cost."""
+def _settings(cfg: DictConfig) -> list[list[Change]]:
+    """Alternatives, from the mildest to the one that spares most; kinds in the order of what they cost."""
     least = -(-(cfg.data.max_prompt_tokens + cfg.sampling.max_tokens) // layout_of(cfg).cp)
     sharding, engine = cfg.sharding, cfg.rollout.engine
-    kinds = [
+    kinds: list[list[Change]] = [
         [{"batch.max_tokens_per_micro_batch": n} for n in _halvings(cfg.batch.max_tokens_per_micro_batch, least)],
         [{"batch.max_tokens_per_log_prob_batch": n} for n in _halvings(cfg.batch.max_tokens_per_log_prob_batch, least)],
         [{"checkpoint.asynchronous": False}] if cfg.checkpoint.asynchronous else [],
         [{"policy.reference_on_cpu": True}] if cfg.kl.coefficient and not cfg.policy.reference_on_cpu else [],
         [{"sharding.reduce_gradients": "shards"}] if sharding.reduce_gradients == "last" else [],
-        [{"sharding.checkpointing": "all"}] if sharding.checkpointing != "all" else [],
-        [{"sharding.offload": True}] if not sharding.offload else [],
-        [{"cluster.cp": cfg.cluster.cp * times} for times in (2, 4, 8)],
     ]
-    if "memory_share" in engine:
-        share, sizes = engine.memory_share, [engine.tensor_parallel * times for times in (2, 4, 8)]
-        lower, higher = [s for s in MEMORY_SHARES if s < share], [s for s in reversed(MEMORY_SHARES) if s > share]
-        kinds[5:5] = [[{"rollout.engine.memory_share": s} for s in shares] for shares in (lower, higher)]
-        kinds[7:7] = [[{"rollout.engine.tensor_parallel": size} for size in sizes if size <= cfg.cluster.devices]]
-    yield from filter(None, kinds)
+    if "memory_share" in engine:  # the cache wants more, the trainer less: no value spares most
+        kinds += [[{"rollout.engine.memory_share": share}] for share in MEMORY_SHARES if share != engine.memory_share]
+    kinds += [[{"sharding.checkpointing": "all"}] if sharding.checkpointing != "all" else []]
+    if "tensor_parallel" in engine:
+        sizes = [engine.tensor_parallel * times for times in (2, 4, 8)]
+        kinds += [[{"rollout.engine.tensor_parallel": size} for size in sizes if size <= cfg.cluster.devices]]
+    kinds += [[{"sharding.offload": True}] if not sharding.offload else []]
+    return [*kinds, [{"cluster.cp": cfg.cluster.cp * times} for times in (2, 4, 8)]]
+
+
+def _possible(cfg: DictConfig, kinds: list[list[Change]]) -> list[list[Change]]:
+    """Those of the alternatives that go together with everything else, whether they fit or not."""
+    possible = [[change for change in alternatives if _recipe(cfg, change)] for alternatives in kinds]
+    return [alternatives for alternatives in possible if alternatives]
 
 
 def _halvings(budget: int, least: int) -> list[int]:
@@ -125,14 +131,19 @@ def _together(changes: Iterable[Change]) -> Change:
     return {key: value for change in changes for key, value in change.items()}
 
 
-def _fits(cfg: DictConfig, change: Change) -> bool:
+def _recipe(cfg: DictConfig, change: Change) -> Recipe | None:
+    """The recipe with a change; None where values then do not go together."""
     try:
         other = changed(cfg, change)
         check_recipe(other)
-        recipe = Recipe.of(other)
+        return Recipe.of(other)
     except ValueError:
-        return False
-    return not complaints_of(recipe, memory.shard_of(recipe))
+        return None
+
+
+def _fits(cfg: DictConfig, change: Change) -> bool:
+    recipe = _recipe(cfg, change)
+    return recipe is not None and not complaints_of(recipe, memory.shard_of(recipe))
 
 
 def _sum(parts: Parts) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ORDER = [
-    ("launch", "layout", "signals", "redaction", "checkpoints", "random_state", "failures"),
+    ("launch", "layout", "signals", "redaction", "checkpoints", "random_state", "failures", "requeue"),
     ("types", "config", "clock", "command", "loggers", "record", "run_folder", "screen"),
     ("rewards", "advantages", "objectives", "batching"),
     ("data", "rollout", "parallel"),

@@ -23,7 +23,7 @@ from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
 from gmpo.resume import Start, begin, choose_start
 from gmpo.screen import quieten
-from gmpo.signals import Interrupted
+from gmpo.signals import Interrupted, hear
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Training:
             if self.policy.ends_because is None and self.trainer.is_global_zero:
                 self._finish()
         except Interrupted:
+            hear()  # Lightning has taken back who answers: a rank that srun ends now is to end with this code too
             leave()
             raise
         except RunError as error:  # on all ranks

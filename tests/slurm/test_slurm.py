@@ -31,8 +31,8 @@ SMALL = (
     "batch.mini_batch_prompts=2",
     "sampling.max_tokens=12",
     "data.source.validation_size=4",
-    "run.steps=12",
-    "run.validate_every=6",
+    "run.steps=6",
+    "run.validate_every=3",
     "checkpoint.every=100",  # a signal's alone
     "optimizer.lr=1e-2",
     "cluster.threads=1",
@@ -54,9 +54,9 @@ def places(model: str, root: Path) -> tuple[str, ...]:
     return f"model.path={model}", f"run.root={root}"
 
 
-def sbatch(slurm: TwoNodes, log: Path, nodes: int, *arguments: str) -> str:
+def sbatch(slurm: TwoNodes, log: Path, *arguments: str) -> str:
     """Submit the project's script; returns the number of the job."""
-    asked = (f"--nodes={nodes}", "--ntasks-per-node=1", f"--output={log}", f"--chdir={ROOT}")
+    asked = ("--nodes=2", "--ntasks-per-node=1", f"--output={log}", f"--chdir={ROOT}")
     return slurm.run("sbatch", "--parsable", *asked, str(ROOT / "scripts" / "train.sbatch"), *arguments).strip()
 
 
@@ -69,16 +69,18 @@ def wait_for_text(slurm: TwoNodes, log: Path, wanted: str) -> None:
 
 
 def wait_for_state(slurm: TwoNodes, job: str, state: str, log: Path) -> dict[str, str]:
-    slurm.wait_for(lambda: slurm.job(job).get("JobState") == state, 120, lambda: f"{slurm.job(job)}\n{text(log)}")
+    """What is known of the job once it has come to `state`, or to its end."""
+    ends = (state, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+    slurm.wait_for(lambda: slurm.job(job).get("JobState") in ends, 120, lambda: text(log))
+    assert slurm.job(job)["JobState"] == state, text(log)
     return slurm.job(job)
 
 
 def assert_goes_on_after(slurm: TwoNodes, job: str, number: signal.Signals, log: Path, folder: Path) -> None:
     """Warn the job in its second step, and see it requeued by the run itself, once, and completed."""
-    wait_for_text(slurm, log, "step 1/12")
+    wait_for_text(slurm, log, "step 1/6")
     slurm.run("scancel", f"--signal={number.name}", job)
-    wait_for_state(slurm, job, "PENDING", log)
-    assert slurm.job(job)["Restarts"] == "1"
+    assert wait_for_state(slurm, job, "PENDING", log)["Restarts"] == "1"
     (saved,) = (folder / "checkpoints").iterdir()
     step = saved.name.removeprefix("step-")
     slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # else Slurm lets two minutes pass
@@ -87,7 +89,7 @@ def assert_goes_on_after(slurm: TwoNodes, job: str, number: signal.Signals, log:
     assert said.count(f"{number.name}: this step is finished and saved") == 1
     assert said.count(f"stopped by {number.name} after step {step}: the same command goes on") == 1
     assert said.count(f"asking Slurm to start job {job} again: the run goes on there") == 1
-    assert said.count(f"resuming {folder} after step {step} of 12") == 1
+    assert said.count(f"resuming {folder} after step {step} of 6") == 1
     assert "stopped at once" not in said
     assert not list(folder.parent.rglob("hpc_ckpt*"))  # what Lightning would leave, were it the one that requeues
 
@@ -114,14 +116,34 @@ def test_the_script_is_requeued_and_ends_with_the_same_numbers(
     slurm: TwoNodes, qwen2_folder: str, tmp_path: Path
 ) -> None:
     log, folder = tmp_path / "log", tmp_path / "quickstart"
-    job = sbatch(slurm, log, 2, *SMALL, *places(qwen2_folder, tmp_path))
+    job = sbatch(slurm, log, *SMALL, *places(qwen2_folder, tmp_path))
     assert_goes_on_after(slurm, job, signal.SIGUSR1, log, folder)
     assert rows(folder) == uninterrupted(slurm, tmp_path / "whole", *SMALL, f"model.path={qwen2_folder}")
 
 
+@pytest.fixture(scope="module")
+def cancelled(slurm: TwoNodes, qwen2_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """Rows of a run that was not interrupted before its fifth step, and then not requeued."""
+    root = tmp_path_factory.mktemp("cancelled")
+    log = root / "log"
+    job = sbatch(slurm, log, *TRANSFORMERS, *places(qwen2_folder, root))
+    wait_for_text(slurm, log, "step 4/6")
+    slurm.run("scancel", "--signal=TERM", job)
+    ended = wait_for_state(slurm, job, "FAILED", log)
+    assert (ended["ExitCode"], ended["Restarts"]) == ("75:0", "0")
+    assert "stopped by SIGTERM after step 5: the same command goes on" in text(log)
+    assert "asking Slurm" not in text(log)
+    assert [path.name for path in (root / "quickstart" / "checkpoints").iterdir()] == ["step-5"]
+    return rows(root / "quickstart")
+
+
+def test_a_cancelled_job_is_saved_and_not_requeued(cancelled: Rows) -> None:
+    assert [row["rollout_step"] for row in cancelled] == ["0", "1", "2", "3", "4", "5"]
+
+
 @needs_submitit
 def test_submitit_is_requeued_and_ends_with_the_same_numbers(
-    slurm: TwoNodes, qwen2_folder: str, tmp_path: Path
+    slurm: TwoNodes, qwen2_folder: str, tmp_path: Path, cancelled: Rows
 ) -> None:
     folder = tmp_path / "quickstart"
     submit = ("-m", "hydra/launcher=submitit_slurm", "cluster.nodes=2", *places(qwen2_folder, tmp_path))
@@ -139,7 +161,7 @@ def test_submitit_is_requeued_and_ends_with_the_same_numbers(
         )
         job = script.parent.name
         asked = script.read_text()
-        for option in ("nodes=2", "ntasks-per-node=1", "signal=USR2@600", "time=1440", "job-name=quickstart"):
+        for option in ("nodes=2", "ntasks-per-node=1", "signal=USR2@600", "requeue", "time=1440", "job-name=quickstart"):
             assert f"#SBATCH --{option}\n" in asked
         assert "gpus" not in asked
         assert_goes_on_after(slurm, job, signal.SIGUSR2, script.parent / f"{job}_0_log.out", folder)
@@ -147,19 +169,7 @@ def test_submitit_is_requeued_and_ends_with_the_same_numbers(
     finally:
         submitting.kill()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "quickstart", "submitit"]
-    assert rows(folder) == uninterrupted(slurm, tmp_path / "whole", *TRANSFORMERS, f"model.path={qwen2_folder}")
-
-
-def test_a_cancelled_job_is_saved_and_not_requeued(slurm: TwoNodes, qwen2_folder: str, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    job = sbatch(slurm, log, 1, *TRANSFORMERS, *places(qwen2_folder, tmp_path))
-    wait_for_text(slurm, log, "step 1/12")
-    slurm.run("scancel", "--signal=TERM", job)
-    ended = wait_for_state(slurm, job, "FAILED", log)
-    assert (ended["ExitCode"], ended["Restarts"]) == ("75:0", "0")
-    assert "stopped by SIGTERM after step" in text(log)
-    assert "asking Slurm" not in text(log)
-    assert (tmp_path / "quickstart" / "checkpoints").is_dir()
+    assert rows(folder)[: len(cancelled)] == cancelled
 
 
 def test_what_slurm_refuses_is_said(

@@ -36,9 +36,9 @@ MpiDefault=none
 SelectType=select/cons_tres
 SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
-JobRequeue=1
+JobRequeue=0
 ReturnToService=2
-KillWait=5
+KillWait=2
 MinJobAge=3600
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """

@@ -75,8 +75,13 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
 
 def need_launcher(arguments: Sequence[str]) -> None:
     """End the program, naming the remedy, where a launcher is chosen whose package is not installed."""
-    if any(argument.startswith("hydra/launcher=submitit") for argument in arguments) and find_spec("submitit") is None:
-        sys.exit("error: hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher: pip install '.[slurm]'")
+    chosen = [argument for argument in arguments if argument.startswith("hydra/launcher=submitit")]
+    try:
+        found = not chosen or find_spec("hydra_plugins.hydra_submitit_launcher") is not None
+    except ModuleNotFoundError:  # not even another plugin
+        found = False
+    if not found:
+        sys.exit(f"error: {chosen[0]} needs the package hydra-submitit-launcher: pip install '.[slurm]'")
 
 
 def accept_model_path(arguments: Sequence[str]) -> list[str]:

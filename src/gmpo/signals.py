@@ -45,7 +45,8 @@ class StopRequest:
             end.setblocking(end is reading)
         self._writing = writing  # kept open
         signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-        hear()
+        for number in ASKING:
+            signal.signal(number, lambda *_: None)  # the thread is told all the same
         threading.Thread(target=self._listen, args=(reading,), name="signals", daemon=True).start()
 
     def _listen(self, reading: socket.socket) -> None:
@@ -66,12 +67,6 @@ class StopRequest:
                     _leave_at_once(name)
                 self.signal, ends_at = name, time.monotonic() + self.grace
                 log.warning("%s: this step is finished and saved; once more stops at once", name)
-
-
-def hear() -> None:
-    """Have the thread of `StopRequest` told of signals, and nobody else."""
-    for number in ASKING:
-        signal.signal(number, lambda *_: None)
 
 
 def leave_to_trainer(numbers: Iterable[signal.Signals] = ASKING) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
 from gmpo.resume import Start, begin, choose_start
 from gmpo.screen import quieten
-from gmpo.signals import Interrupted, hear
+from gmpo.signals import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class Training:
             if self.policy.ends_because is None and self.trainer.is_global_zero:
                 self._finish()
         except Interrupted:
-            hear()  # Lightning has taken back who answers: a rank that srun ends now is to end with this code too
+            # srun sends it to the other ranks when one has ended: they are to end with this code as well
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             leave()
             raise
         except RunError as error:  # on all ranks

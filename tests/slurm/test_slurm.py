@@ -1,4 +1,4 @@
-"""`train.py` over both nodes of a real Slurm: warned of its time limit it is requeued, and ends with the same numbers."""
+"""`train.py` over both nodes of a real Slurm: warned of its time limit it is requeued and ends with the same numbers."""
 
 import csv
 import logging
@@ -161,7 +161,7 @@ def test_submitit_is_requeued_and_ends_with_the_same_numbers(
         )
         job = script.parent.name
         asked = script.read_text()
-        for option in ("nodes=2", "ntasks-per-node=1", "signal=USR2@600", "requeue", "time=1440", "job-name=quickstart"):
+        for option in ("nodes=2", "ntasks-per-node=1", "signal=USR2@600", "requeue", "job-name=quickstart"):
             assert f"#SBATCH --{option}\n" in asked
         assert "gpus" not in asked
         assert_goes_on_after(slurm, job, signal.SIGUSR2, script.parent / f"{job}_0_log.out", folder)

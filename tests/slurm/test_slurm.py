@@ -1,4 +1,4 @@
-"""`train.py` over both nodes of a real Slurm: warned of its time limit it is requeued and ends with the same numbers."""
+"""`train.py` on two nodes of a real Slurm: warned of its time limit it is requeued, and ends with the same numbers."""
 
 import csv
 import logging

@@ -83,7 +83,8 @@ def assert_goes_on_after(slurm: TwoNodes, job: str, number: signal.Signals, log:
     assert wait_for_state(slurm, job, "PENDING", log)["Restarts"] == "1"
     (saved,) = (folder / "checkpoints").iterdir()
     step = saved.name.removeprefix("step-")
-    slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # else Slurm lets two minutes pass
+    # Slurm would let two minutes pass; within a second it takes the new job for the one that it has just ended
+    slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
     assert wait_for_state(slurm, job, "COMPLETED", log)["Restarts"] == "1"
     said = text(log)
     assert said.count(f"{number.name}: this step is finished and saved") == 1

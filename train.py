@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from gmpo.command import accept_model_path, one_clear_error, outlive_the_screen
+from gmpo.command import accept_model_path, need_launcher, one_clear_error, outlive_the_screen
 from gmpo.config import check
 from gmpo.launch import follow, launch
 from gmpo.planning import check_fits
@@ -30,5 +30,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    need_launcher(sys.argv[1:])
     sys.argv[1:] = accept_model_path(sys.argv[1:])
     main()

@@ -68,7 +68,7 @@ def main() -> None:
         requirements.write_text("\n".join(needs))
         constraints = Path(folder, "constraints.txt")
         constraints.write_text(TORCH)
-        install("-r", str(requirements), "-c", str(constraints), "-e", f"{ROOT}[dev]")
+        install("-r", str(requirements), "-c", str(constraints), "-e", f"{ROOT}[dev,slurm]")
     say(f"done; {', '.join(sorted(GPU_ONLY))} are left out on purpose, though pip may name them above")
     refuse_gpu_packages()
 

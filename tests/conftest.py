@@ -17,7 +17,8 @@ from transformers import (
 from gmpo.policy.tiny import ASSISTANT, USER, character_tokenizer
 from gmpo.types import Prompt
 
-ENVIRONMENT = dict(os.environ)  # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own
+# for subprocesses: Lightning and vLLM leave ports and ranks in this process's own, and a job that tests is not a run's
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
 ROOT = Path(__file__).resolve().parents[1]
 
 SMALL = {

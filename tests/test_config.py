@@ -81,6 +81,18 @@ def test_every_choice_composes(choice: str) -> None:
     OmegaConf.to_container(composed(f"{group}={name}", *needs.get(choice, [])), resolve=True, throw_on_missing=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*is validated against ConfigStore schema")
+@pytest.mark.skipif(find_spec("submitit") is None, reason="hydra-submitit-launcher is not installed")
+@pytest.mark.parametrize(("accelerator", "gpus"), [("cpu", None), ("gpu", 8)])
+def test_a_slurm_job_has_a_task_for_each_rank(accelerator: str, gpus: int | None) -> None:
+    cluster = (f"cluster.accelerator={accelerator}", "cluster.devices=8", "cluster.nodes=2")
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("train", ["hydra/launcher=submitit_slurm", *cluster], return_hydra_config=True)
+    asked = cfg.hydra.launcher
+    assert (asked.nodes, asked.tasks_per_node, asked.gpus_per_node) == (2, 8, gpus)
+    assert (asked.signal_delay_s, asked.submitit_folder) == (600, "runs/submitit/%j")
+
+
 @pytest.mark.parametrize(("file", "target", "keys"), TARGETS)
 def test_targets_exist_and_take_their_keys(file: str, target: str, keys: tuple[str, ...]) -> None:
     inspect.signature(get_object(target)).bind_partial(**dict.fromkeys(keys))
@@ -130,7 +142,9 @@ def test_numbers_are_numbers(override: str) -> None:
     assert f"{override.replace('null', 'None').replace('true', 'True')} must be a number" in refusal(override)
 
 
-@pytest.mark.parametrize("key", ["overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu"])
+@pytest.mark.parametrize(
+    "key", ["overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "checkpoint.requeue"]
+)
 def test_switches_are_true_or_false(key: str) -> None:
     assert refusal(f"{key}=maybe") == f"{key}=maybe must be true or false"
 

@@ -9,7 +9,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ORDER = [
     (
-        *("launch", "layout", "signals", "redaction", "checkpoints", "random_state"),
+        *("launch", "layout", "signals", "redaction", "checkpoints", "random_state", "requeue"),
         *("failures", "model_files", "model_shape"),
     ),
     ("types", "config", "clock", "command", "loggers", "record", "run_folder", "screen"),

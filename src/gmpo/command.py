@@ -3,8 +3,10 @@
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +22,9 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # read when torch is imported: no chatter, and threads that wait without spinning where cores are few
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# configs/hydra/launcher/submitit_slurm.yaml is laid over the plugin's own of that name, which has the other keys
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against ConfigStore schema")
 
 
 class Forgiving:
@@ -66,6 +71,17 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
         sys.exit(redact(f"error: {wrapped or error}"))
     except KeyboardInterrupt:
         sys.exit(RESUME)
+
+
+def need_launcher(arguments: Sequence[str]) -> None:
+    """End the program, naming the remedy, where a launcher is chosen whose package is not installed."""
+    chosen = [argument for argument in arguments if argument.startswith("hydra/launcher=submitit")]
+    try:
+        found = not chosen or find_spec("hydra_plugins.hydra_submitit_launcher") is not None
+    except ModuleNotFoundError:  # not even another plugin
+        found = False
+    if not found:
+        sys.exit(f"error: {chosen[0]} needs the package hydra-submitit-launcher: pip install '.[slurm]'")
 
 
 def accept_model_path(arguments: Sequence[str]) -> list[str]:

@@ -21,6 +21,9 @@ OmegaConf.register_new_resolver("max", lambda *numbers: max(numbers), replace=Tr
 OmegaConf.register_new_resolver(
     "unless_null", lambda value, then, other: other if value is None else then, replace=True
 )
+OmegaConf.register_new_resolver(
+    "unless_cpu", lambda accelerator, then: None if accelerator == "cpu" else then, replace=True
+)
 
 
 def check(cfg: DictConfig) -> None:
@@ -51,8 +54,9 @@ def _check_saving(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, name)
         if (value is not None or name != "checkpoint.minutes") and not (_is_number(value) and value > 0):
             raise ValueError(f"{name}={value} must be a number above 0{', or null' if 'minutes' in name else ''}")
-    if not isinstance(cfg.checkpoint.asynchronous, bool):
-        raise ValueError(f"checkpoint.asynchronous={cfg.checkpoint.asynchronous} must be true or false")
+    for name in ("checkpoint.asynchronous", "checkpoint.requeue"):
+        if not isinstance(OmegaConf.select(cfg, name), bool):
+            raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
     if cfg.checkpoint.mode not in ("max", "min"):
         raise ValueError(f"checkpoint.mode={cfg.checkpoint.mode} must be max or min")
     best = cfg.checkpoint.best

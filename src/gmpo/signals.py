@@ -7,9 +7,11 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterable
 
 RESUME = 75  # exit code: not finished, the same command goes on from here (EX_TEMPFAIL of sysexits.h)
-ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)  # a scheduler's warning of its time limit; submitit's is the second
+ASKING = (signal.SIGINT, signal.SIGTERM, *TIME_IS_UP)
 SHOW_CURSOR = b"\x1b[?25h"
 
 log = logging.getLogger(__name__)
@@ -22,8 +24,9 @@ class Interrupted(SystemExit):
 class StopRequest:
     """What signals ask of this process: the first to stop when it is safe, the second to stop at once.
 
-    Before `is_training` is set there is nothing to lose, and the first ends the process too. grace: seconds from the
-    first signal until the process ends by itself.
+    Before `is_training` is set there is nothing to lose, and the first ends the process too. Once `is_over` is set all
+    is saved and said, and a further one ends it without a word: Slurm sends one to the job that it requeues. grace:
+    seconds from the first signal until the process ends by itself.
 
     Signals are read in a thread of their own, so that a second one works while the main thread waits for other ranks
     or for a kernel.
@@ -32,6 +35,7 @@ class StopRequest:
     def __init__(self, grace: float) -> None:
         self.grace = grace
         self.is_training = False
+        self.is_over = False
         self.signal: str | None = None  # the name of the first
 
     def install(self) -> None:
@@ -56,11 +60,19 @@ class StopRequest:
             for number in numbers:
                 if number not in ASKING:
                     continue
+                if self.is_over:
+                    os._exit(RESUME)
                 name = signal.Signals(number).name
                 if self.signal is not None or not self.is_training:
                     _leave_at_once(name)
                 self.signal, ends_at = name, time.monotonic() + self.grace
                 log.warning("%s: this step is finished and saved; once more stops at once", name)
+
+
+def leave_to_trainer(numbers: Iterable[signal.Signals] = ASKING) -> None:
+    """Ignore signals in a process that the trainer ends itself: terminals and Slurm send them to all of a run's."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_at_once(why: str) -> None:

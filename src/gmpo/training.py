@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Training:
             if self.policy.ends_because is None and self.trainer.is_global_zero:
                 self._finish()
         except Interrupted:
+            # srun sends it to the other ranks when one has ended: they are to end with this code as well
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             leave()
             raise
         except RunError as error:  # on all ranks
@@ -96,7 +99,7 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
         check_places(cfg)
         if cfg.model.path is None:
             cfg.model.path = on_first_rank(started, MODEL, lambda: instantiate(cfg.model.make))
-        training = build(cfg, start)
+        training = build(cfg, start, started)
         training.datamodule.setup()
         at_the_end.pop_all()  # the folder stays this process's
         if started.rank == 0:
@@ -173,7 +176,7 @@ def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
     return made
 
 
-def build(cfg: DictConfig, start: Start) -> Training:
+def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
     """The objects that a config names."""
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
@@ -182,5 +185,7 @@ def build(cfg: DictConfig, start: Start) -> Training:
     policy.source.check(cfg.cluster.cp)
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    # Lightning would answer SIGUSR1 by a checkpoint and a requeue of its own until the callback takes its place
+    cluster = SLURMEnvironment(auto_requeue=False) if started.by == "Slurm" else None
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, plugins=cluster)
     return Training(start, trainer, policy, datamodule)

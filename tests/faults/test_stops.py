@@ -44,17 +44,21 @@ def test_a_signal_saves_after_the_step_and_the_same_command_goes_on(
     assert (rows(folder), responses(folder)) == (rows(whole), responses(whole))
 
 
-def test_ctrl_c_leaves_no_process_of_two_ranks_with_engines_of_their_own(qwen2_folder: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR2])
+def test_a_signal_to_all_processes_leaves_none_of_two_ranks_with_engines_of_their_own(
+    qwen2_folder: str, tmp_path: Path, number: signal.Signals
+) -> None:
     settings = ("cluster=cpu2", "rollout.own_process=true", "run.steps=1000", "run.validate_every=null")
     running = start(qwen2_folder, tmp_path, *settings)
     running.wait_for("step 2/1000", 90)
     processes = processes_of(running)
     assert len(processes) >= 4  # two ranks, two engines
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(running.pid, number)  # as a terminal does, and Slurm
     assert running.wait() == RESUME, running.said()
     assert_gone(processes[1:])
     (step,) = steps_saved(tmp_path / "quickstart")[-1:]
-    assert f"stopped by SIGINT after step {step}" in running.said()
+    assert f"stopped by {number.name} after step {step}" in running.said()
+    assert "the engine" not in running.said()  # none has died
 
 
 def test_a_second_signal_ends_it_at_once(qwen2_folder: str, tmp_path: Path) -> None:

@@ -125,6 +125,21 @@ def server_of_its_own() -> Iterator[tuple[MathReward, psutil.Process]]:
         yield reward, server
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_warning_of_a_time_limit_to_all_processes_ends_no_check(
+    server_of_its_own: tuple[MathReward, psutil.Process], number: signal.Signals
+) -> None:
+    """As Slurm sends it, while a check is under way."""
+    reward, server = server_of_its_own
+    workers = server.children()
+    under_way = reward.submit(*GOOD)
+    for process in (server, *workers):
+        process.send_signal(number)
+    assert under_way.result() == 1.0
+    assert [process.is_running() for process in (server, *workers)] == [True, True]
+    assert server.children() == workers
+
+
 def test_a_worker_that_dies_is_replaced(server_of_its_own: tuple[MathReward, psutil.Process]) -> None:
     reward, server = server_of_its_own
     (worker,) = server.children()

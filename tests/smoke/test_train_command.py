@@ -142,6 +142,17 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, qwen2_folder: str, overrid
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
+def test_a_launcher_that_is_not_installed_is_one_clear_error() -> None:
+    absent = "import runpy, sys; sys.modules['hydra_plugins'] = None; sys.argv = sys.argv[1:]; "
+    command = [sys.executable, "-c", f"{absent}runpy.run_path('train.py', run_name='__main__')"]
+    command += ["train.py", "-m", "hydra/launcher=submitit_slurm"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: hydra/launcher=submitit_slurm needs the package hydra-submitit-launcher: pip install '.[slurm]'\n"
+    )
+
+
 def test_help_lists_the_groups() -> None:
     text = train("--help").stdout
     for group in (

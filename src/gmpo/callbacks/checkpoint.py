@@ -16,7 +16,8 @@ from gmpo.loggers import MetricsCSV, read_metrics
 from gmpo.parallel import MeshStrategy, gather, rank, storage, world_size
 from gmpo.policy import PolicyModule
 from gmpo.random_state import random_state, set_random_state
-from gmpo.signals import RESUME, Interrupted, StopRequest
+from gmpo.requeue import requeue
+from gmpo.signals import RESUME, TIME_IS_UP, Interrupted, StopRequest
 from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ class CheckpointCallback(Callback):
     folder: of the run; checkpoints stand in FOLDER/checkpoints/step-N. every: rollout steps. minutes: since the last
     one was saved. keep: the newest, and one more, the `best` by a metric of metrics.csv, with which each validated
     step is saved. asynchronous: training goes on while it is written. failures: so many in a row that cannot be
-    written end the run. grace: as in `StopRequest`.
+    written end the run. grace: as in `StopRequest`. requeue: where a scheduler warns of its time limit, have it start
+    the job again.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class CheckpointCallback(Callback):
         asynchronous: bool,
         failures: int,
         grace: float,
+        requeue: bool,
     ) -> None:
         self.run = Path(folder)
         self.folder = self.run / "checkpoints"
@@ -58,6 +61,7 @@ class CheckpointCallback(Callback):
         self.asynchronous = asynchronous
         self.most_failures = failures
         self.stop = StopRequest(grace)
+        self.requeue = requeue
         self._between = 0  # the step that this process is past, and before the next
         self._failed = 0  # in a row
         self._saved_at = time.monotonic()
@@ -157,8 +161,12 @@ class CheckpointCallback(Callback):
             self._save(trainer, policy, self.asynchronous and not stops)
         if stops:
             self._settle(trainer, policy, wait=True)
+            self.stop.is_over = True
             if rank() == 0:
                 log.warning("stopped by %s after step %d: the same command goes on", stops[0], step)
+                if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # nobody wants it stopped
+                    requeue()
+            gather(None)  # srun ends the others when one has ended: rank 0 has asked by then
             alone = trainer.strategy.launcher is not None and rank() > 0  # Lightning takes another code for a crash
             raise Interrupted(0 if alone else RESUME)
 

@@ -24,6 +24,7 @@ from pebble import ProcessPool
 from gmpo.rewards.checker import READY
 from gmpo.rewards.equivalence import equivalent
 from gmpo.rewards.notation import read
+from gmpo.signals import TIME_IS_UP, leave_to_trainer
 
 PARENT_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 LOOK_FOR_PARENT_EVERY = 1.0  # seconds
@@ -57,6 +58,7 @@ def outcome(done: Future[str]) -> str:
 def prepare_worker(memory: int) -> None:
     """Bound the memory, let a signal end the worker whatever it computes, and let it say nothing."""
     silence()
+    leave_to_trainer(TIME_IS_UP)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
@@ -72,6 +74,7 @@ def write_outcome(output: int, number: int, done: Future[str]) -> None:
 
 def serve(processes: int, timeout: float, memory: int) -> None:
     """Check until the input ends."""
+    leave_to_trainer(TIME_IS_UP)
     parent, output = os.getppid(), os.dup(1)
     warm_up()
     pool = ProcessPool(processes, context=get_context("fork"), initializer=prepare_worker, initargs=(memory,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 from gmpo.failures import EngineError
 from gmpo.launch import end_with_parent
 from gmpo.rollout.engine import Engine, OnResponse, ignore
+from gmpo.signals import leave_to_trainer
 from gmpo.types import Prompt, Response, Sampling
 
 OF_THE_TRAINER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -171,8 +171,7 @@ def _serve(engine: Engine, connection: Connection, gpu: int | None) -> None:
     """In the engine's process: answer until the trainer closes the connection or ends."""
     end_with_parent()
     disable_progress_bar()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # the trainer's to answer
-        signal.signal(number, signal.SIG_IGN)
+    leave_to_trainer()
     for name in OF_THE_TRAINER:
         os.environ.pop(name, None)
     if gpu is not None:

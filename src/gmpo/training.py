@@ -115,8 +115,8 @@ def check_machine(cfg: DictConfig) -> None:
     wanted, found = cfg.cluster.devices, torch.cuda.device_count()
     if cfg.cluster.accelerator == "gpu" and found < wanted:
         raise ValueError(
-            f"cluster.devices={wanted} GPUs, and torch finds {found} on this machine: choose another cluster, or one "
-            f"without a GPU by cluster=cpu (`python plan.py` tells what a cluster holds without having it)"
+            f"cluster.devices={wanted} GPUs, and this process sees {found}: every process must see all GPUs of its "
+            "machine. Choose a smaller cluster, or cluster=cpu (`python plan.py` needs no GPU)"
         )
 
 

@@ -153,6 +153,17 @@ def test_long_prompts_are_an_error_by_config() -> None:
     assert held_out(ready(max_prompt_tokens=12, over_long="error")) == list(range(10))
 
 
+def test_long_prompts_are_cut_off_on_the_left(caplog: pytest.LogCaptureFixture) -> None:
+    whole = ready(max_prompt_tokens=12).validation_prompts
+    with caplog.at_level(logging.INFO, logger="gmpo"):
+        cut = ready(max_prompt_tokens=8, over_long="truncate").validation_prompts
+    assert [prompt.token_ids for prompt in cut] == [prompt.token_ids[-8:] for prompt in whole]
+    assert [prompt.text == before.text for prompt, before in zip(cut, whole, strict=True)].count(False) == 4
+    assert all(before.text.endswith(prompt.text) for prompt, before in zip(cut, whole, strict=True))
+    assert "4 of 10 prompts are longer than data.max_prompt_tokens=8 " in caplog.messages[0]
+    assert caplog.messages[0].endswith("are cut off on the left")
+
+
 @pytest.mark.parametrize("over_long", ["drop", "error"])
 def test_all_too_long_is_an_error(over_long: str) -> None:
     with pytest.raises(ValueError, match=r"10 of 10 .*max_prompt_tokens=2 .*raise data\.max_prompt_tokens"):
@@ -160,7 +171,7 @@ def test_all_too_long_is_an_error(over_long: str) -> None:
 
 
 def test_unknown_over_long_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"data\.over_long=cut must be drop or error"):
+    with pytest.raises(ValueError, match=r"data\.over_long=cut must be drop or error or truncate"):
         datamodule(over_long="cut")
 
 

@@ -62,7 +62,7 @@ def wrong(word: str) -> bool:
         return False
     if {word, key} & OWN or key.partition(".")[0] not in SECTIONS or key.endswith((".py", ".csv", ".yaml", ".json")):
         return False
-    if PLACEHOLDERS & set(key.split(".")) or key.startswith("rollout@"):
+    if PLACEHOLDERS & set(key.split(".")) or key.startswith(("rollout@", "hydra.launcher")):
         return False
     if key in GROUPS and key != "model" and re.fullmatch(r"[a-z_0-9]+|\[[a-z_0-9,]+\]", value):
         return not set(value.strip("[]").split(",")) <= GROUPS[key]

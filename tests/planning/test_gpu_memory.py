@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from test_memory import DENSE, EXPERTS, NORMED, NOT_ALLOCATED, composed, planned
+from tracked_training import no_process_group  # noqa: F401  (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from gmpo.layout import Layout

@@ -4,7 +4,7 @@ import pytest
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from tracked_training import peak_gib
+from tracked_training import no_process_group, peak_gib  # noqa: F401  (a fixture)
 
 from gmpo.planning import memory
 from gmpo.planning.memory import GIB

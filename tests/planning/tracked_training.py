@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -27,6 +28,13 @@ def flash_on_cpu(
     key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     return flash(query, key, value, 0.0, True, scale=scaling)[0].transpose(1, 2), None
+
+
+@pytest.fixture(autouse=True)
+def no_process_group() -> None:
+    """What earlier tests of the same process may have left."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @contextmanager

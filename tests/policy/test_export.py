@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from small_training import fit, groups, module
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from gmpo.batching import pad_sequences, response_rows, sequences_of
-from gmpo.policy import PolicyModule
+from gmpo.policy import ModelSource, PolicyModule
 from gmpo.policy.export import export
 from gmpo.policy.hugging_face import save_hugging_face, whole_folder
 from gmpo.policy.log_probs import response_log_probs
@@ -66,6 +66,18 @@ def trainers_log_probs(policy: PolicyModule, responses: list[Group]) -> list[Ten
 def log_probs(model: PreTrainedModel) -> list[Tensor]:
     batch = pad_sequences(sequences_of(groups()), pad_token_id=0)
     return response_rows(response_log_probs(model, batch, temperature=1.0)[0], batch.mask)
+
+
+def test_a_config_that_was_overridden_is_exported_so(qwen2_folder: str, tmp_path: Path) -> None:
+    policy = module(qwen2_folder, dtype="float32")
+    policy.source = ModelSource(qwen2_folder, overrides={"max_position_embeddings": 2048})
+    fit(policy).trainer.save_checkpoint(tmp_path / "step-1")
+    export(str(tmp_path / "step-1"), str(tmp_path / "exported"))
+    read = AutoConfig.from_pretrained
+    assert read(tmp_path / "exported").max_position_embeddings == policy.model.config.max_position_embeddings == 2048
+    assert read(qwen2_folder).max_position_embeddings == 512
+    with pytest.raises(ValueError, match=r"model.overrides names positions, which .* does not have in its config"):
+        ModelSource(qwen2_folder, overrides={"positions": 1}).check(1)
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,8 @@ class LogProbHead:
             return of_chunk(hidden, targets)
         chunks = zip(hidden.flatten(0, 1).split(size), targets.flatten().split(size), strict=True)
         if torch.is_grad_enabled():
-            values = [checkpoint(of_chunk, part, tokens, use_reentrant=False) for part, tokens in chunks]
+            again = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
+            values = [checkpoint(of_chunk, part, tokens, **again) for part, tokens in chunks]
         else:
             values = [of_chunk(part, tokens) for part, tokens in chunks]
         return torch.cat(values).unflatten(0, targets.shape).clone()  # FSDP2 wants no view

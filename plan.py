@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from gmpo.command import accept_model_path, one_clear_error
 from gmpo.config import check_recipe, layout_of, model_config
+from gmpo.model_shape import ModelShape
 from gmpo.planning import make_plan
 from gmpo.planning.report import print_plan
 from gmpo.planning.source import find_sizes
@@ -21,10 +22,11 @@ def main(cfg: DictConfig) -> None:
             raise ValueError(f"format={cfg.format} must be text or json")
         source = find_sizes(cfg)
         check_recipe(cfg)
-        from gmpo.planning.sharded import sharded  # heavy: torch, transformers
-
         config = model_config(cfg)
         assert config is not None, "find_sizes refuses a model without"
+        ModelShape.of(config)
+        from gmpo.planning.sharded import sharded  # heavy: torch, transformers
+
         plan = make_plan(cfg, sharded(config, layout_of(cfg)), source)
     if cfg.format == "json":
         print(json.dumps(plan.to_json(), indent=2))

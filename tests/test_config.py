@@ -177,6 +177,37 @@ def test_an_engine_spans_a_divisor_of_the_ranks() -> None:
     assert "tensor_parallel=3 does not divide the 4 attention heads of the model: 4 = 1 x 3 + 1" in said
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("cluster.gpu_memory_gib=80GB", "cluster.gpu_memory_gib=80GB must be a number above 0"),
+        ("cluster.speed.tflops=0", "cluster.speed.tflops=0 must be a number above 0"),
+        ("cluster.dtype=int8", "cluster.dtype=int8 must be one of bfloat16, float16, float32"),
+        ("cluster.accelerator=tpu", "cluster.accelerator=tpu must be cpu or gpu"),
+        ("policy.log_prob_chunk=-1", "policy.log_prob_chunk=-1 must be a whole number of at least 1, or null"),
+        ("model.overrides=null", "model.overrides=None must hold keys of config.json: +model.overrides.KEY=VALUE"),
+    ],
+)
+def test_what_a_cluster_has_is_checked(override: str, said: str) -> None:
+    assert said in refusal(override)
+
+
+def test_positions_can_be_raised_as_the_message_says(qwen2_folder: str) -> None:
+    local = ["model=local", f"model.path={qwen2_folder}", "sampling.max_tokens=600"]
+    said = refusal(*local)
+    assert "are more than the 512 positions" in said
+    assert "+model.overrides.max_position_embeddings=NUMBER" in said
+    check(composed(*local, "+model.overrides.max_position_embeddings=1024"))
+
+
+def test_overrides_are_plain_values_however_deep() -> None:
+    nested = "+model.overrides.rope_parameters={rope_type: yarn, factor: 2.0}"
+    cfg = composed("model=local", "model.path=some/model", nested)
+    for node in (cfg.policy.source, cfg.rollout.engine):
+        found = instantiate(node).overrides
+        assert type(found["rope_parameters"]) is dict
+
+
 def test_heads_must_be_divisible_by_the_ranks_that_share_a_sequence(qwen2_folder: str) -> None:
     local = ["model=local", f"model.path={qwen2_folder}", "data.max_prompt_tokens=64"]
     check(composed(*local, "cluster.devices=2", "cluster.cp=2"))

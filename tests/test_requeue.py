@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gmpo.callbacks import CheckpointCallback
 from gmpo.requeue import requeue, slurm_job
 
 
@@ -36,3 +37,15 @@ def test_a_job_without_scontrol_is_told_what_to_do(
         requeue()
     _, said = caplog.messages
     assert said.startswith("job 17 is not requeued ([Errno 2] No such file or directory: 'scontrol'): submit it again")
+
+
+def test_what_could_not_be_saved_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    callback = CheckpointCallback(str(tmp_path), 1, None, 1, None, "max", False, 3, 600.0, requeue=True)
+    callback._failed = 1
+    with caplog.at_level(logging.WARNING):
+        callback._ask_for_requeue()
+    (said,) = caplog.messages
+    assert said.startswith("the job is not requeued: it would make the same steps again")

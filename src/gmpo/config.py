@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 
+DTYPES = ("bfloat16", "float16", "float32", "float64")
+
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("max", lambda *numbers: max(numbers), replace=True)
 OmegaConf.register_new_resolver(
@@ -37,6 +39,8 @@ def check(cfg: DictConfig) -> None:
 def check_recipe(cfg: DictConfig) -> None:
     """Raise ValueError for values that do not go together, on whatever machine."""
     _check_complete(cfg)
+    _check_cluster(cfg)
+    _check_overrides(cfg)
     _check_whole_numbers(cfg)
     _check_numbers_and_switches(cfg)
     _check_batch(cfg)
@@ -73,6 +77,8 @@ def _is_number(value: object) -> bool:
 def check_evaluation(cfg: DictConfig) -> None:
     """As `check`, for `python evaluate.py`."""
     _check_complete(cfg)
+    _check_cluster(cfg)
+    _check_overrides(cfg)
     at_least_1(cfg, ["data.max_prompt_tokens", "sampling.max_tokens", "sampling.samples"], optional=["data.limit"])
     _check_seed(cfg)
     for name in ("sampling.temperature", "sampling.top_p"):
@@ -111,7 +117,7 @@ def _check_whole_numbers(cfg: DictConfig) -> None:
     names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens"]
     names += ["validation.max_tokens", "validation.samples"]
     names += [f"batch.{key}" for key in cfg.batch]
-    at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit"])
+    at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit", "policy.log_prob_chunk"])
     _check_seed(cfg)
 
 
@@ -258,7 +264,7 @@ def _check_positions(cfg: DictConfig) -> None:
         raise ValueError(
             f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + {response} tokens of a response "
             f"(sampling.max_tokens) are more than the {positions} positions of the model {cfg.model.path}: lower "
-            "one, or raise model.overrides.max_position_embeddings where the model bears it"
+            "one, or raise them by +model.overrides.max_position_embeddings=NUMBER where the model bears it"
         )
 
 
@@ -267,18 +273,40 @@ def model_config(cfg: DictConfig) -> dict[str, Any] | None:
 
     None where none of them is there: the hub is not asked.
     """
-    found = None if cfg.model.path is None else local_config(str(cfg.model.path))
-    if found is None and cfg.model.shape is not None:
-        found = OmegaConf.to_container(cfg.model.shape)  # type: ignore[assignment]
-    return None if found is None else {**found, **cfg.model.overrides}
+    path, shape = cfg.model.path, cfg.model.shape
+    found = None if path is None else local_config(str(path))
+    if found is None and shape is not None and shape.get("of", path) == path:
+        found = {key: value for key, value in _plain(shape).items() if key != "of"}
+    return None if found is None else {**found, **_plain(cfg.model.overrides)}
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def _check_overrides(cfg: DictConfig) -> None:
+    if not isinstance(cfg.model.overrides, DictConfig):
+        raise ValueError(
+            f"model.overrides={cfg.model.overrides} must hold keys of config.json: +model.overrides.KEY=VALUE"
+        )
+
+
+def _check_cluster(cfg: DictConfig) -> None:
+    cluster = cfg.cluster
+    if cluster.accelerator not in ("cpu", "gpu"):
+        raise ValueError(f"cluster.accelerator={cluster.accelerator} must be cpu or gpu")
+    if cluster.dtype not in DTYPES:
+        raise ValueError(f"cluster.dtype={cluster.dtype} must be one of {', '.join(DTYPES)}")
+    for name in ("gpu_memory_gib", "host_memory_gib", *(f"speed.{key}" for key in cluster.speed)):
+        value = OmegaConf.select(cluster, name)
+        if value is None and "memory_gib" in name:
+            continue
+        if not (_is_number(value) and value > 0):
+            raise ValueError(f"cluster.{name}={value} must be a number above 0")
 
 
 def _check_model_folder(cfg: DictConfig) -> None:
     path = cfg.model.path
-    if not isinstance(cfg.model.overrides, DictConfig):
-        raise ValueError(
-            f"model.overrides={cfg.model.overrides} must hold keys of config.json: model.overrides.KEY=VALUE"
-        )
     if not isinstance(cfg.model.trust_remote_code, bool):
         raise ValueError(f"model.trust_remote_code={cfg.model.trust_remote_code} must be true or false")
     if cfg.model.trust_remote_code:

@@ -59,7 +59,7 @@ def settings_of(cfg: DictConfig) -> dict[str, object]:
     del sampling["samples"]  # more of them go on from fewer
     assert isinstance(reward, dict)
     reward.pop("processes", None)  # changes no score
-    model = Path(cfg.model.path)
+    model, overrides = Path(cfg.model.path), OmegaConf.to_container(cfg.model.overrides, resolve=True)
     return {
         "model": str(model.resolve() if model.is_dir() else model),
         "weights": weights_fingerprint(model),
@@ -68,6 +68,7 @@ def settings_of(cfg: DictConfig) -> dict[str, object]:
         "sampling": sampling,
         "reward": reward,
         "seed": cfg.run.seed,
+        **({"overrides": overrides} if overrides else {}),
     }
 
 

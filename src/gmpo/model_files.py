@@ -30,12 +30,13 @@ def hub_config(hub_id: str) -> dict[str, Any]:
         )
         answer.raise_for_status()
         return answer.json()
-    except Exception as error:
+    except Exception as error:  # of whatever client the hub's library has: it was requests, then httpx
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
             f"model.path={hub_id} cannot be reached: looked for {NEEDED} in the folder {Path(hub_id).resolve()}, in "
             f"the cache {constants.HF_HUB_CACHE} and on the hub ({reason}). Put these files into a folder and give it "
-            "by model=FOLDER, or download the model where there is a network and copy the cache"
+            "by model=FOLDER, or download the model where there is a network and copy the cache; some need an account "
+            "(HF_TOKEN)"
         ) from error
 
 

@@ -37,6 +37,8 @@ class ModelShape:
         kind = config.get("model_type")
         if kind not in KNOWN:
             raise ValueError(f"the sizes of model_type={kind} are not known here, only those of {', '.join(KNOWN)}")
+        if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
+            raise ValueError("blocks of this model differ: some have experts and others not, which is not counted here")
         try:
             hidden, heads = config["hidden_size"], config["num_attention_heads"]
             of_experts = kind == "qwen3_moe"
@@ -111,11 +113,6 @@ class ModelShape:
     def largest(self) -> int:
         """Parameters of the largest single weight, as transformers holds it: all experts of a block in one."""
         return max(self.embedding, max(self.experts, 1) * self.hidden * self.intermediate * (2 if self.experts else 1))
-
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Keys and values of one token in half precision, over all blocks."""
-        return 2 * 2 * self.layers * self.kv_width
 
 
 def _experts(config: Mapping[str, Any]) -> int:

@@ -114,6 +114,21 @@ def test_what_cannot_fit_is_refused_with_the_arithmetic(overrides: list[str], sa
         check_fits(cfg)
     cfg.cluster.gpu_memory_gib = None
     check_fits(cfg)
+    with pytest.raises(ValueError, match=r"cluster.gpu_memory_gib=None|gpu_memory_gib=null: to plan for GPUs"):
+        make_plan(cfg)
+
+
+def test_an_engine_that_validates_longer_has_to_hold_that() -> None:
+    usual = make_plan(composed("experiment=dapo_qwen2_5_7b"))
+    longer = make_plan(composed("experiment=dapo_qwen2_5_7b", "validation.max_tokens=16384"))
+    assert longer.concurrent_sequences["longest"] < usual.concurrent_sequences["longest"]
+
+
+def test_sizes_are_those_of_their_own_model_alone() -> None:
+    cfg = composed("experiment=gmpo_qwen2_5_math_7b", "model.path=Qwen/Qwen2.5-7B", "sampling.max_tokens=8192")
+    check_fits(cfg)
+    with pytest.raises(ValueError, match=r"the sizes of model.path=Qwen/Qwen2.5-7B are not known"):
+        make_plan(cfg)
 
 
 def test_an_unknown_model_is_not_refused_for_its_memory_and_cannot_be_planned() -> None:

@@ -9,6 +9,7 @@ from tracked_training import no_process_group, peak_gib  # noqa: F401  (a fixtur
 from gmpo.planning import memory
 from gmpo.planning.memory import GIB
 from gmpo.planning.recipe import LOGITS_AT_ONCE, Recipe
+from gmpo.planning.speed import Lengths, step_seconds
 from gmpo.policy import head, weights
 
 RANKS, TOKENS = 8, 4096
@@ -130,3 +131,37 @@ def test_sleep_frees_the_engine_and_offload_the_trainer() -> None:
     assert "reference" not in parts()["log_probs"]
     assert "reference" in parts("kl.coefficient=0.1")["log_probs"]
     assert "reference" not in parts("kl.coefficient=0.1", "policy.reference_on_cpu=true")["log_probs"]
+    assert "reference" in parts("kl.coefficient=0.1", "sharding.offload=true")["log_probs"], "it has a key of its own"
+
+
+def of_cpu(*overrides: str) -> Recipe:
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return Recipe.of(compose("train", ["experiment=quickstart", "run.name=x", *overrides]))
+
+
+def test_without_a_gpu_nothing_is_offloaded_to_nowhere() -> None:
+    plain, offloaded = of_cpu(), of_cpu("sharding.offload=true", "policy.reference_on_cpu=true")
+    shard = memory.shard_of(plain)
+    assert memory.phases(plain, shard) == memory.phases(offloaded, shard)
+    fullest = max(sum(parts.values()) for parts in memory.phases(plain, shard).values())
+    assert sum(memory.host(plain, shard).values()) == pytest.approx(fullest)
+    copied = memory.phases(of_cpu("checkpoint.asynchronous=true"), shard)["update"]
+    assert copied["checkpoint"] == pytest.approx(3 * 4 * shard.own / GIB)
+
+
+def test_the_engine_of_transformers_holds_a_batch_of_keys_and_values() -> None:
+    recipe = of_cpu("rollout=transformers")
+    assert memory.kv_cache(recipe) == 256 * (32 + 40) * memory.kv_bytes_per_token(recipe) / GIB
+    parts = memory.phases(recipe, memory.shard_of(recipe))
+    assert parts["generate"]["KV cache"] > 0
+    assert "KV cache" not in parts["update"]
+    assert "engine weights" in parts["update"], "it does not sleep"
+
+
+def test_log_probs_of_the_engine_spare_a_pass_and_cost_entropies_in_the_update() -> None:
+    by_trainer, by_engine = of_cpu(), of_cpu("policy.old_log_probs=rollout")
+    shard, lengths = memory.shard_of(by_trainer), Lengths(16, 24)
+    assert step_seconds(by_trainer, shard, lengths)["log_probs"] > 0
+    assert step_seconds(by_engine, shard, lengths)["log_probs"] == 0
+    chunks = [memory.phases(recipe, shard)["update"]["log-prob chunk"] for recipe in (by_trainer, by_engine)]
+    assert chunks[0] < chunks[1]

@@ -29,7 +29,9 @@ KINDS = {
 
 
 def shape_of(name: str) -> dict:
-    return OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml").shape)  # type: ignore
+    shape = OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml").shape)
+    assert isinstance(shape, dict)
+    return {key: value for key, value in shape.items() if key != "of"}
 
 
 def whole(config: PreTrainedConfig) -> int:
@@ -70,6 +72,8 @@ def test_an_unknown_architecture_is_refused() -> None:
         ModelShape.of({"model_type": "gpt2"})
     with pytest.raises(ValueError, match=r"the config of this qwen2 has no 'num_hidden_layers'"):
         ModelShape.of({"model_type": "qwen2", "hidden_size": 8, "num_attention_heads": 2})
+    with pytest.raises(ValueError, match=r"some have experts and others not"):
+        ModelShape.of(shape_of("qwen3_30b_a3b_base") | {"mlp_only_layers": [0]})
 
 
 @pytest.mark.parametrize(

@@ -161,14 +161,21 @@ class CheckpointCallback(Callback):
             self._save(trainer, policy, self.asynchronous and not stops)
         if stops:
             self._settle(trainer, policy, wait=True)
-            self.stop.is_over = True
             if rank() == 0:
                 log.warning("stopped by %s after step %d: the same command goes on", stops[0], step)
                 if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # nobody wants it stopped
-                    requeue()
+                    self._ask_for_requeue()
+            self.stop.is_over = True
             gather(None)  # srun ends the others when one has ended: rank 0 has asked by then
             alone = trainer.strategy.launcher is not None and rank() > 0  # Lightning takes another code for a crash
             raise Interrupted(0 if alone else RESUME)
+
+    def _ask_for_requeue(self) -> None:
+        if self._failed:
+            log.warning("the job is not requeued: it would make the same steps again, for they could not be saved")
+            return
+        self.stop.is_over = True
+        requeue()
 
     def _is_late(self) -> bool:
         return self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes

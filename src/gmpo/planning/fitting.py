@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from gmpo.config import check_recipe, layout_of
 from gmpo.planning import memory
 from gmpo.planning.memory import RESERVE, Parts, Shard
-from gmpo.planning.recipe import Recipe
+from gmpo.planning.recipe import VLLM, Recipe
 
 Change = dict[str, Any]  # values by key
 MOST_AT_ONCE = 3  # changes together
@@ -30,7 +30,8 @@ def check_fits(cfg: DictConfig) -> None:
     if complaints := complaints_of(recipe, memory.shard_of(recipe)):
         raise ValueError(
             f"this recipe does not fit the cluster: {'; '.join(complaints)}. {in_words(smallest_change(cfg))}. "
-            "`python plan.py` with the same arguments shows everything; cluster.gpu_memory_gib=null skips this check"
+            "`python plan.py` with the same arguments shows everything. Say what your machines have by "
+            "cluster.gpu_memory_gib and cluster.host_memory_gib; cluster.gpu_memory_gib=null skips this check"
         )
 
 
@@ -48,14 +49,14 @@ def complaints_of(recipe: Recipe, shard: Shard) -> list[str]:
         most = limit if phase == "generate" else limit * (1 - RESERVE)
         if (total := sum(parts.values())) > most:
             found.append(f"{phase} needs {total:.1f} GiB of {most:.1f} GiB on each rank: {_sum(parts)}")
-    if recipe.gpu_gib is not None:
+    if recipe.gpu:
         host, most = memory.host(recipe, shard), recipe.host_gib * (1 - RESERVE)
         if (total := sum(host.values())) > most:
             found.append(f"the host needs {total:.0f} GiB of {most:.0f} GiB on a node: {_sum(host)}")
-    if recipe.engine == "vllm" and not memory.concurrent_sequences(recipe, recipe.batch.longest):
+    if recipe.engine == VLLM and not memory.concurrent_sequences(recipe, recipe.engine_tokens):
         found.append(
             f"an engine's KV cache of {memory.kv_cache(recipe):.1f} GiB on each rank does not hold one sequence of "
-            f"{recipe.batch.longest} tokens"
+            f"{recipe.engine_tokens} tokens"
         )
     return found
 
@@ -71,8 +72,13 @@ def smallest_change(cfg: DictConfig) -> Change | None:
     sets += [(*machines, *chosen) for several in range(MOST_AT_ONCE) for chosen in combinations(settings, several)]
     for chosen in sets:
         strongest = _together(alternatives[-1] for alternatives in chosen)
-        if len(strongest) == len(chosen) and _fits(cfg, strongest):  # none sets the same key twice
-            return next(change for change in map(_together, product(*chosen)) if _fits(cfg, change))
+        if len(strongest) < len(chosen):  # two of them set the same key
+            continue
+        recipe = _recipe(cfg, strongest)
+        if recipe is None or not complaints_of(recipe, memory.shard_of(recipe)):
+            found = next((change for change in map(_together, product(*chosen)) if _fits(cfg, change)), None)
+            if found is not None:
+                return found
     return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gmpo.planning import activations
-from gmpo.planning.recipe import GIB, Recipe
+from gmpo.planning.recipe import GIB, VLLM, Recipe
 
 KEPT = 4  # bytes of a parameter as it is kept, of its gradient, and of each of AdamW's two moments
 
@@ -52,12 +52,15 @@ def phases(recipe: Recipe, shard: Shard) -> dict[str, Parts]:
 
 
 def host(recipe: Recipe, shard: Shard) -> Parts:
-    """What all ranks of the first node hold in its memory beside GPUs, in GiB."""
+    """What all ranks of the first node hold in its own memory, in GiB; where there is no GPU, that is everything."""
     own = shard.own * KEPT
+    if not recipe.gpu:
+        fullest = max(phases(recipe, shard).values(), key=lambda parts: sum(parts.values()))
+        return {name: recipe.devices * size for name, size in fullest.items()}
     each = {"processes": HOST_PROCESS * GIB}
     if recipe.offload:
         each |= {"parameters": own, "gradients": own, "optimizer": 2 * own}
-    if recipe.reference and (recipe.reference_on_cpu or recipe.offload):
+    if recipe.reference and recipe.reference_on_cpu:
         each["reference"] = own
     if recipe.asynchronous:
         each["checkpoint"] = 3 * own
@@ -71,6 +74,9 @@ def engine_weights(recipe: Recipe) -> float:
 
 def kv_cache(recipe: Recipe) -> float:
     """GiB for keys and values on each rank; not above 0 where the engine's share does not hold its weights."""
+    if recipe.engine != VLLM:  # as much as a batch of its sequences takes
+        together = min(recipe.max_sequences, -(-recipe.batch.responses // recipe.engines))
+        return together * recipe.engine_tokens * kv_bytes_per_token(recipe) / GIB
     if recipe.gpu_gib is None:
         return recipe.kv_cache_gib
     forward = recipe.max_batched_tokens * activations.block_forward(recipe.shape, recipe.bytes)
@@ -93,19 +99,23 @@ def concurrent_sequences(recipe: Recipe, tokens: float) -> int:
 def _resident(recipe: Recipe, shard: Shard) -> Parts:
     """What the trainer keeps on its GPU between passes, in bytes."""
     own = shard.own * KEPT
-    parts = {"process": (CPU_PROCESS if recipe.gpu_gib is None else GPU_PROCESS) * GIB}
+    parts = {"process": (GPU_PROCESS if recipe.gpu else CPU_PROCESS) * GIB}
     if not recipe.offload:
         parts |= {"parameters": own, "optimizer": 2 * own}
-    if recipe.reference and not recipe.reference_on_cpu and not recipe.offload:
+    if recipe.reference and not recipe.reference_on_cpu:
         parts["reference"] = own
+    if recipe.asynchronous and not recipe.gpu:
+        parts["checkpoint"] = 3 * own
     return parts
 
 
 def _engine(recipe: Recipe, awake: bool, only_weights: bool = False) -> Parts:
     """What the engine holds on this rank, in bytes."""
     weights = engine_weights(recipe) * GIB
-    if recipe.gpu_gib is None:
-        return {"engine weights": weights, "KV cache": recipe.kv_cache_gib * GIB}
+    if recipe.engine != VLLM and not awake:
+        return {"engine weights": weights}
+    if recipe.gpu_gib is None or recipe.engine != VLLM:
+        return {"engine weights": weights, "KV cache": kv_cache(recipe) * GIB}
     if not awake and recipe.sleeps:
         return {"engine asleep": ASLEEP * GIB}
     if only_weights and recipe.sleeps:
@@ -132,12 +142,13 @@ def _gathered(recipe: Recipe, shard: Shard, blocks: int) -> float:
 
 def _in_flight(recipe: Recipe, shard: Shard) -> Parts:
     """On a GPU the next block is gathered while one is computed."""
-    return {} if recipe.gpu_gib is None else {"in flight": shard.block * recipe.bytes}
+    return {"in flight": shard.block * recipe.bytes} if recipe.gpu else {}
 
 
 def _log_probs(recipe: Recipe, shard: Shard) -> Parts:
     shape, b, tokens = recipe.shape, recipe.bytes, recipe.log_prob_tokens
-    chunk = min(recipe.chunk, tokens) * activations.head(shape, b, backward=False, with_entropy=True)
+    entropy = recipe.old_log_probs_by_trainer
+    chunk = min(recipe.chunk, tokens) * activations.head(shape, b, backward=False, with_entropy=entropy)
     at_head = {"gathered": _gathered(recipe, shard, 0), "activations": tokens * activations.around_blocks(shape, b)}
     at_block = {"gathered": _gathered(recipe, shard, 1), "activations": tokens * activations.block_forward(shape, b)}
     stages = [at_head | {"log-prob chunk": chunk}, at_block | _in_flight(recipe, shard)]
@@ -151,7 +162,7 @@ def _update(recipe: Recipe, shard: Shard) -> Parts:
     at_head = {
         "gathered": _gathered(recipe, shard, 0),
         "activations": tokens * (shape.layers * kept + activations.around_blocks(shape, b)),
-        "log-prob chunk": min(recipe.chunk, tokens) * activations.head(shape, b, True, recipe.entropy_in_loss),
+        "log-prob chunk": min(recipe.chunk, tokens) * activations.head(shape, b, True, recipe.entropy_in_update),
         "gradients at work": 2 * head_gradient,  # of a chunk, and the sum
     }
     in_block = {

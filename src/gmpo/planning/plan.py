@@ -107,7 +107,7 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
         kv_cache_gib=memory.kv_cache(recipe),
         concurrent_sequences={
             "expected": memory.concurrent_sequences(recipe, lengths.sequence),
-            "longest": memory.concurrent_sequences(recipe, batch.longest),
+            "longest": memory.concurrent_sequences(recipe, recipe.engine_tokens),
         },
         fits=not complaints,
         complaints=complaints,
@@ -126,9 +126,9 @@ def assumptions(recipe: Recipe, lengths: Lengths) -> list[str]:
         f"forward and backward reach {speed.COMPUTE:.0%} of {recipe.tflops:g} TFLOP/s, decoding {speed.READING:.0%} of "
         f"{recipe.memory_gb_s:g} GB/s, collectives {speed.SENDING:.0%} of {recipe.node_gb_s:g} GB/s within a node and "
         f"{recipe.network_gb_s:g} GB/s beyond",
-        "rewards are computed while others are generated",
+        "rewards are computed while others are generated; no group is refilled",
     ]
-    if recipe.gpu_gib is None:
+    if not recipe.gpu:
         said.append(f"a process takes {memory.CPU_PROCESS:g} GiB beside model and engine")
     else:
         said.append(

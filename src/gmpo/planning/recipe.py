@@ -12,7 +12,8 @@ from gmpo.layout import Layout
 from gmpo.model_shape import ModelShape
 
 GIB = 2**30
-BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
+VLLM = "vllm"
 LOGITS_AT_ONCE = 2**27  # as gmpo.policy.head has it, where importing torch would take seconds; a test compares
 
 
@@ -78,8 +79,10 @@ class Recipe:
     reference: bool  # whether a KL needs one
     reference_on_cpu: bool
     asynchronous: bool
-    entropy_in_loss: bool
+    old_log_probs_by_trainer: bool  # in a pass of their own
+    entropy_in_update: bool
     engine: str  # vllm or transformers
+    engine_tokens: int  # of the longest prompt and response, validation included
     tensor_parallel: int
     memory_share: float
     kv_cache_gib: float  # on a CPU
@@ -88,6 +91,7 @@ class Recipe:
     max_batched_tokens: int
     devices: int
     nodes: int
+    gpu: bool
     gpu_gib: float | None  # None: no GPU
     host_gib: float  # of a node
     tflops: float
@@ -97,7 +101,10 @@ class Recipe:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> Recipe:
-        """Of a config that passed `gmpo.config.check_recipe`; raises ValueError where the model's sizes are unknown."""
+        """Of a config that passed `gmpo.config.check_recipe`.
+
+        Raises ValueError where the sizes of the model or of a GPU are not known.
+        """
         config = model_config(cfg)
         if config is None:
             raise ValueError(
@@ -106,9 +113,13 @@ class Recipe:
         cluster, engine, sharding, layout = cfg.cluster, cfg.rollout.engine, cfg.sharding, layout_of(cfg)
         shape = ModelShape.of(config)
         gpu = cluster.accelerator == "gpu"
+        if gpu and cluster.gpu_memory_gib is None:
+            raise ValueError("cluster.gpu_memory_gib=null: to plan for GPUs, give the memory of one in GiB")
+        by_trainer = cfg.policy.old_log_probs == "trainer"
         attention = cfg.model.attention
         budget, without = cfg.batch.max_tokens_per_micro_batch, cfg.batch.max_tokens_per_log_prob_batch
         longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
+        engine_tokens = cfg.data.max_prompt_tokens + max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
         batch = Batch(
             cfg.batch.prompts,
             cfg.batch.group_size,
@@ -130,24 +141,27 @@ class Recipe:
             log_prob_tokens=min(without, largest_pass * batch.optimizer_steps),
             bytes=BYTES[cluster.dtype],
             packed=attention == "varlen" or (attention == "auto" and gpu and cluster.dtype != "float32"),
-            offload=sharding.offload,
+            offload=gpu and sharding.offload,  # else it is the same memory
             keep_blocks=sharding.reshard_after_forward is False,
             reduce_gradients=sharding.reduce_gradients,
             checkpointing=sharding.checkpointing,
             reference=cfg.kl.coefficient != 0,
-            reference_on_cpu=cfg.policy.reference_on_cpu,
+            reference_on_cpu=gpu and cfg.policy.reference_on_cpu,
             asynchronous=cfg.checkpoint.asynchronous,
-            entropy_in_loss=cfg.entropy.coefficient != 0,
+            old_log_probs_by_trainer=by_trainer,
+            entropy_in_update=cfg.entropy.coefficient != 0 or not by_trainer,
             engine=cfg.rollout.requires,
             tensor_parallel=OmegaConf.select(engine, "tensor_parallel", default=1),
             memory_share=OmegaConf.select(engine, "memory_share", default=0.0),
             kv_cache_gib=OmegaConf.select(engine, "kv_cache_gib", default=0.0),
             sleeps=gpu and bool(OmegaConf.select(engine, "sleeps", default=False)),
             max_sequences=engine.max_sequences,
-            max_batched_tokens=max(OmegaConf.select(engine, "max_batched_tokens", default=0), longest),
+            engine_tokens=engine_tokens,
+            max_batched_tokens=max(OmegaConf.select(engine, "max_batched_tokens", default=0), engine_tokens),
             devices=cluster.devices,
             nodes=cluster.nodes,
-            gpu_gib=cluster.gpu_memory_gib,
+            gpu=gpu,
+            gpu_gib=cluster.gpu_memory_gib if gpu else None,
             host_gib=cluster.host_memory_gib or this_machine_gib(),
             **cluster.speed,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gmpo.planning.memory import KEPT, Shard, concurrent_sequences, kv_bytes_per_token
-from gmpo.planning.recipe import Recipe
+from gmpo.planning.recipe import VLLM, Recipe
 
 COMPUTE = 0.4  # of the peak rate, in products of matrices of forward and backward passes
 READING = 0.6  # of the memory's bandwidth, where an engine decodes
@@ -76,7 +76,7 @@ def _generate(recipe: Recipe, lengths: Lengths) -> float:
     prefill = forward_operations(recipe, prompts * lengths.prompt, lengths.prompt) / (
         ranks * recipe.tflops * TERA * COMPUTE
     )
-    held = concurrent_sequences(recipe, lengths.sequence)
+    held = concurrent_sequences(recipe, lengths.sequence) if recipe.engine == VLLM else recipe.max_sequences
     together = max(1.0, min(sequences, recipe.max_sequences, held))
     full = sequences * lengths.response / together
     tail = max(0.0, recipe.max_response_tokens - full) if full < recipe.max_response_tokens else 0.0
@@ -98,7 +98,7 @@ def _decode(recipe: Recipe, together: float, lengths: Lengths) -> float:
 
 def _log_probs(recipe: Recipe, shard: Shard, lengths: Lengths) -> float:
     tokens = recipe.batch.responses * lengths.sequence
-    passes = 2 if recipe.reference else 1
+    passes = int(recipe.old_log_probs_by_trainer) + int(recipe.reference)
     compute = _compute_seconds(recipe, forward_operations(recipe, tokens, lengths.sequence))
     return passes * max(compute, _gathering(recipe, 1, recipe.batch.log_prob_batches(lengths.sequence)))
 
@@ -111,6 +111,8 @@ def _update(recipe: Recipe, shard: Shard, lengths: Lengths) -> float:
     rounds = recipe.batch.micro_batches(lengths.sequence)
     reduced = 1 if recipe.reduce_gradients == "last" else rounds
     reducing = steps * reduced * recipe.shape.parameters * KEPT * (1 - 1 / ranks) / _link(recipe, ranks)
+    copies = recipe.layout.dp_replicate  # their gradients are summed once in an optimizer step
+    reducing += steps * 2 * KEPT * shard.own * (1 - 1 / copies) / _link(recipe, recipe.layout.world_size)
     gathering = _gathering(recipe, 1 if recipe.keep_blocks else 2, steps * rounds)
     return max(compute, gathering + reducing) + steps * _optimizer(recipe, shard)
 

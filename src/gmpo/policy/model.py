@@ -15,6 +15,7 @@ from gmpo.policy.loading import load_blockwise
 
 EXPERTS = ".experts."  # in the name of every parameter of a mixture's experts
 AUTO = "auto"
+AFTER_THE_HEAD = ("logits_scaling", "logit_scale", "final_logit_softcapping")  # of Granite, Cohere, Gemma
 HALF = (torch.bfloat16, torch.float16)
 
 
@@ -95,6 +96,12 @@ class ModelSource:
                 f"{self.dtype}: choose cluster.dtype=bfloat16, or model.attention={SDPA}"
             )
         kv_repeats(config.num_attention_heads, config.num_key_value_heads, cp)
+        for name in AFTER_THE_HEAD:
+            if getattr(config, name, None) not in (None, 1):  # a key of some models alone
+                raise ValueError(
+                    f"model.path={self.path} changes its logits by {name}={getattr(config, name)}, which is not known "
+                    "where log-probs are computed from its head: take another model"
+                )
         own_attention = self.resolved_attention == VARLEN or (self.resolved_attention == SDPA and cp > 1)
         if own_attention and getattr(config, "sliding_window", None) is not None:  # a key of some models alone
             raise ValueError(

@@ -106,7 +106,7 @@ class VLLMEngine:
             )
         self.policy_version = 0
         trust = {"trust_remote_code": self.trust_remote_code}
-        self._tied = bool(AutoConfig.from_pretrained(self.model_path, **trust).tie_word_embeddings)
+        self._tied = bool(AutoConfig.from_pretrained(self.model_path, **trust, **self.overrides).tie_word_embeddings)
         self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, **trust)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:

@@ -46,19 +46,23 @@ def run(folder: Path, command: str, *sizes: str) -> str:
     log = folder / f"output-{len(list(folder.glob('output-*')))}"
     script, *arguments = words(command)
     paths = command.partition(PYTHON)[0].removeprefix("PYTHONPATH=").split()
-    process = WORKERS.Process(target=_run, args=(folder, paths, script, [*arguments, *sizes], log))
+    # told from here: what conftest finds there is what other tests have made of this process's own by then
+    environment = ENVIRONMENT | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "MPLBACKEND": "agg"}
+    process = WORKERS.Process(target=_run, args=(folder, environment, paths, script, [*arguments, *sizes], log))
     process.start()
     process.join(120)
     assert process.exitcode == 0, log.read_text()[-3000:]
     return log.read_text()
 
 
-def _run(folder: Path, paths: list[str], script: str, arguments: list[str], log: Path) -> NoReturn:
+def _run(
+    folder: Path, environment: dict[str, str], paths: list[str], script: str, arguments: list[str], log: Path
+) -> NoReturn:
     output = os.open(log, os.O_CREAT | os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.environ.clear()
-    os.environ.update(ENVIRONMENT | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "MPLBACKEND": "agg"})
+    os.environ.update(environment)
     os.chdir(folder)
     sys.path[:0] = [str(folder / path) for path in paths]
     sys.argv = [str(ROOT / script), *arguments]

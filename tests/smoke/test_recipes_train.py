@@ -19,6 +19,8 @@ from datasets import Dataset, load_dataset
 from guessing_model import make_guessing_model
 from omegaconf import OmegaConf
 
+from gmpo.data.templates import TEMPLATES
+
 SHARED = ROOT.parent / "shared" / "data"
 pytestmark = [
     pytest.mark.vllm,
@@ -92,6 +94,10 @@ def trained(experiment: str, model: str, folder: Path, *overrides: str) -> list[
     return rows
 
 
+def first_lines(benchmark: str, count: int) -> list[str]:
+    return (SHARED / benchmark / "test.jsonl").read_text().splitlines()[:count]
+
+
 def test_qwen2_5_7b_math(tmp_path: Path, problems: Path, qwen2: str) -> None:
     files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={SHARED}/gsm8k/test.jsonl"]
     files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={SHARED}/math500/test.jsonl"]
@@ -110,8 +116,10 @@ def test_gmpo_qwen2_5_math_7b(tmp_path: Path, problems: Path, qwen2: str) -> Non
     rows = trained("gmpo_qwen2_5_math_7b", qwen2, tmp_path, *MATH, *files, "rollout.engine.tensor_parallel=1")
     assert {f"val/{name}/mean@1" for name in BENCHMARKS} <= rows[2].keys()
     record = tmp_path / "gmpo_qwen2_5_math_7b" / "rollouts" / "validation.jsonl"
-    first = [json.loads(line)["prompt_index"] for line in record.read_text().splitlines()[:2]]
-    assert first == [0, 1], "in the order of the problems, of two engines"
+    shown = [json.loads(line)["prompt"] for line in record.read_text().splitlines()[:2]]
+    problems_of = [json.loads(line)["problem"] for file in ("aime24", "amc23") for line in first_lines(file, 4)]
+    prompts = [TEMPLATES["qwen_math"].replace("{question}", problem) for problem in problems_of]
+    assert shown == [prompt for prompt in prompts if len(prompt.encode()) <= 400][:2], "in order, of two engines"
     assert [row["policy/learning_rate"] for row in rows[1:]] == pytest.approx([1e-3, 1e-3]), "constant"
 
 

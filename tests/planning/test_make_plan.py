@@ -72,6 +72,8 @@ def test_the_command_plans_the_30b_within_a_minute() -> None:
     assert "It does not fit: the host needs" in text
     assert "The smallest change that makes it fit: checkpoint.asynchronous=false" in text
     assert "512 prompts x 16 = 8192" in text
+    assert "3 checkpoints of 341 GiB at a time, 114 GiB for the model" in text
+    assert "checkpoint.grace=1800 seconds" in text
 
 
 def test_the_smallest_change_makes_it_fit_and_a_smaller_one_is_taken_first() -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from gmpo.planning import memory, speed
 from gmpo.planning.fitting import Change, complaints_of, limit_gib, smallest_change
 from gmpo.planning.memory import RESERVE, Parts, Shard
-from gmpo.planning.recipe import Recipe
+from gmpo.planning.recipe import GIB, Recipe
 from gmpo.planning.speed import Lengths
 
 EXPECTED_RESPONSE = 0.5  # of the longest allowed, on average
@@ -48,6 +48,8 @@ class Plan:
     headroom_gib: float
     host_memory_gib: dict[str, float]
     host_parts_gib: Parts
+    checkpoint_gib: float  # on disk, each
+    export_gib: float  # on disk, the trained model
     kv_cache_gib: float
     concurrent_sequences: dict[str, int]  # of one engine
     fits: bool
@@ -102,8 +104,14 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
         memory_parts_gib=by_phase,
         gpu_memory_gib=recipe.gpu_gib,
         headroom_gib=limit_gib(recipe) - max(totals.values()),
-        host_memory_gib={"needed": sum(host.values()), "available": recipe.host_gib},
+        host_memory_gib={
+            "needed": sum(host.values()),
+            "usable": recipe.host_gib * (1 - RESERVE),
+            "available": recipe.host_gib,
+        },
         host_parts_gib=host,
+        checkpoint_gib=3 * memory.KEPT * recipe.shape.parameters / GIB,
+        export_gib=memory.KEPT * recipe.shape.parameters / GIB,
         kv_cache_gib=memory.kv_cache(recipe),
         concurrent_sequences={
             "expected": memory.concurrent_sequences(recipe, lengths.sequence),

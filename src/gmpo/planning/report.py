@@ -18,15 +18,21 @@ def print_plan(plan: Plan, cfg: DictConfig) -> None:
     console.print(
         f"{cfg.run.name}: {cfg.model.path or cfg.model.name} on {plan.world_size} ranks, {plan.nodes} node(s)"
     )
-    console.print(_arithmetic(plan), _memory(plan), _time(plan))
+    console.print(_arithmetic(plan, cfg), _memory(plan), _time(plan))
     for line in _verdict(plan):
         console.print(line, soft_wrap=True)
+    hours = cfg.run.steps * plan.step_seconds["step"] / 3600
+    console.print(f"{cfg.run.steps} rollout steps take about {_rough(hours)} hours, without validation.")
+    grace = cfg.checkpoint.grace
+    console.print(
+        f"Where a scheduler ends jobs, a step and a checkpoint must fit into checkpoint.grace={grace} seconds."
+    )
     console.print("Assumptions:")
     for assumption in plan.assumptions:
         console.print(f"- {assumption}", soft_wrap=True)
 
 
-def _arithmetic(plan: Plan) -> Table:
+def _arithmetic(plan: Plan, cfg: DictConfig) -> Table:
     table = Table(title="what a rollout step is", title_justify="left", show_header=False)
     updates = (
         f"{plan.prompts_per_step} / {plan.mini_batch_prompts} prompts = {plan.optimizer_steps_per_rollout_step} of "
@@ -54,6 +60,9 @@ def _arithmetic(plan: Plan) -> Table:
     }
     for name, value in rows.items():
         table.add_row(name, value)
+    kept = cfg.checkpoint.keep + (1 if cfg.checkpoint.best is None else 2)  # one more while it is written
+    disk = f"{kept} checkpoints of {plan.checkpoint_gib:,.3g} GiB at a time, {plan.export_gib:,.3g} GiB for the model"
+    table.add_row("disk", disk)
     return table
 
 
@@ -69,9 +78,9 @@ def _memory(plan: Plan) -> Table:
     table.add_section()
     table.add_row("all", *(f"{size:.1f}" for size in plan.memory_gib.values()))
     if plan.gpu_memory_gib is not None:
-        needed, available = plan.host_memory_gib["needed"], plan.host_memory_gib["available"]
+        needed, usable = plan.host_memory_gib["needed"], plan.host_memory_gib["usable"]
         parts_of_host = ", ".join(f"{name} {size:.0f}" for name, size in plan.host_parts_gib.items() if size)
-        table.caption = f"a node's own memory: {needed:.0f} of {available:.0f} GiB ({parts_of_host})"
+        table.caption = f"a node's own memory: {needed:.0f} of {usable:.0f} GiB that may be used ({parts_of_host})"
         table.caption_justify = "left"
     return table
 
@@ -79,12 +88,12 @@ def _memory(plan: Plan) -> Table:
 def _time(plan: Plan) -> Table:
     table = Table("a rollout step", *(PHASES.get(phase, phase) for phase in plan.step_seconds), title_justify="left")
     table.title = "time, as an estimate"
-    table.add_row("seconds", *(_seconds(seconds) for seconds in plan.step_seconds.values()))
+    table.add_row("seconds", *(_rough(seconds) for seconds in plan.step_seconds.values()))
     return table
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"
+def _rough(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _verdict(plan: Plan) -> list[str]:

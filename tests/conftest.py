@@ -34,10 +34,13 @@ SMALL = {
 }
 
 
+LONGEST = ("test_equality.py", "test_quickstart.py", "test_slurm.py", "test_recipes_train.py")  # minutes each
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: processes take whole files in turn, and what is left in the end should be short."""
+    """The longest files first: processes take whole files in turn, and what is left in the end should be short."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in slow))
 
 
 @pytest.fixture(autouse=True)

@@ -143,7 +143,11 @@ def test_numbers_are_numbers(override: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "checkpoint.requeue"]
+    "key",
+    [
+        *("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "checkpoint.requeue"),
+        "profile",
+    ],
 )
 def test_switches_are_true_or_false(key: str) -> None:
     assert refusal(f"{key}=maybe") == f"{key}=maybe must be true or false"

@@ -3,7 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 
 class StepClock:
@@ -12,6 +13,7 @@ class StepClock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.on_stage: list[Callable[[str], None]] = []  # told the name of each stage as it begins
+        self.mark: Callable[[str], AbstractContextManager[Any]] = nullcontext  # put around each stage, by its name
         self._began = time.perf_counter()
 
     def restart(self) -> None:
@@ -26,7 +28,8 @@ class StepClock:
             listener(stage)
         began = time.perf_counter()
         try:
-            yield
+            with self.mark(stage):
+                yield
         finally:
             self.seconds[stage] += time.perf_counter() - began
 

@@ -140,7 +140,7 @@ def _check_numbers_and_switches(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, name)
         if not _is_number(value):
             raise ValueError(f"{name}={value} must be a number; 0 switches it off")
-    for name in ("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu"):
+    for name in ("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "profile"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
 

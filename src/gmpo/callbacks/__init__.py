@@ -5,6 +5,7 @@ from gmpo.callbacks.evaluation import EvaluationCallback
 from gmpo.callbacks.faults import FaultsCallback
 from gmpo.callbacks.final_model import FinalModelCallback
 from gmpo.callbacks.guards import Guard, GuardsCallback
+from gmpo.callbacks.profile import ProfileCallback
 from gmpo.callbacks.progress import ProgressCallback
 from gmpo.callbacks.rollout import RolloutCallback
 from gmpo.callbacks.rollout_table import RolloutTableCallback
@@ -18,6 +19,7 @@ __all__ = [
     "FinalModelCallback",
     "Guard",
     "GuardsCallback",
+    "ProfileCallback",
     "ProgressCallback",
     "RolloutCallback",
     "RolloutTableCallback",

@@ -1,0 +1,123 @@
+"""Where the time of a few rollout steps goes, operation by operation."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from torch._C._profiler import _ExperimentalConfig
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from gmpo.callbacks.profile_report import report
+from gmpo.parallel import rank
+from gmpo.policy import PolicyModule
+from gmpo.types import PromptBatch
+
+log = logging.getLogger(__name__)
+
+STEPS = 3
+ENGINE_TOKENS = 512  # of a response; an engine records some thousand operations for each
+
+
+class ProfileCallback(Callback):
+    """Records three rollout steps: FOLDER/steps-A-B-rank-R.json for ui.perfetto.dev, and the largest costs beside it.
+
+    They are the second to fourth that this process makes: in the first everything is new. What there is of them is
+    written when training ends sooner. Stages of the clock and rollout steps are ranges of the trace. Comes first among
+    the callbacks: what is written is written between two steps, and what is saved there is not in it.
+
+    enabled: otherwise nothing is done. max_tokens: of a response; where it is above 512, the trace has an engine in
+    this process (own_process false) as one range, without its operations: they would be millions.
+    """
+
+    def __init__(self, enabled: bool, folder: str, max_tokens: int, own_process: bool) -> None:
+        self.enabled = enabled
+        self.folder = Path(folder)
+        self.with_engine = own_process or max_tokens <= ENGINE_TOKENS
+        self.activities = [ProfilerActivity.CPU]
+        if torch.cuda.is_available():
+            self.activities.append(ProfilerActivity.CUDA)
+        self._steps = range(0)  # to record
+        self._profile: profile | None = None  # while it records
+        self._step = ExitStack()  # the range of the current one
+
+    def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Choose the steps."""
+        last = trainer.datamodule.steps
+        first = min(pl_module.rollout_step + 2, last)
+        if self.enabled:
+            self._steps = range(first, min(first + STEPS, last + 1))
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Begin a step that is to be recorded."""
+        self._write_if_over(pl_module)
+        if pl_module.rollout_step + 1 in self._steps and not pl_module.ends_because:
+            if self._profile is None:
+                self._start(pl_module)
+            self._step.enter_context(record_function("rollout step"))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """End its range."""
+        self._step.close()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Between two steps, where the first is validated."""
+        self._write_if_over(pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Write what there is."""
+        self._write(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
+        """Write what there is."""
+        self._write(pl_module)
+
+    def _start(self, policy: PolicyModule) -> None:
+        # generation may have a thread of its own; torch cannot leave something out and record all threads
+        threads = _ExperimentalConfig(profile_all_threads=self.with_engine)
+        self._profile = profile(activities=self.activities, experimental_config=threads)
+        self._profile.start()
+        policy.clock.mark = self._mark
+
+    def _mark(self, stage: str) -> AbstractContextManager[Any]:
+        without = stage == "generate" and not self.with_engine
+        return self._without_operations(stage) if without else record_function(stage)
+
+    @contextmanager
+    def _without_operations(self, stage: str) -> Iterator[None]:
+        assert self._profile is not None
+        with record_function(stage):
+            self._profile.toggle_collection_dynamic(False, self.activities)
+            try:
+                yield
+            finally:
+                self._profile.toggle_collection_dynamic(True, self.activities)
+
+    def _write_if_over(self, policy: PolicyModule) -> None:
+        if self._profile is not None and policy.rollout_step >= self._steps[-1]:
+            self._write(policy)
+
+    def _write(self, policy: PolicyModule) -> None:
+        if self._profile is None:
+            return
+        recorded, self._profile = self._profile, None
+        policy.clock.mark = nullcontext
+        self._step.close()
+        recorded.stop()
+        trace = self.folder / f"steps-{self._steps[0]}-{policy.rollout_step}-rank-{rank()}.json"
+        assert recorded.profiler is not None
+        said = report(recorded.profiler.kineto_results.events())
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            recorded.export_chrome_trace(str(trace))
+            trace.with_suffix(".txt").write_text(said, encoding="utf-8")
+        except OSError as error:
+            log.error("%s could not be written (%s)", trace, error.strerror)
+        log.info("%sopen %s in ui.perfetto.dev", said, trace)

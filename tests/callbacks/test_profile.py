@@ -1,0 +1,61 @@
+"""Which steps are recorded, through the real Trainer."""
+
+from pathlib import Path
+
+import pytest
+from lightning import Callback, LightningDataModule, Trainer
+from small_training import groups, module
+from torch.utils.data import DataLoader
+
+from gmpo.callbacks import ProfileCallback
+from gmpo.parallel import MeshStrategy
+from gmpo.policy import PolicyModule
+from gmpo.types import PromptBatch
+
+
+class Batches(LightningDataModule):
+    def __init__(self, made: int, steps: int) -> None:
+        super().__init__()
+        self.made, self.steps = made, steps
+
+    def train_dataloader(self) -> DataLoader[PromptBatch]:
+        return DataLoader([PromptBatch([], groups(2, 2))] * (self.steps - self.made), batch_size=None)
+
+
+class Counts(Callback):
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        pl_module.rollout_step += 1
+
+
+def recorded(model: str, folder: Path, made: int, steps: int, enabled: bool = True) -> list[str]:
+    """What a process writes that makes the steps after `made`."""
+    policy = module(model)
+    policy.rollout_step = made
+    trainer = Trainer(
+        accelerator="cpu",
+        strategy=MeshStrategy(),
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[ProfileCallback(enabled, str(folder / "profile"), max_tokens=20, own_process=False), Counts()],
+    )
+    trainer.fit(policy, datamodule=Batches(made, steps))
+    return sorted(path.stem for path in folder.glob("profile/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("made", "steps", "range_"), [(0, 6, "2-4"), (0, 3, "2-3"), (0, 1, "1-1"), (7, 9, "9-9"), (7, 20, "9-11")]
+)
+def test_three_steps_after_the_first_are_recorded(
+    qwen2_folder: str, tmp_path: Path, made: int, steps: int, range_: str
+) -> None:
+    assert recorded(qwen2_folder, tmp_path, made, steps) == [f"steps-{range_}-rank-0"]
+
+
+def test_nothing_is_unless_it_is_asked_for(qwen2_folder: str, tmp_path: Path) -> None:
+    assert recorded(qwen2_folder, tmp_path, 0, 4, enabled=False) == []
+    assert list(tmp_path.iterdir()) == []

@@ -23,6 +23,7 @@ MEANS = (
     "policy/loss",
     "policy/grad_norm",
     "rollout/log_prob_gap",
+    "rollout/async_gap",
     "rollout/corrected_fraction",
     "throughput/padding_fraction",
     "throughput/imbalance",
@@ -54,11 +55,17 @@ class UpdateMetrics(nn.Module):
         assert entropy is not None, "it is computed where it is asked for"
         self._add("policy/entropy", entropy[batch.mask])
 
-    def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor) -> None:
-        """Count how far the engine's log-probs are from the trainer's, of the same weights."""
+    def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor, is_behind: bool) -> None:
+        """Count how far the engine's log-probs are from the trainer's, of the same weights.
+
+        is_behind: the engine's are of earlier weights; that has a name of its own, because it is no defect.
+        """
         gap = (batch.rollout_log_probs - log_probs).abs()[batch.mask]
-        self._add("rollout/log_prob_gap", gap)
-        self._add("rollout/log_prob_gap_max", gap)
+        if is_behind:
+            self._add("rollout/async_gap", gap)
+        else:
+            self._add("rollout/log_prob_gap", gap)
+            self._add("rollout/log_prob_gap_max", gap)
 
     def add_correction(self, batch: MicroBatch, correction: Correction) -> None:
         """Count the tokens or sequences whose weight met a bound."""

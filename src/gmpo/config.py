@@ -23,6 +23,7 @@ OmegaConf.register_new_resolver("max", lambda *numbers: max(numbers), replace=Tr
 OmegaConf.register_new_resolver(
     "unless_null", lambda value, then, other: other if value is None else then, replace=True
 )
+OmegaConf.register_new_resolver("if", lambda value, then, other: then if value else other, replace=True)
 OmegaConf.register_new_resolver(
     "unless_cpu", lambda accelerator, then: None if accelerator == "cpu" else then, replace=True
 )
@@ -48,6 +49,7 @@ def check_recipe(cfg: DictConfig) -> None:
     _check_lengths(cfg)
     _check_temperature(cfg)
     _check_old_log_probs(cfg)
+    _check_ahead(cfg)
     _check_positions(cfg)
     _check_saving(cfg)
 
@@ -204,6 +206,25 @@ def _check_old_log_probs(cfg: DictConfig) -> None:
         raise ValueError(
             f"policy.old_log_probs=rollout with the correction {correction}: the ratios start from the engine's "
             "log-probs, which leaves no mismatch to correct. Choose correction=none or policy.old_log_probs=trainer"
+        )
+
+
+def _check_ahead(cfg: DictConfig) -> None:
+    steps = OmegaConf.select(cfg, "rollout.async_steps", default=0)
+    if type(steps) is not int or steps not in (0, 1):
+        raise ValueError(f"rollout.async_steps={steps} must be 0, or 1: the rollout steps that generation is ahead")
+    if not steps:
+        return
+    if cfg.rollout.own_process is not True:
+        raise ValueError(
+            f"rollout.async_steps=1 with rollout.own_process={cfg.rollout.own_process}: an engine in the trainer's "
+            "process cannot generate beside the update. Leave own_process out, or set it to true"
+        )
+    if cfg.policy.old_log_probs == "trainer" and cfg.correction._target_ == "gmpo.objectives.NoCorrection":
+        raise ValueError(
+            "rollout.async_steps=1 with policy.old_log_probs=trainer and correction=none: responses come from weights "
+            "of one rollout step before, which nothing would account for. Choose policy.old_log_probs=rollout (ratios "
+            "to the weights that sampled) or correction=truncated (ratios to the newest, weighed by how far they moved)"
         )
 
 

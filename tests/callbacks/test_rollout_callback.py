@@ -37,20 +37,20 @@ def responses(batch: PromptBatch) -> list[list[list[int]]]:
 def test_groups_follow_their_prompts_and_can_be_repeated(qwen2_folder: str) -> None:
     rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     one, two = (PromptBatch([make_prompt("1+1", 5), make_prompt("2+2", 9)]) for _ in range(2))
-    one.groups = rollouts.groups(pl_module, one.prompts, rollouts.sampling, "train")
-    two.groups = rollouts.groups(pl_module, two.prompts, rollouts.sampling, "train")
+    one.groups = rollouts.generation.groups(pl_module, one.prompts, rollouts.sampling, "train")
+    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, "train")
     assert [group.prompt for group in one.groups] == one.prompts
     assert [len(group.rollouts) for group in one.groups] == [4, 4]
     assert responses(one) == responses(two)
     pl_module.rollout_step += 1
-    two.groups = rollouts.groups(pl_module, two.prompts, rollouts.sampling, "train")
+    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, "train")
     assert responses(one) != responses(two)
 
 
 def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) -> None:
     rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1", 5), make_prompt("1+1", 5)])
-    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     first, second = responses(batch)
     assert first != second
 
@@ -58,15 +58,15 @@ def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) ->
 def test_weights_reach_the_engine_when_they_changed_and_only_then(qwen2_folder: str) -> None:
     rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1")])
-    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     before = responses(batch)
     with torch.no_grad():
         for parameter in pl_module.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     assert responses(batch) == before
     pl_module.policy_version += 1
-    batch.groups = rollouts.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
     assert responses(batch) != before
     assert rollouts.engine.policy_version == 1
 

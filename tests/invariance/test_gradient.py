@@ -20,6 +20,7 @@ class GradientOnly(PolicyModule):
     per_micro_batch_mean = False
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        self.fill_log_probs(batch.groups)  # a mini-batch without is on-policy
         (mini_batch,) = self.pack(batch.groups)
         parts = [moved(part) for part in mini_batch.micro_batches]
         mini_batch.micro_batches = [with_padding(part, self.extra_columns) for part in parts]

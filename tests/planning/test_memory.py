@@ -163,5 +163,7 @@ def test_log_probs_of_the_engine_spare_a_pass_and_cost_entropies_in_the_update()
     shard, lengths = memory.shard_of(by_trainer), Lengths(16, 24)
     assert step_seconds(by_trainer, shard, lengths)["log_probs"] > 0
     assert step_seconds(by_engine, shard, lengths)["log_probs"] == 0
+    one_update = of_cpu("batch.mini_batch_prompts=${batch.prompts}")
+    assert step_seconds(one_update, shard, lengths)["log_probs"] == 0, "it is on-policy"
     chunks = [memory.phases(recipe, shard)["update"]["log-prob chunk"] for recipe in (by_trainer, by_engine)]
     assert chunks[0] < chunks[1]

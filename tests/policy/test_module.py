@@ -12,7 +12,7 @@ from gmpo.parallel import Sharding
 from gmpo.policy import PolicyModule, Skipped
 from gmpo.policy.log_probs import Values
 from gmpo.policy.weights import whole_weights
-from gmpo.types import Group, MicroBatch, Rollout
+from gmpo.types import Group, MicroBatch, MiniBatch, Rollout
 
 
 def test_idle_responses_are_not_sent_through_the_model(qwen2_folder: str) -> None:
@@ -41,7 +41,7 @@ def test_the_skip_changes_no_optimizer_step(qwen2_folder: str, name: str) -> Non
     assert on.policy_version == off.policy_version == 12
     for (_, one), (_, other) in zip(on.weights(), off.weights(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
-    for metric in ("policy/loss", "policy/grad_norm", "policy/clip_fraction", "policy/entropy", "rollout/log_prob_gap"):
+    for metric in ("policy/loss", "policy/grad_norm", "policy/clip_fraction"):
         assert on.trainer.callback_metrics[metric] == pytest.approx(off.trainer.callback_metrics[metric].item())
 
 
@@ -98,6 +98,46 @@ def test_the_first_mini_batch_is_on_policy_and_the_next_is_not(qwen2_folder: str
     assert one["policy/log_ratio_max"] == pytest.approx(0, abs=1e-12)
     assert one["policy/log_ratio_min"] == pytest.approx(0, abs=1e-12)
     assert two["policy/log_ratio_max"] > 0 > two["policy/log_ratio_min"]
+
+
+def passes(policy: PolicyModule, **settings: object) -> tuple[list[int], list[int]]:
+    """Sequences of each pass with a gradient and without, in one rollout step."""
+    found: dict[bool, list[int]] = {True: [], False: []}
+    policy.configure_model()
+    assert policy.model is not None
+    policy.model.register_forward_pre_hook(
+        lambda _, args, kwargs: found[torch.is_grad_enabled()].append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    fit(policy)
+    return found[True], found[False]
+
+
+@pytest.mark.parametrize("name", ["gmpo", "gmpo_corrected"])
+def test_old_log_probs_take_a_pass_only_where_an_update_came_before(qwen2_folder: str, name: str) -> None:
+    """Of the four groups of three responses, the second and each last response have no signal."""
+    assert passes(module(qwen2_folder, LOSSES[name], mini_batch_prompts=4)) == ([6], [])
+    assert passes(module(qwen2_folder, LOSSES[name], mini_batch_prompts=2)) == ([2, 4], [4])
+    assert passes(module(qwen2_folder, LOSSES[name], mini_batch_prompts=2, old_log_probs="rollout")) == ([2, 4], [])
+
+
+@pytest.mark.parametrize("name", ["gmpo_corrected", "hmpo_everything"])
+def test_old_log_probs_of_the_first_update_are_those_of_a_pass(qwen2_folder: str, name: str) -> None:
+    class WithPass(PolicyModule):
+        def pack(self, groups: list[Group]) -> list[MiniBatch]:
+            self.fill_log_probs(groups)
+            return super().pack(groups)
+
+    own, other = (
+        fit(module(qwen2_folder, LOSSES[name], mini_batch_prompts=2, skip_zero_signal=False, kind=kind), steps=2)
+        for kind in (PolicyModule, WithPass)
+    )
+    for (_, one), (_, two) in zip(own.weights(), other.weights(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-10)
+    metrics, expected = own.trainer.callback_metrics, other.trainer.callback_metrics
+    assert metrics.keys() == expected.keys()
+    assert {"policy/entropy", "rollout/log_prob_gap", "rollout/corrected_fraction"} <= metrics.keys()
+    for metric, value in metrics.items():
+        assert value == pytest.approx(expected[metric].item(), abs=1e-6), metric
 
 
 def test_updates_make_good_responses_likelier(qwen2_folder: str) -> None:

@@ -50,11 +50,11 @@ class Plan:
     padding_share: float  # of all tokens in micro-batches
     imbalance: float  # time that ranks spend waiting for the slowest in each micro-batch, as a factor of at least 1
 
-    def of_rank(self, rank: int) -> Micro:
-        """Every sequence that a rank trains, in order: active and idle ones, by mini-batch."""
+    def of_rank(self, rank: int, first: int = 0, with_idle: bool = True) -> Micro:
+        """Every sequence that a rank trains, in order: active and idle ones, by mini-batch from the first on."""
         found: Micro = []
-        for cuts, idle in zip(self.micro_batches, self.idle, strict=True):
-            found += [entry for micro in cuts[rank] for entry in micro] + idle[rank]
+        for cuts, idle in zip(self.micro_batches[first:], self.idle[first:], strict=True):
+            found += [entry for micro in cuts[rank] for entry in micro] + (idle[rank] if with_idle else [])
         return found
 
 

@@ -1,26 +1,29 @@
 """The callback that turns prompts into scored rollouts: it joins engine and policy."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from operator import itemgetter
 from statistics import fmean
+from typing import Any
 
 import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 
+from gmpo.callbacks.generation import Asked, Generation
 from gmpo.callbacks.rollout_metrics import GroupFacts, facts_of, mean_of_reports, rollout_metrics
-from gmpo.failures import EngineError, RunError
+from gmpo.failures import EngineError
 from gmpo.layout import EngineLayout
 from gmpo.parallel import exchange, gather, gather_lists, rank, world_size
 from gmpo.policy import PolicyModule
-from gmpo.rewards import Overlong, Reward, close, report_of, verifier_of
-from gmpo.rollout import DynamicSampling, Engine, Scoring, request_seed, scored_groups
+from gmpo.rewards import Overlong, Reward, report_of
+from gmpo.rollout import DynamicSampling, Engine, Scoring
 from gmpo.types import Group, Prompt, PromptBatch, Sampling
 
 log = logging.getLogger(__name__)
+
+Report = tuple[int, dict[str, float]]  # of how many responses, and what the reward says of them
 
 
 class RolloutCallback(Callback):
@@ -29,6 +32,9 @@ class RolloutCallback(Callback):
     Training goes by the reward, validation by its verifier. advantage: shaped rewards float [B] and group ids
     int [B] -> float [B]. overlong and dynamic_sampling act in training only; fresh prompts come from the trainer's
     DataModule. seed: the run's; each request's seed is derived from it, so a run can be repeated exactly.
+    async_steps: 1 has the engine generate the responses of the next rollout step while this one's update goes on, from
+    weights that are one rollout step behind; the engine must live in a process of its own. Refills and validation use
+    the newest weights, and wait. What was generated ahead stands in checkpoints.
     """
 
     def __init__(
@@ -42,22 +48,32 @@ class RolloutCallback(Callback):
         overlong: Overlong,
         dynamic_sampling: DynamicSampling,
         scoring: Scoring,
+        async_steps: int = 0,
     ) -> None:
+        if async_steps not in (0, 1):
+            raise ValueError(f"rollout.async_steps={async_steps} must be 0, or 1: how far generation is ahead")
         self.engine = engine
         self.reward = reward
+        self.generation = Generation(engine, reward, seed, scoring)
         self.advantage = advantage
         self.sampling = sampling
         self.validation_sampling = validation_sampling
-        self.seed = seed
         self.overlong = overlong
         self.dynamic_sampling = dynamic_sampling
-        self.scoring = scoring
+        self.async_steps = async_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was generated ahead."""
+        return self.generation.state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with it."""
+        self.generation.load_state(state_dict)
 
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Start the engine, once the policy stands."""
         with pl_module.clock("start engine"):
-            if errors := _errors(self.engine.start):
-                raise errors[0]
+            self.generation.start()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
@@ -70,27 +86,32 @@ class RolloutCallback(Callback):
             return
         pl_module.rollout_step += 1
         pl_module.clock.restart()
-        asked: Counter[tuple[str, int]] = Counter()
+        groups, asked, reports = self._first_groups(pl_module, batch.prompts)
+        reported = sum(count for count, _ in reports)
 
         def fresh(owners: list[int]) -> list[Group]:
             return self._fresh_groups(pl_module, trainer.datamodule.draw(len(owners)), owners, asked)
 
-        refilled = self.dynamic_sampling.refill(
-            self._train_groups(pl_module, batch.prompts, asked), fresh, gather, rank()
-        )
-        with suppress(EngineError):  # the next weights that it is to take tell it again
-            self.engine.sleep()
+        refilled = self.dynamic_sampling.refill(groups, fresh, gather, rank())
         batch.groups, batch.discarded = refilled.groups, refilled.discarded
         with pl_module.clock("exchange"):  # ranks wait here for the slowest generation
             kept, discarded = gather_lists(facts_of(batch.groups)), gather_lists(facts_of(batch.discarded))
-            made = len(batch.groups) + len(batch.discarded)
-            reports = gather((made * self.sampling.samples, report_of(self.reward)))
+            made = (len(batch.groups) + len(batch.discarded)) * self.sampling.samples
+            reports = gather_lists([*reports, (made - reported, report_of(self.reward))])
         pl_module.log_dict(self._report(kept, discarded, refilled.refills, pl_module))
+        self._leave_engine(trainer, pl_module)
         if pl_module.loss.kl.in_reward:
             pl_module.log("reward/kl_penalty", _take_kl_off(pl_module, batch.groups))
         pl_module.log_dict(rollout_metrics(kept + discarded))
         pl_module.log_dict({f"reward/{name}": value for name, value in mean_of_reports(reports).items()})
         self._set_advantages(batch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Wait for what is generated ahead: between two steps nothing goes on."""
+        if not pl_module.ends_because:
+            self.generation.finish_ahead(pl_module)
 
     def on_validation_batch_start(
         self,
@@ -101,100 +122,41 @@ class RolloutCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Responses and rewards of validation prompts."""
-        batch.groups = self.groups(pl_module, batch.prompts, self.validation_sampling, "validation")
+        batch.groups = self.generation.groups(pl_module, batch.prompts, self.validation_sampling, "validation")
         report_of(self.reward)  # what is logged is of training
 
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         """End the engine and the reward's processes."""
-        self._close()
+        self.generation.close()
 
     def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
         """End the engine and the reward's processes."""
-        self._close()
+        self.generation.close()
 
-    def _close(self) -> None:
-        self.engine.close()
-        close(self.reward)
+    def _first_groups(self, policy: PolicyModule, prompts: list[Prompt]) -> tuple[list[Group], Asked, list[Report]]:
+        """Those that were generated ahead, or else of now; with what the reward reported of them, if it was asked."""
+        taken = self.generation.take_ahead(policy, prompts) if self.async_steps else None
+        if taken is None:
+            asked, policy.behind, seconds, reports = Asked(), 0, 0.0, []
+            groups = self.generation.groups(policy, prompts, self.sampling, "train", asked)
+        else:
+            ahead, groups = taken
+            asked, policy.behind = ahead.asked, policy.policy_version - ahead.policy_version
+            seconds = ahead.clock.seconds["generate"] + ahead.clock.seconds["reward"]
+            reports = [(len(groups) * self.sampling.samples, ahead.report or {})]
+        if self.async_steps:
+            policy.log_dict({"rollout/versions_behind": float(policy.behind), "time/generate_ahead": seconds})
+        return self._penalized(groups), asked, reports
 
-    def groups(
-        self,
-        policy: PolicyModule,
-        prompts: list[Prompt],
-        sampling: Sampling,
-        purpose: str,
-        asked: Counter[tuple[str, int]] | None = None,
-    ) -> list[Group]:
-        """A scored group for each prompt of this rank's engine, generated with the policy's newest weights.
+    def _leave_engine(self, trainer: Trainer, policy: PolicyModule) -> None:
+        """To the next step's responses, or asleep."""
+        if self.async_steps == 0:
+            with suppress(EngineError):  # the next weights that it is to take tell it again
+                self.engine.sleep()
+        elif policy.rollout_step < trainer.datamodule.steps and not policy.ends_because:
+            self.generation.begin_ahead(policy, trainer.datamodule.peek(), self.sampling)
 
-        prompts: of all ranks; engines take them in turn, and the first rank of each keeps the groups. asked: how many
-        responses to each prompt this step has had already, counted on here.
-        """
-        asked = Counter() if asked is None else asked
-        seeds = self._seeds(prompts, sampling.samples, purpose, policy.rollout_step, asked)
-        reward = self.reward if purpose == "train" else verifier_of(self.reward)
-        groups, errors = self._try(policy, prompts, sampling, seeds, reward)
-        if errors and all(isinstance(error, EngineError) for error in errors):
-            if rank() == 0:
-                log.error("step %d: %s. It is started again, once", policy.rollout_step, errors[0])
-            errors = self._restart()
-            if not errors:
-                groups, errors = self._try(policy, prompts, sampling, seeds, reward)
-        if errors:
-            raise errors[0]
-        return groups
-
-    def _try(
-        self, policy: PolicyModule, prompts: list[Prompt], sampling: Sampling, seeds: list[list[int]], reward: Reward
-    ) -> tuple[list[Group], list[RunError]]:
-        """One generation with the newest weights, and what it failed of on any rank."""
-        clock, layout = policy.clock, self._engines
-        if min(gather(self.engine.policy_version)) != policy.policy_version:
-            with clock("weight_sync"):
-                weights = policy.weights(policy.source.compute_dtype)
-                errors = _errors(lambda: self.engine.load_weights(weights, policy.policy_version))
-            if errors:
-                return [], errors
-        groups: list[Group] = []
-        own = slice(layout.engine, None, layout.engines)
-
-        def generate() -> None:
-            if layout.leads:
-                arguments = (self.engine, reward, prompts[own], sampling, seeds[own], clock)
-                groups.extend(scored_groups(*arguments, scoring=self.scoring))
-            else:
-                with clock("generate"):
-                    self.engine.generate(prompts[own], sampling, seeds[own])
-
-        errors = _errors(generate)
-        return groups, errors
-
-    def _restart(self) -> list[RunError]:
-        def restart() -> None:
-            self.engine.close()
-            self.engine.start()
-
-        return _errors(restart)
-
-    @property
-    def _engines(self) -> EngineLayout:
-        return EngineLayout(rank(), world_size(), self.engine.tensor_parallel)
-
-    def _seeds(
-        self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Counter[tuple[str, int]]
-    ) -> list[list[int]]:
-        """One seed for each response; a prompt that is asked twice in a step gets other responses then."""
-        seeds = []
-        for prompt in prompts:
-            already = asked[prompt.source, prompt.index]
-            numbers = range(already, already + samples)
-            seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
-            asked[prompt.source, prompt.index] += samples
-        return seeds
-
-    def _train_groups(
-        self, policy: PolicyModule, prompts: list[Prompt], asked: Counter[tuple[str, int]]
-    ) -> list[Group]:
-        groups = self.groups(policy, prompts, self.sampling, "train", asked)
+    def _penalized(self, groups: list[Group]) -> list[Group]:
         for group in groups:
             for rollout in group.rollouts:
                 rollout.penalty = self.overlong.penalty(rollout.response)
@@ -202,12 +164,13 @@ class RolloutCallback(Callback):
         return groups
 
     def _fresh_groups(
-        self, policy: PolicyModule, prompts: list[Prompt], owners: list[int], asked: Counter[tuple[str, int]]
+        self, policy: PolicyModule, prompts: list[Prompt], owners: list[int], asked: Asked
     ) -> list[Group]:
         """Groups for the prompts of a refill, spread over all engines and sent to the ranks that lack them."""
         outgoing: list[list[tuple[int, Group]]] = [[] for _ in range(world_size())]
-        layout = self._engines
-        for turn, group in enumerate(self._train_groups(policy, prompts, asked)):
+        layout = EngineLayout(rank(), world_size(), self.engine.tensor_parallel)
+        made = self._penalized(self.generation.groups(policy, prompts, self.sampling, "train", asked))
+        for turn, group in enumerate(made):
             number = layout.engine + turn * layout.engines
             outgoing[owners[number]].append((number, group))
         return [group for _, group in sorted(exchange(outgoing), key=itemgetter(0))]
@@ -248,16 +211,6 @@ class RolloutCallback(Callback):
         group_ids = torch.tensor([index for index, _ in rollouts])
         for (_, rollout), advantage in zip(rollouts, self.advantage(rewards, group_ids).tolist(), strict=True):
             rollout.advantage = advantage
-
-
-def _errors(act: Callable[[], None]) -> list[RunError]:
-    """Do something on all ranks; returns what it failed of on any of them, there the same for all."""
-    own: RunError | None = None
-    try:
-        act()
-    except RunError as error:
-        own = error
-    return [error for error in gather(own) if error is not None]
 
 
 def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> float:

@@ -66,6 +66,11 @@ class MathDataModule(LightningDataModule):
         assert self.stream is not None, "setup() comes first"
         return self.stream.draw(count)
 
+    def peek(self) -> list[Prompt]:
+        """The prompts of the next batch, where nothing is drawn before it."""
+        assert self.stream is not None, "setup() comes first"
+        return self.stream.peek(self.prompts_per_step)
+
     def complete_step(self) -> None:
         """Say that what was drawn so far is trained on: a resumed run goes on behind it."""
         assert self.stream is not None, "setup() comes first"

@@ -22,9 +22,13 @@ class PromptStream:
 
     def draw(self, count: int) -> list[Prompt]:
         """The next `count` prompts."""
-        drawn = [self._at(position) for position in range(self.position, self.position + count)]
+        drawn = self.peek(count)
         self.position += count
         return drawn
+
+    def peek(self, count: int) -> list[Prompt]:
+        """What `draw` would give."""
+        return [self._at(position) for position in range(self.position, self.position + count)]
 
     def _at(self, position: int) -> Prompt:
         epoch, place = divmod(position, len(self.prompts))

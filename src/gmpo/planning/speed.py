@@ -98,7 +98,8 @@ def _decode(recipe: Recipe, together: float, lengths: Lengths) -> float:
 
 def _log_probs(recipe: Recipe, shard: Shard, lengths: Lengths) -> float:
     tokens = recipe.batch.responses * lengths.sequence
-    passes = int(recipe.old_log_probs_by_trainer) + int(recipe.reference)
+    first = 1 / recipe.batch.optimizer_steps  # share of the responses whose own update gives the old log-probs
+    passes = recipe.old_log_probs_by_trainer * (1 - first) + int(recipe.reference)
     compute = _compute_seconds(recipe, forward_operations(recipe, tokens, lengths.sequence))
     return passes * max(compute, _gathering(recipe, 1, recipe.batch.log_prob_batches(lengths.sequence)))
 

@@ -101,6 +101,7 @@ class PolicyModule(LightningModule):
         self.rollout_step = 0  # rollout steps begun; 0 before the first
         self.policy_version = 0  # optimizer steps taken
         self.skipped_in_a_row = 0  # optimizer steps, up to the last one
+        self.behind = 0  # optimizer steps that the weights which sampled this rollout step are behind its first ones
         self.on_skip: list[Callable[[MiniBatch, Skipped], None]] = []  # told each time, on all ranks
         self._trained = 0  # the last rollout step that came to its update
         self.ends_because: str | None = None  # once set, training ends without a further update
@@ -152,6 +153,8 @@ class PolicyModule(LightningModule):
         self._trained = self.rollout_step
         if self.ends_because:
             return
+        if (logged := self.trainer._results) is not None:
+            logged.reset(fx="training_step")  # Lightning would log again what this step does not have
         version, skipped = self.policy_version, 0
         for index, mini_batch in enumerate(self.pack(batch.groups)):
             with self.clock("update"):
@@ -170,10 +173,11 @@ class PolicyModule(LightningModule):
     def pack(self, groups: list[Group]) -> list[MiniBatch]:
         """This rank's part of each mini-batch, with the log-probs from before any update; collective.
 
-        groups: those that this rank holds; it may train others. Mini-batches are of whole groups.
+        groups: those that this rank holds; it may train others. Mini-batches are of whole groups. The first one goes
+        without old log-probs of the trainer: those of its own update's pass are the same.
         """
         share = self.share(groups)
-        self._fill(share)
+        self._fill(share, first=1)
         self.update_metrics.add_plan(share.plan)
         return share.mini_batches(self.pad_token_id)
 
@@ -184,7 +188,7 @@ class PolicyModule(LightningModule):
         reference is to be taken off their reward.
         """
         share = self.share(groups, everything=self.loss.kl.in_reward)
-        self._fill(share)
+        self._fill(share, with_idle=True)
         share.give_back(groups, has_own_share=rank() % self._cp == 0)
 
     def share(self, groups: list[Group], everything: bool = False) -> Share:
@@ -202,32 +206,37 @@ class PolicyModule(LightningModule):
             return share_out(groups, cutting, ranks, lambda other: other // self._cp, everything)
 
     @torch.no_grad()
-    def _fill(self, share: Share) -> None:
+    def _fill(self, share: Share, first: int = 0, with_idle: bool = False) -> None:
+        """first: the first mini-batch whose old log-probs are needed here."""
         with self.clock("log_probs"):
-            for entries in share.cuts:
-                sequences = share.of(entries)
-                rollouts = [rollout for _, rollout in sequences]
-                if self.old_log_probs == "rollout":
-                    for rollout in rollouts:
-                        rollout.old_log_probs = torch.tensor(rollout.response.log_probs)
-                    if self.reference is None:
-                        continue
-                self._fill_log_probs(rollouts, pad_sequences(sequences, self.pad_token_id).to(self.device))
+            if self.old_log_probs == "rollout":
+                for _, rollout in share.sequences.values():
+                    rollout.old_log_probs = torch.tensor(rollout.response.log_probs)
+            else:
+                for batch, rollouts in self._passes(share, first, with_idle):
+                    log_probs, entropy = self._log_probs(batch, with_entropy=True)
+                    batch.old_log_probs = log_probs
+                    self._look_at(batch, log_probs, entropy)
+                    for rollout, row in zip(rollouts, response_rows(log_probs, batch.mask), strict=False):
+                        rollout.old_log_probs = row  # an empty micro-batch has a row and no rollout
+            if self.reference is not None:
+                for batch, rollouts in self._passes(share, 0, with_idle):
+                    log_probs = self.reference.log_probs(batch, self.temperature, self.log_prob_chunk)
+                    for rollout, row in zip(rollouts, response_rows(log_probs, batch.mask), strict=False):
+                        rollout.ref_log_probs = row
             reshard(self._policy)
 
-    def _fill_log_probs(self, rollouts: list[Rollout], batch: MicroBatch) -> None:
-        if self.old_log_probs == "trainer":
-            batch.old_log_probs, entropy = self._log_probs(batch, with_entropy=True)
-            self.update_metrics.add_entropy(batch, entropy)
-            self.update_metrics.add_log_prob_gap(batch, batch.old_log_probs)
-            self.update_metrics.add_correction(batch, self.loss.correction)
-            for rollout, row in zip(rollouts, response_rows(batch.old_log_probs, batch.mask), strict=False):
-                rollout.old_log_probs = row  # an empty micro-batch has a row and no rollout
-        if self.reference is not None:
-            batch.ref_log_probs = self.reference.log_probs(batch, self.temperature, self.log_prob_chunk)
-            self.update_metrics.add_reference(batch)
-            for rollout, row in zip(rollouts, response_rows(batch.ref_log_probs, batch.mask), strict=False):
-                rollout.ref_log_probs = row
+    def _passes(self, share: Share, first: int, with_idle: bool) -> Iterator[tuple[MicroBatch, list[Rollout]]]:
+        for entries in share.cuts(first, with_idle):
+            sequences = share.of(entries)
+            batch = pad_sequences(sequences, self.pad_token_id).to(self.device)
+            yield batch, [rollout for _, rollout in sequences]
+
+    def _look_at(self, batch: MicroBatch, log_probs: Tensor, entropy: Tensor | None) -> None:
+        """Count what tells engine and trainer apart, before any update."""
+        self.update_metrics.add_entropy(batch, entropy)
+        self.update_metrics.add_log_prob_gap(batch, log_probs, self.behind > 0)
+        self.update_metrics.add_correction(batch, self.loss.correction)
 
     def update(self, mini_batch: MiniBatch, on_policy: bool) -> bool:
         """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss.
@@ -269,22 +278,24 @@ class PolicyModule(LightningModule):
     def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor, on_policy: bool = False) -> Tensor:
         """Add the gradient of a mini-batch to the parameters, however it was cut; returns its loss.
 
+        Where it has no old log-probs, it is the first after they were wanted: they are those of its own pass.
         denominator: of the loss, over all micro-batches and ranks. FSDP averages gradients over all ranks, so the loss
         is multiplied by their number; cp ranks compute the same loss, each with the gradient of its own tokens.
         """
         total = torch.zeros((), device=self.device)
-        only_look = on_policy and self.old_log_probs == "rollout"  # at the engine's log-probs: no pass came before
         for number, batch in enumerate(mini_batch.micro_batches, start=1):
             self.source.sharding.before_backward(self._policy, is_last=number == len(mini_batch.micro_batches))
             batch = batch.to(self.device)
-            log_probs, entropy = self._log_probs(batch, only_look or self.loss.entropy_coefficient != 0)
+            looks = batch.old_log_probs is None or (on_policy and self.old_log_probs == "rollout")  # no pass before
+            log_probs, entropy = self._log_probs(batch, looks or self.loss.entropy_coefficient != 0)
+            if batch.old_log_probs is None:
+                batch.old_log_probs = log_probs.detach()
             loss = self.loss(log_probs, entropy, batch, denominator)
             self.manual_backward(loss * self.trainer.world_size)
             total += loss.detach()
             self.update_metrics.add_micro_batch(self.loss.objective, batch, log_probs)
-            if only_look:
-                self.update_metrics.add_entropy(batch, entropy)
-                self.update_metrics.add_log_prob_gap(batch, log_probs)
+            if looks:
+                self._look_at(batch, log_probs, entropy)
         self.update_metrics.add_idle(mini_batch)
         for parameter in self._policy.parameters():
             if parameter.grad is None:  # all idle: the optimizer still makes its step, with a gradient of 0

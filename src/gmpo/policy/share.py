@@ -31,9 +31,19 @@ class Share:
     """What this rank trains, copies of what other ranks hold among it; its cp ranks have the same share."""
 
     plan: Plan
-    cuts: list[list[Entry]]  # what has no log-probs yet, as micro-batches of a pass; as many on every rank
+    cutting: Cutting
+    ranks: int  # data-parallel ones
     sequences: dict[Key, tuple[Prompt, Rollout]]
     data_parallel_rank: int
+
+    def cuts(self, first: int = 0, with_idle: bool = False) -> list[list[Entry]]:
+        """What has no log-probs yet, as micro-batches of a pass without a gradient; as many on every rank.
+
+        first: the mini-batch with which to begin. with_idle: responses without a gradient, too.
+        """
+        by_rank = [self.plan.of_rank(r, first, with_idle) for r in range(self.ranks)]
+        without = [[entry for entry in entries if not entry.has_log_probs] for entries in by_rank]
+        return same_number_of_cuts(without, self.cutting)[self.data_parallel_rank]
 
     def of(self, entries: list[Entry]) -> Sequences:
         """The sequences that entries stand for."""
@@ -83,6 +93,4 @@ def share_out(
         wanted = [entry for entry in by_rank[data_parallel_rank_of(receiver)] if entry.owner == rank()]
         outgoing.append([((entry.owner, entry.place), *held[entry.place]) for entry in wanted])
     sequences = {key: (prompt, rollout) for key, prompt, rollout in exchange(outgoing)}
-    own_rank = data_parallel_rank_of(rank())
-    without = [[entry for entry in entries if not entry.has_log_probs] for entries in by_rank]
-    return Share(plan, same_number_of_cuts(without, cutting)[own_rank], sequences, own_rank)
+    return Share(plan, cutting, ranks, sequences, data_parallel_rank_of(rank()))

@@ -23,6 +23,7 @@ MEANS = (
     "policy/loss",
     "policy/grad_norm",
     "rollout/log_prob_gap",
+    "rollout/async_gap",
     "rollout/corrected_fraction",
     "throughput/padding_fraction",
     "throughput/imbalance",
@@ -33,10 +34,10 @@ NAN: Literal["disable"] = "disable"  # a NaN is to be seen, not left out of the 
 class UpdateMetrics(nn.Module):
     """Metrics over the response tokens of a rollout step, and over its optimizer steps.
 
-    Entropy, kl_ref and the two of the engine are those of the policy that sampled, over the responses of the pass
-    before the updates (with old_log_probs=rollout there is none, and the first mini-batch's pass stands in for it).
-    The log-ratio and kl_old compare the policy at each update with it, over the responses that are sent through the
-    model there. The clip shares are of all tokens in the loss: one without a signal is never clipped. Where there are
+    Tokens are counted of the responses that are sent through the model. Entropy and the two of the engine are those of
+    the policy before the updates: from the pass that gives the old log-probs, which for the first mini-batch is that of
+    its update. kl_ref is of the policy that sampled; the log-ratio and kl_old compare the policy at each update with
+    it. The clip shares are of all tokens in the loss: one without a signal is never clipped. Where there are
     several ranks, the metrics are over all of them.
     """
 
@@ -54,23 +55,23 @@ class UpdateMetrics(nn.Module):
         assert entropy is not None, "it is computed where it is asked for"
         self._add("policy/entropy", entropy[batch.mask])
 
-    def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor) -> None:
-        """Count how far the engine's log-probs are from the trainer's, of the same weights."""
+    def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor, is_behind: bool) -> None:
+        """Count how far the engine's log-probs are from the trainer's, of the same weights.
+
+        is_behind: the engine's are of earlier weights; that has a name of its own, because it is no defect.
+        """
         gap = (batch.rollout_log_probs - log_probs).abs()[batch.mask]
-        self._add("rollout/log_prob_gap", gap)
-        self._add("rollout/log_prob_gap_max", gap)
+        if is_behind:
+            self._add("rollout/async_gap", gap)
+        else:
+            self._add("rollout/log_prob_gap", gap)
+            self._add("rollout/log_prob_gap_max", gap)
 
     def add_correction(self, batch: MicroBatch, correction: Correction) -> None:
         """Count the tokens or sequences whose weight met a bound."""
         assert batch.old_log_probs is not None
         touched = correction.touched(batch.old_log_probs, batch.rollout_log_probs, batch.mask)
         self._add("rollout/corrected_fraction", touched)
-
-    def add_reference(self, batch: MicroBatch) -> None:
-        """Count the KL to the reference, the policy before training."""
-        assert batch.old_log_probs is not None
-        assert batch.ref_log_probs is not None
-        self._add("policy/kl_ref", kl_estimate(batch.old_log_probs, batch.ref_log_probs, "k3")[batch.mask])
 
     @torch.no_grad()
     def add_micro_batch(self, objective: Objective, batch: MicroBatch, log_probs: Tensor) -> None:
@@ -84,6 +85,8 @@ class UpdateMetrics(nn.Module):
         self._add("policy/kl_old", kl_estimate(batch.old_log_probs, log_probs, "k3")[batch.mask])
         for name in ("min", "mean", "max"):
             self._add(f"policy/log_ratio_{name}", log_ratio[batch.mask])
+        if batch.ref_log_probs is not None:
+            self._add("policy/kl_ref", kl_estimate(batch.old_log_probs, batch.ref_log_probs, "k3")[batch.mask])
 
     def add_idle(self, mini_batch: MiniBatch) -> None:
         """Count the response tokens that skip the model."""

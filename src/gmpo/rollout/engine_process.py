@@ -31,12 +31,13 @@ class EngineProcess:
 
     timeout: seconds without a finished response after which it counts as hung and is killed. Everything then raises
     EngineError until `start` is called again. Weights travel as bytes between CPUs: an engine in the trainer's own
-    process gets them faster.
+    process gets them faster. first_gpu: the engine of a node's rank i runs on its GPU first_gpu + i; None: on the
+    rank's own. `generate` may be called in another thread than the rest: `close` ends it.
     """
 
     tensor_parallel = 1
 
-    def __init__(self, engine: Engine, timeout: float) -> None:
+    def __init__(self, engine: Engine, timeout: float, first_gpu: int | None = None) -> None:
         if engine.tensor_parallel != 1:
             raise ValueError(
                 f"rollout.engine.tensor_parallel={engine.tensor_parallel} spans ranks of the trainer, which a process "
@@ -46,7 +47,9 @@ class EngineProcess:
             raise ValueError(f"rollout.timeout={timeout} must be positive")
         self.engine = engine
         self.timeout = timeout
+        self.first_gpu = first_gpu
         self.policy_version = 0
+        self._generating = threading.Lock()
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
@@ -58,7 +61,7 @@ class EngineProcess:
     def start(self) -> None:
         """As `Engine`."""
         self._connection, theirs = get_context("spawn").Pipe()
-        gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
+        gpu = torch.cuda.current_device() + (self.first_gpu or 0) if torch.cuda.is_available() else None
         self._process = get_context("spawn").Process(
             target=_serve, args=(self.engine, theirs, gpu), name="engine", daemon=True
         )
@@ -95,12 +98,13 @@ class EngineProcess:
         on_response: OnResponse = ignore,
     ) -> list[list[Response]]:
         """As `Engine`."""
-        self._send("generate", prompts, sampling, seeds)
         responses: list[dict[int, Response]] = [{} for _ in prompts]
-        while (message := self._answer(self.timeout)) is not None:
-            place, number, response = message
-            responses[place][number] = response
-            on_response(place, number, response)
+        with self._generating:
+            self._send("generate", prompts, sampling, seeds)
+            while (message := self._answer(self.timeout)) is not None:
+                place, number, response = message
+                responses[place][number] = response
+                on_response(place, number, response)
         return [[own[number] for number in range(len(own))] for own in responses]
 
     def sleep(self) -> None:
@@ -112,11 +116,14 @@ class EngineProcess:
         """As `Engine`."""
         if self._process is None or self._connection is None:
             return
-        self._connection.close()  # which ends it
-        self._process.join(CLOSE_PATIENCE)
-        self._process.kill()
-        self._process.join()
-        self._process = self._connection = None
+        if self._generating.locked():  # nobody will want what it is at
+            self._process.kill()
+        with self._generating:
+            self._connection.close()  # which ends it
+            self._process.join(CLOSE_PATIENCE)
+            self._process.kill()
+            self._process.join()
+            self._process = self._connection = None
 
     @contextmanager
     def _killed_when_late(self) -> Iterator[None]:

@@ -16,16 +16,21 @@ from gmpo.signals import RESUME
 from gmpo.types import Prompt, Response, Sampling
 
 
-def hosted(engine: Engine, own_process: bool, timeout: float) -> Engine:
+def hosted(engine: Engine, own_process: bool, timeout: float, first_gpu: int | None = None) -> Engine:
     """The engine in this process or in its own; either raises EngineError where it gives up.
 
-    timeout: seconds without a finished response after which an engine counts as hung.
+    timeout: seconds without a finished response after which an engine counts as hung. first_gpu: as `EngineProcess`.
     """
     if not isinstance(own_process, bool):
         raise ValueError(f"rollout.own_process={own_process} must be true or false")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise ValueError(f"rollout.timeout={timeout} must be a positive number of seconds")
-    return EngineProcess(engine, timeout) if own_process else EngineHere(engine, timeout)
+    if first_gpu is not None and (type(first_gpu) is not int or first_gpu < 0 or not own_process):
+        raise ValueError(
+            f"rollout.first_gpu={first_gpu} must be the number of a GPU, for an engine in a process of its own "
+            "(rollout.own_process=true); null: the trainer's GPU"
+        )
+    return EngineProcess(engine, timeout, first_gpu) if own_process else EngineHere(engine, timeout)
 
 
 class EngineHere:

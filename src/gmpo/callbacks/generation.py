@@ -1,0 +1,216 @@
+"""Scored groups from this rank's engine: with the policy's newest weights, or one rollout step ahead."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from gmpo.callbacks.saved_groups import as_groups, as_state
+from gmpo.clock import StepClock
+from gmpo.failures import EngineError, RunError
+from gmpo.layout import EngineLayout
+from gmpo.parallel import gather, rank, world_size
+from gmpo.policy import PolicyModule
+from gmpo.rewards import Reward, close, report_of, verifier_of
+from gmpo.rollout import Engine, Scoring, request_seed, scored_groups
+from gmpo.types import Group, Prompt, Sampling
+
+log = logging.getLogger(__name__)
+
+Asked = Counter[tuple[str, int]]  # responses that a rollout step has asked for, by source and index of the prompt
+
+
+@dataclass
+class Ahead:
+    """The groups of the next rollout step, under way beside the update of this one."""
+
+    rollout_step: int
+    policy_version: int  # of the weights that they are sampled from
+    asked: Asked
+    future: Future[list[Group]]
+    clock: StepClock = field(default_factory=StepClock)
+    report: dict[str, float] | None = None  # of the reward; None: not waited for yet
+
+
+class Generation:
+    """Generates and scores on all ranks together; an engine that fails is started again, once.
+
+    seed: the run's, from which each request's is derived.
+    """
+
+    def __init__(self, engine: Engine, reward: Reward, seed: int, scoring: Scoring) -> None:
+        self.engine = engine
+        self.reward = reward
+        self.seed = seed
+        self.scoring = scoring
+        self._ahead: Ahead | None = None
+        self._saved: dict[str, Any] | None = None  # from a checkpoint, until its step comes
+        self._beside = ThreadPoolExecutor(1, "generation")
+
+    def start(self) -> None:
+        """Start the engine."""
+        if errors := _errors(self.engine.start):
+            raise errors[0]
+
+    def close(self) -> None:
+        """End the engine, whatever it is at, and the reward's processes."""
+        self.engine.close()
+        self._beside.shutdown()
+        close(self.reward)
+
+    def groups(
+        self,
+        policy: PolicyModule,
+        prompts: list[Prompt],
+        sampling: Sampling,
+        purpose: str,
+        asked: Asked | None = None,
+    ) -> list[Group]:
+        """A scored group for each prompt of this rank's engine, generated with the policy's newest weights.
+
+        prompts: of all ranks; engines take them in turn, and the first rank of each keeps the groups. asked: how many
+        responses to each prompt this step has had already, counted on here.
+        """
+        seeds = self._seeds(
+            prompts, sampling.samples, purpose, policy.rollout_step, Asked() if asked is None else asked
+        )
+        reward = self.reward if purpose == "train" else verifier_of(self.reward)
+
+        def make() -> list[Group]:
+            return self._make(prompts, sampling, seeds, reward, policy.clock)
+
+        groups, errors = self._try(policy, make)
+        if errors and all(isinstance(error, EngineError) for error in errors):
+            if rank() == 0:
+                log.error("step %d: %s. It is started again, once", policy.rollout_step, errors[0])
+            errors = self._restart()
+            if not errors:
+                groups, errors = self._try(policy, make)
+        if errors:
+            raise errors[0]
+        return groups
+
+    def begin_ahead(self, policy: PolicyModule, prompts: list[Prompt], sampling: Sampling) -> None:
+        """Have the groups of the next rollout step generated with the weights of now, while this goes on.
+
+        An engine that takes no weights is left to `groups`, which asks it again.
+        """
+        if self._load_weights(policy):
+            return
+        step, asked, clock = policy.rollout_step + 1, Asked(), StepClock()
+        seeds = self._seeds(prompts, sampling.samples, "train", step, asked)
+        future = self._beside.submit(self._make, prompts, sampling, seeds, self.reward, clock)
+        self._ahead = Ahead(step, policy.policy_version, asked, future, clock)
+
+    def finish_ahead(self, policy: PolicyModule) -> None:
+        """Wait until what was begun is done: nothing goes on beside what comes now. What it failed of is told later."""
+        if self._ahead is not None:
+            with policy.clock("generate"):
+                wait([self._ahead.future])
+            self._ahead.report = report_of(self.reward)
+
+    def take_ahead(self, policy: PolicyModule, prompts: list[Prompt]) -> tuple[Ahead, list[Group]] | None:
+        """What was generated for this rollout step, if anything was and it did not fail of its engine; collective.
+
+        prompts: of the step, those that it was begun with.
+        """
+        ahead, self._ahead = self._ahead or self._from_checkpoint(policy.rollout_step, prompts), None
+        self._saved = None
+        if ahead is None:
+            return None
+        groups: list[Group] = []
+        errors = _errors(lambda: groups.extend(ahead.future.result()))
+        if not errors:
+            return ahead, groups
+        if all(isinstance(error, EngineError) for error in errors):
+            if rank() == 0:
+                log.error("step %d: %s, while it generated ahead", policy.rollout_step, errors[0])
+            return None
+        raise errors[0]
+
+    def state(self) -> dict[str, Any]:
+        """What every rank has generated ahead, for a checkpoint between two steps; collective, empty without any."""
+        ahead = self._ahead
+        done = ahead is not None and ahead.report is not None and ahead.future.exception() is None
+        own = None if ahead is None or not done else as_state(ahead.future.result()) | {"report": ahead.report}
+        of_ranks = gather(own)
+        if ahead is None or None in of_ranks:
+            return {}
+        return {"rollout_step": ahead.rollout_step, "policy_version": ahead.policy_version, "ranks": of_ranks}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take it from there; other numbers of ranks generate anew."""
+        self._saved = state if len(state.get("ranks", [])) == world_size() else None
+
+    def _from_checkpoint(self, step: int, prompts: list[Prompt]) -> Ahead | None:
+        if self._saved is None or self._saved["rollout_step"] != step:
+            return None
+        own, asked = self._saved["ranks"][rank()], Asked()
+        future = Future[list[Group]]()
+        future.set_result(as_groups(own, self._own(prompts)))
+        self._seeds(prompts, own["samples"], "train", step, asked)  # counts what they have had
+        return Ahead(step, self._saved["policy_version"], asked, future, report=own["report"])
+
+    def _try(self, policy: PolicyModule, make: Callable[[], list[Group]]) -> tuple[list[Group], list[RunError]]:
+        """One generation with the newest weights, and what it failed of on any rank."""
+        if errors := self._load_weights(policy):
+            return [], errors
+        groups: list[Group] = []
+        errors = _errors(lambda: groups.extend(make()))
+        return groups, errors
+
+    def _load_weights(self, policy: PolicyModule) -> list[RunError]:
+        if min(gather(self.engine.policy_version)) == policy.policy_version:
+            return []
+        with policy.clock("weight_sync"):
+            weights = policy.weights(policy.source.compute_dtype)
+            return _errors(lambda: self.engine.load_weights(weights, policy.policy_version))
+
+    def _make(
+        self, prompts: list[Prompt], sampling: Sampling, seeds: list[list[int]], reward: Reward, clock: StepClock
+    ) -> list[Group]:
+        layout = self._engines
+        own, own_seeds = self._own(prompts), seeds[layout.engine :: layout.engines]
+        if layout.leads:
+            return scored_groups(self.engine, reward, own, sampling, own_seeds, clock, scoring=self.scoring)
+        with clock("generate"):
+            self.engine.generate(own, sampling, own_seeds)
+        return []
+
+    def _restart(self) -> list[RunError]:
+        def restart() -> None:
+            self.engine.close()
+            self.engine.start()
+
+        return _errors(restart)
+
+    @property
+    def _engines(self) -> EngineLayout:
+        return EngineLayout(rank(), world_size(), self.engine.tensor_parallel)
+
+    def _own(self, prompts: list[Prompt]) -> list[Prompt]:
+        return prompts[self._engines.engine :: self._engines.engines]
+
+    def _seeds(self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Asked) -> list[list[int]]:
+        """One seed for each response; a prompt that is asked twice in a step gets other responses then."""
+        seeds = []
+        for prompt in prompts:
+            already = asked[prompt.source, prompt.index]
+            numbers = range(already, already + samples)
+            seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
+            asked[prompt.source, prompt.index] += samples
+        return seeds
+
+
+def _errors(act: Callable[[], None]) -> list[RunError]:
+    """Do something on all ranks; returns what it failed of on any of them, there the same for all."""
+    own: RunError | None = None
+    try:
+        act()
+    except RunError as error:
+        own = error
+    return [error for error in gather(own) if error is not None]

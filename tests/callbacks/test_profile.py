@@ -1,13 +1,18 @@
 """Which steps are recorded, through the real Trainer."""
 
+import json
+from operator import itemgetter
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import torch
 from lightning import Callback, LightningDataModule, Trainer
 from small_training import groups, module
 from torch.utils.data import DataLoader
 
 from gmpo.callbacks import ProfileCallback
+from gmpo.clock import StepClock
 from gmpo.parallel import MeshStrategy
 from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
@@ -27,6 +32,18 @@ class Counts(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
         pl_module.rollout_step += 1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        beside = Thread(target=generate, args=(pl_module.clock,))
+        beside.start()
+        beside.join()
+
+
+def generate(clock: StepClock) -> None:
+    with clock("generate"):
+        torch.ones(3).tanh()
 
 
 def recorded(model: str, folder: Path, made: int, steps: int, enabled: bool = True) -> list[str]:
@@ -59,3 +76,16 @@ def test_three_steps_after_the_first_are_recorded(
 def test_nothing_is_unless_it_is_asked_for(qwen2_folder: str, tmp_path: Path) -> None:
     assert recorded(qwen2_folder, tmp_path, 0, 4, enabled=False) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_on_in_another_thread_is_there_too(qwen2_folder: str, tmp_path: Path) -> None:
+    recorded(qwen2_folder, tmp_path, 0, 3)
+    events = json.loads((tmp_path / "profile" / "steps-2-3-rank-0.json").read_text())["traceEvents"]
+    steps, generations, tanh = (
+        sorted((event for event in events if event["name"] == name), key=itemgetter("ts"))
+        for name in ("rollout step", "generate", "aten::tanh")
+    )
+    assert len(steps) == len(generations) == len(tanh) == 2
+    for step, generation, operation in zip(steps, generations, tanh, strict=True):
+        assert operation["tid"] == generation["tid"] != step["tid"]
+        assert step["ts"] < generation["ts"] < operation["ts"] < step["ts"] + step["dur"]

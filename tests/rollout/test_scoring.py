@@ -1,5 +1,6 @@
 """Responses of a real engine, scored while others are generated or at the end: the same groups."""
 
+import itertools
 import random
 import time
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ from engine_checks import seeds
 from gmpo.clock import StepClock
 from gmpo.failures import RewardError
 from gmpo.rewards import ExactMatch, Instant, Reward
+from gmpo.rollout.engine import OnResponse, ignore
 from gmpo.rollout.scoring import Scoring, scored_groups
 from gmpo.rollout.transformers import TransformersEngine
-from gmpo.types import Rollout, Sampling
+from gmpo.types import Prompt, Response, Rollout, Sampling
 
 PROMPTS = [make_prompt(q, i, answer=str(i)) for i, q in enumerate(["1+1", "what is 12+34", "9 minus 8"])]
 SAMPLING = Sampling(max_tokens=30, samples=4)
@@ -116,6 +118,35 @@ def test_scores_are_handed_on_while_others_are_generated(engine: TransformersEng
         engine, Counting(), PROMPTS, SAMPLING, SEEDS, clock, on_rollout=lambda *_: known_after.append(finished)
     )
     assert known_after == list(range(1, sum(len(group.rollouts) for group in groups) + 1))
+
+
+class Late(TransformersEngine):
+    """Finishes a response each 10 ms, and the last three each 50 ms."""
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+        on_response: OnResponse = ignore,
+    ) -> list[list[Response]]:
+        numbers = itertools.count(1)
+
+        def late(place: int, number: int, response: Response) -> None:
+            time.sleep(0.05 if next(numbers) > 27 else 0.01)
+            on_response(place, number, response)
+
+        return super().generate(prompts, sampling, seeds, late)
+
+
+def test_the_last_tenth_of_a_generation_is_counted(qwen2_folder: str) -> None:
+    engine, clock, few = Late(qwen2_folder, "float32", max_sequences=100), StepClock(), Sampling(4, samples=10)
+    engine.start()
+    scored_groups(engine, Streaming(), PROMPTS, few, seeds(PROMPTS, few), clock)
+    assert 0.15 <= clock.seconds["generate_tail"] <= clock.seconds["generate"] - 0.27
+    before = clock.seconds["generate_tail"]
+    scored_groups(engine, Streaming(), PROMPTS, few, seeds(PROMPTS, few), clock)
+    assert clock.seconds["generate_tail"] >= before + 0.15, "of all generations of a step"
 
 
 @pytest.mark.parametrize("wait", [False, True])

@@ -102,6 +102,7 @@ class Generation:
         if self._load_weights(policy):
             return
         step, asked, clock = policy.rollout_step + 1, Asked(), StepClock()
+        clock.mark = policy.clock.mark
         seeds = self._seeds(prompts, sampling.samples, "train", step, asked)
         future = self._beside.submit(self._make, prompts, sampling, seeds, self.reward, clock)
         self._ahead = Ahead(step, policy.policy_version, asked, future, clock)

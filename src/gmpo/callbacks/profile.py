@@ -55,21 +55,15 @@ class ProfileCallback(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
         """Begin a step that is to be recorded."""
-        self._write_if_over(pl_module)
+        self._end_step(pl_module)
         if pl_module.rollout_step + 1 in self._steps and not pl_module.ends_because:
             if self._profile is None:
                 self._start(pl_module)
             self._step.enter_context(record_function("rollout step"))
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
-    ) -> None:
-        """End its range."""
-        self._step.close()
-
     def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Between two steps, where the first is validated."""
-        self._write_if_over(pl_module)
+        self._end_step(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Write what there is."""
@@ -100,7 +94,9 @@ class ProfileCallback(Callback):
             finally:
                 self._profile.toggle_collection_dynamic(True, self.activities)
 
-    def _write_if_over(self, policy: PolicyModule) -> None:
+    def _end_step(self, policy: PolicyModule) -> None:
+        """Here, with all that others do at its end in it."""
+        self._step.close()
         if self._profile is not None and policy.rollout_step >= self._steps[-1]:
             self._write(policy)
 

@@ -143,6 +143,7 @@ class RolloutCallback(Callback):
             ahead, groups = taken
             asked, policy.behind = ahead.asked, policy.policy_version - ahead.policy_version
             seconds = ahead.clock.seconds["generate"] + ahead.clock.seconds["reward"]
+            policy.clock.seconds["generate_tail"] += ahead.clock.seconds["generate_tail"]
             reports = [(len(groups) * self.sampling.samples, ahead.report or {})]
         if self.async_steps:
             policy.log_dict({"rollout/versions_behind": float(policy.behind), "time/generate_ahead": seconds})

@@ -12,7 +12,8 @@ STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update"
 class ThroughputCallback(Callback):
     """Logs time/STAGE in seconds, time/step, and response tokens per second of the whole step, over all ranks.
 
-    Times are rank 0's; exchange is its wait for the others' responses, and their way between ranks.
+    Times are rank 0's; exchange is its wait for the others' responses, and their way between ranks. generate_tail is
+    a part of generate, or of what was generated ahead: while at most a tenth of the responses were left.
     """
 
     def on_train_batch_end(
@@ -24,5 +25,6 @@ class ThroughputCallback(Callback):
         made = batch.groups + batch.discarded
         tokens = sum(gather(sum(len(rollout.response.token_ids) for group in made for rollout in group.rollouts)))
         pl_module.log_dict({f"time/{stage}": clock.seconds[stage] for stage in STAGES})
+        pl_module.log("time/generate_tail", clock.seconds["generate_tail"])
         pl_module.log_dict({"time/step": seconds, "throughput/tokens_per_second": tokens / seconds})
         pl_module.log("step", float(pl_module.rollout_step))  # the loggers' axis, instead of Lightning's own count

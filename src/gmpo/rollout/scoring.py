@@ -1,6 +1,7 @@
 """Responses with their scores: what a rollout is made of."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -62,11 +63,20 @@ def scored_groups(
 
     A reward that has `submit` scores responses while others are generated. on_rollout is called with each rollout
     soon after it is scored, in the order in which responses are finished. clock: counts "generate" and "reward",
-    the latter being what scoring takes beyond the generation.
+    the latter being what scoring takes beyond the generation, and as "generate_tail" the part of the generation in
+    which at most a tenth of the responses were left.
     """
     scores = _Scores(reward, prompts, on_rollout, scoring)
+    finished: list[float] = []
+
+    def add(place: int, number: int, response: Response) -> None:
+        finished.append(time.perf_counter())
+        scores.add(place, number, response)
+
     with clock("generate") if clock else nullcontext():
-        responses = engine.generate(prompts, sampling, seeds, scores.add)
+        responses = engine.generate(prompts, sampling, seeds, add)
+    if clock and finished:
+        clock.seconds["generate_tail"] += time.perf_counter() - finished[-1 - len(finished) // 10]
     with clock("reward") if clock else nullcontext():
         rollouts = scores.finish()
     return [

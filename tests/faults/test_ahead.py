@@ -30,8 +30,8 @@ def test_each_step_but_the_first_learns_from_the_policy_before(whole: Path) -> N
     assert float(gap[0]) < 1e-4
     assert not any(gap[1:])
     assert not drift[0]
-    assert all(float(value) > 1e-3 for value in drift[1:]), "of weights that two updates moved"
-    assert all(float(value) > 1e-3 for value in column(lines, "policy/log_ratio_max")), "it is in the ratios"
+    assert max(map(float, drift[1:])) > 1e-2, "of weights that two updates moved"
+    assert float(column(lines, "policy/log_ratio_max")[-1]) > 1e-2, "it is in the ratios"
 
 
 def test_only_the_first_responses_are_the_same_without(whole: Path, qwen2_folder: str, tmp_path: Path) -> None:

@@ -137,6 +137,21 @@ def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
         assert truncated in refusal("policy.old_log_probs=rollout", truncated)
 
 
+def test_generation_ahead_brings_a_process_and_ratios_to_the_weights_that_sampled() -> None:
+    cfg, at_once = composed("rollout.async_steps=1"), composed()
+    check(cfg)
+    assert (cfg.rollout.own_process, cfg.policy.old_log_probs) == (True, "rollout")
+    assert (at_once.rollout.own_process, at_once.policy.old_log_probs) == (False, "trainer")
+    assert "own_process=False: an engine in the trainer's process" in refusal(
+        "rollout.async_steps=1", "rollout.own_process=false"
+    )
+    trainer = ("rollout.async_steps=1", "policy.old_log_probs=trainer")
+    assert "which nothing would account for" in refusal(*trainer)
+    check(composed(*trainer, "correction=truncated"))
+    for wrong in ("2", "true", "0.5"):
+        assert "must be 0, or 1" in refusal(f"rollout.async_steps={wrong}", "rollout.own_process=true")
+
+
 @pytest.mark.parametrize("override", ["kl.coefficient=abc", "entropy.coefficient=true", "overlong.buffer=null"])
 def test_numbers_are_numbers(override: str) -> None:
     assert f"{override.replace('null', 'None').replace('true', 'True')} must be a number" in refusal(override)

@@ -18,17 +18,19 @@ def engine_of(trainer: Trainer) -> Any:
 
 
 class EngineKiller(Callback):
-    """Sends a signal to the engine's process `after` seconds into the generation of a rollout step, `times` times."""
+    """Sends a signal to the engine's process `after` seconds into a stage of a rollout step, `times` times."""
 
-    def __init__(self, step: int, times: int = 1, name: str = "SIGKILL", after: float = 0.05) -> None:
-        self.step, self.left, self.signal, self.after = step, times, signal.Signals[name], after
+    def __init__(
+        self, step: int, times: int = 1, name: str = "SIGKILL", after: float = 0.05, stage: str = "generate"
+    ) -> None:
+        self.step, self.left, self.signal, self.after, self.stage = step, times, signal.Signals[name], after, stage
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         engine = engine_of(trainer)
         assert isinstance(engine, EngineProcess)
 
         def look(stage: str) -> None:
-            if stage == "generate" and pl_module.rollout_step == self.step and self.left:
+            if stage == self.stage and pl_module.rollout_step == self.step and self.left:
                 self.left -= 1
                 assert engine.pid is not None
                 threading.Timer(self.after, os.kill, (engine.pid, self.signal)).start()

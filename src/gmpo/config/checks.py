@@ -1,0 +1,170 @@
+"""What a composed config must satisfy before anything heavy is imported or started."""
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from gmpo.config.cluster import check_cluster, check_launch, check_ranks
+from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions
+from gmpo.config.values import at_least_1, check_complete, check_seed, divisors, is_number
+
+GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise ValueError, naming the value and the remedy, for what does not go together, or is not on this machine."""
+    check_recipe(cfg)
+    check_launch(cfg)
+    check_packages(cfg)
+    check_model_folder(cfg)
+
+
+def check_recipe(cfg: DictConfig) -> None:
+    """Raise ValueError for values that do not go together, on whatever machine."""
+    check_complete(cfg)
+    check_cluster(cfg)
+    check_overrides(cfg)
+    _check_whole_numbers(cfg)
+    _check_numbers_and_switches(cfg)
+    _check_batch(cfg)
+    check_ranks(cfg)
+    _check_lengths(cfg)
+    _check_temperature(cfg)
+    _check_old_log_probs(cfg)
+    _check_ahead(cfg)
+    check_positions(cfg)
+    _check_saving(cfg)
+
+
+def check_evaluation(cfg: DictConfig) -> None:
+    """As `check`, for `python evaluate.py`."""
+    check_complete(cfg)
+    check_cluster(cfg)
+    check_overrides(cfg)
+    at_least_1(cfg, ["data.max_prompt_tokens", "sampling.max_tokens", "sampling.samples"], optional=["data.limit"])
+    check_seed(cfg)
+    for name in ("sampling.temperature", "sampling.top_p"):
+        if not is_number(value := OmegaConf.select(cfg, name)):
+            raise ValueError(f"{name}={value} must be a number")
+    if not cfg.benchmark:
+        raise ValueError(
+            "benchmark=none leaves nothing to evaluate on: choose some, such as benchmark=[aime24,math500]"
+        )
+    if not isinstance(cfg.pass_k, ListConfig):
+        raise ValueError(f"pass_k={cfg.pass_k} must be a list, such as pass_k=[1,8]")
+    unfit = [k for k in cfg.pass_k if type(k) is not int or not 1 <= k <= cfg.sampling.samples]
+    if unfit:
+        raise ValueError(f"pass_k={unfit} must lie between 1 and sampling.samples={cfg.sampling.samples}: sample more")
+    check_packages(cfg)
+    check_model_folder(cfg)
+    check_positions(cfg)
+
+
+def _check_saving(cfg: DictConfig) -> None:
+    at_least_1(cfg, ["checkpoint.every", "checkpoint.keep", "checkpoint.failures", "policy.max_skipped_steps"], [])
+    for name in ("checkpoint.minutes", "checkpoint.grace"):
+        value = OmegaConf.select(cfg, name)
+        if (value is not None or name != "checkpoint.minutes") and not (is_number(value) and value > 0):
+            raise ValueError(f"{name}={value} must be a number above 0{', or null' if 'minutes' in name else ''}")
+    for name in ("checkpoint.asynchronous", "checkpoint.requeue"):
+        if not isinstance(OmegaConf.select(cfg, name), bool):
+            raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
+    if cfg.checkpoint.mode not in ("max", "min"):
+        raise ValueError(f"checkpoint.mode={cfg.checkpoint.mode} must be max or min")
+    best = cfg.checkpoint.best
+    if best is not None and "/" not in str(best):
+        raise ValueError(f"checkpoint.best={best} is no metric's name, such as val/gsm8k/mean@1; null keeps none")
+    if not isinstance(cfg.resume, str):
+        raise ValueError(f"resume={cfg.resume} must be auto, never, a run's folder or a checkpoint")
+
+
+def _check_whole_numbers(cfg: DictConfig) -> None:
+    names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens"]
+    names += ["validation.max_tokens", "validation.samples"]
+    names += [f"batch.{key}" for key in cfg.batch]
+    at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit", "policy.log_prob_chunk"])
+    check_seed(cfg)
+
+
+def _check_numbers_and_switches(cfg: DictConfig) -> None:
+    for name in ("kl.coefficient", "entropy.coefficient", "overlong.factor", "overlong.buffer"):
+        value = OmegaConf.select(cfg, name)
+        if not is_number(value):
+            raise ValueError(f"{name}={value} must be a number; 0 switches it off")
+    for name in ("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "profile"):
+        if not isinstance(OmegaConf.select(cfg, name), bool):
+            raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
+
+
+def _check_batch(cfg: DictConfig) -> None:
+    batch = cfg.batch
+    steps, rest = divmod(batch.prompts, batch.mini_batch_prompts)
+    if rest:
+        raise ValueError(
+            f"batch.mini_batch_prompts={batch.mini_batch_prompts} does not divide batch.prompts={batch.prompts}: "
+            f"{batch.prompts} = {steps} x {batch.mini_batch_prompts} + {rest}. "
+            f"Choose one of {', '.join(map(str, divisors(batch.prompts)))}"
+        )
+    if batch.group_size < 2 and cfg.advantage._target_ in GROUP_RELATIVE:
+        raise ValueError(
+            f"batch.group_size={batch.group_size} with the group-relative advantage {cfg.advantage._target_}: "
+            "a single response has nothing to be compared with and every advantage would be 0. "
+            "Set batch.group_size to 2 or more"
+        )
+
+
+def _check_lengths(cfg: DictConfig) -> None:
+    longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
+    cp = cfg.cluster.cp
+    for key in ("max_tokens_per_micro_batch", "max_tokens_per_log_prob_batch"):
+        if longest > cfg.batch[key] * cp:
+            ranks = f" x cluster.cp={cp}" if cp > 1 else ""
+            raise ValueError(
+                f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + sampling.max_tokens={cfg.sampling.max_tokens} "
+                f"= {longest} tokens do not fit batch.{key}={cfg.batch[key]}{ranks}: raise it to at least "
+                f"{-(-longest // cp)}"
+            )
+
+
+def _check_temperature(cfg: DictConfig) -> None:
+    temperature = cfg.sampling.temperature
+    if not isinstance(temperature, int | float) or temperature <= 0:
+        raise ValueError(
+            f"sampling.temperature={temperature}: responses of a group must differ to be compared, so "
+            "training samples at a temperature above 0 (validation.temperature may be 0)"
+        )
+
+
+def _check_old_log_probs(cfg: DictConfig) -> None:
+    correction = cfg.correction._target_
+    if cfg.policy.old_log_probs != "rollout":
+        return
+    if cfg.sampling.top_p != 1 or cfg.sampling.top_k != 0:
+        raise ValueError(
+            f"policy.old_log_probs=rollout with sampling.top_p={cfg.sampling.top_p}, sampling.top_k="
+            f"{cfg.sampling.top_k}: the engine reports log-probs of the truncated distribution and the trainer those "
+            "of the whole one, so ratios would be off from the start. Choose policy.old_log_probs=trainer, or top_p=1 "
+            "and top_k=0"
+        )
+    if correction != "gmpo.objectives.NoCorrection":
+        raise ValueError(
+            f"policy.old_log_probs=rollout with the correction {correction}: the ratios start from the engine's "
+            "log-probs, which leaves no mismatch to correct. Choose correction=none or policy.old_log_probs=trainer"
+        )
+
+
+def _check_ahead(cfg: DictConfig) -> None:
+    steps = OmegaConf.select(cfg, "rollout.async_steps", default=0)
+    if type(steps) is not int or steps not in (0, 1):
+        raise ValueError(f"rollout.async_steps={steps} must be 0, or 1: the rollout steps that generation is ahead")
+    if not steps:
+        return
+    if cfg.rollout.own_process is not True:
+        raise ValueError(
+            f"rollout.async_steps=1 with rollout.own_process={cfg.rollout.own_process}: an engine in the trainer's "
+            "process cannot generate beside the update. Leave own_process out, or set it to true"
+        )
+    if cfg.policy.old_log_probs == "trainer" and cfg.correction._target_ == "gmpo.objectives.NoCorrection":
+        raise ValueError(
+            "rollout.async_steps=1 with policy.old_log_probs=trainer and correction=none: responses come from weights "
+            "of one rollout step before, which nothing would account for. Choose policy.old_log_probs=rollout (ratios "
+            "to the weights that sampled) or correction=truncated (ratios to the newest, weighed by how far they moved)"
+        )

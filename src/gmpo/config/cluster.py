@@ -1,0 +1,68 @@
+"""The machine and its ranks."""
+
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.config.model import model_config
+from gmpo.config.values import at_least_1, divisors, is_number
+from gmpo.launch import launch
+from gmpo.layout import Layout, check_tensor_parallel, kv_repeats
+
+DTYPES = ("bfloat16", "float16", "float32", "float64")
+
+
+def check_cluster(cfg: DictConfig) -> None:
+    """Raise ValueError for what no machine is."""
+    cluster = cfg.cluster
+    if cluster.accelerator not in ("cpu", "gpu"):
+        raise ValueError(f"cluster.accelerator={cluster.accelerator} must be cpu or gpu")
+    if cluster.dtype not in DTYPES:
+        raise ValueError(f"cluster.dtype={cluster.dtype} must be one of {', '.join(DTYPES)}")
+    for name in ("gpu_memory_gib", "host_memory_gib", *(f"speed.{key}" for key in cluster.speed)):
+        value = OmegaConf.select(cluster, name)
+        if value is None and "memory_gib" in name:
+            continue
+        if not (is_number(value) and value > 0):
+            raise ValueError(f"cluster.{name}={value} must be a number above 0")
+
+
+def check_ranks(cfg: DictConfig) -> None:
+    """Raise ValueError where ranks, engines and the model do not divide into each other."""
+    at_least_1(cfg, ["cluster.devices", "cluster.nodes", "cluster.threads"], optional=[])
+    cluster, layout = cfg.cluster, layout_of(cfg)
+    per_engine = OmegaConf.select(cfg, "rollout.engine.tensor_parallel", default=1)
+    if type(per_engine) is not int or per_engine < 1 or layout.world_size % per_engine:
+        raise ValueError(
+            f"rollout.engine.tensor_parallel={per_engine} must divide the {layout.world_size} ranks of "
+            f"cluster.devices={cluster.devices} x cluster.nodes={cluster.nodes}: choose one of "
+            f"{', '.join(map(str, divisors(layout.world_size)))}"
+        )
+    engines = layout.world_size // per_engine
+    if cfg.batch.prompts % engines:
+        raise ValueError(
+            f"batch.prompts={cfg.batch.prompts} cannot be shared by {engines} engines ({layout.world_size} ranks / "
+            f"rollout.engine.tensor_parallel={per_engine}): {cfg.batch.prompts} = {cfg.batch.prompts // engines} x "
+            f"{engines} + {cfg.batch.prompts % engines}. Choose a multiple of {engines}"
+        )
+    if (config := model_config(cfg)) is not None:
+        heads = config.get("num_attention_heads", 1)
+        kv_heads = config.get("num_key_value_heads") or heads
+        kv_repeats(heads, kv_heads, layout.cp)
+        width = config.get("moe_intermediate_size") or config.get("intermediate_size")
+        check_tensor_parallel(per_engine, heads, kv_heads, width)
+
+
+def check_launch(cfg: DictConfig) -> None:
+    """Raise ValueError where this process cannot be one of so many nodes."""
+    cluster = cfg.cluster
+    if cluster.nodes > 1 and not launch().is_external:
+        raise ValueError(
+            f"cluster.nodes={cluster.nodes}: on several nodes all processes are started from outside: srun python "
+            f"train.py ..., or torchrun --nnodes {cluster.nodes} --nproc-per-node {cluster.devices} train.py ... on "
+            "each node"
+        )
+
+
+def layout_of(cfg: DictConfig) -> Layout:
+    """How the ranks of a config are arranged; raises ValueError where they cannot be."""
+    cluster = cfg.cluster
+    return Layout.of(cluster.devices * cluster.nodes, cluster.dp_replicate, cluster.dp_shard, cluster.cp)

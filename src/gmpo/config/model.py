@@ -1,0 +1,83 @@
+"""The model, as far as its config.json tells, and the packages that run it."""
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.model_files import TOKENIZER_FILES, local_config
+
+log = logging.getLogger(__name__)
+
+
+def model_config(cfg: DictConfig) -> dict[str, Any] | None:
+    """What config.json says with model.overrides: of the folder, of the hub's cache, or as model.shape has it.
+
+    None where none of them is there: the hub is not asked.
+    """
+    path, shape = cfg.model.path, cfg.model.shape
+    found = None if path is None else local_config(str(path))
+    if found is None and shape is not None and shape.get("of", path) == path:
+        found = {key: value for key, value in _plain(shape).items() if key != "of"}
+    return None if found is None else {**found, **_plain(cfg.model.overrides)}
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def check_overrides(cfg: DictConfig) -> None:
+    """Raise ValueError where they are no keys of config.json."""
+    if not isinstance(cfg.model.overrides, DictConfig):
+        raise ValueError(
+            f"model.overrides={cfg.model.overrides} must hold keys of config.json: +model.overrides.KEY=VALUE"
+        )
+
+
+def check_positions(cfg: DictConfig) -> None:
+    """Raise ValueError where prompt and response are longer than the model reads."""
+    positions = (model_config(cfg) or {}).get("max_position_embeddings")
+    response = max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
+    if positions is not None and cfg.data.max_prompt_tokens + response > positions:
+        raise ValueError(
+            f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + {response} tokens of a response "
+            f"(sampling.max_tokens) are more than the {positions} positions of the model {cfg.model.path}: lower "
+            "one, or raise them by +model.overrides.max_position_embeddings=NUMBER where the model bears it"
+        )
+
+
+def check_packages(cfg: DictConfig) -> None:
+    """Raise ValueError where the engine's package is not installed."""
+    package = cfg.rollout.requires
+    if find_spec(package) is None:
+        raise ValueError(
+            f"this rollout needs the package {package}, which is not installed: run `make setup` for a CPU "
+            "(extra cpu) or `pip install '.[gpu]'` for a GPU, or generate with rollout=transformers"
+        )
+
+
+def check_model_folder(cfg: DictConfig) -> None:
+    """Raise ValueError where the model is no folder or id that holds one."""
+    path = cfg.model.path
+    if not isinstance(cfg.model.trust_remote_code, bool):
+        raise ValueError(f"model.trust_remote_code={cfg.model.trust_remote_code} must be true or false")
+    if cfg.model.trust_remote_code:
+        log.warning("model.trust_remote_code=true: code that comes with the model %s runs on this machine", path)
+    if path is None and cfg.model.make is not None:
+        return  # the project makes this model itself
+    if not isinstance(path, str):
+        raise ValueError(f"model.path={path} must be a folder or an id on the hub")
+    folder = Path(path)
+    if not folder.exists():
+        if path.startswith((".", "/", "~")) or path.count("/") > 1:
+            raise ValueError(f"model.path={path} does not exist; give a folder or an id on the hub (~ is not expanded)")
+        return  # an id on the hub
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"model.path={folder} holds no config.json: it is not a model in the Hugging Face format")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ValueError(
+            f"model.path={folder} holds no tokenizer (none of {', '.join(TOKENIZER_FILES)}): save it there with "
+            "tokenizer.save_pretrained(FOLDER)"
+        )

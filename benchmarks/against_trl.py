@@ -20,9 +20,7 @@ from trl_environment import python_of
 from work import ROOT, SIZES, make_model, write_problems
 
 Reports = dict[str, dict[str, list[Report]]]  # by share of groups with a signal, and side
-WARM_UP = (
-    2  # rollout steps that are left out: in the first everything is new, and the first weight sync is the second's
-)
+WARM_UP = 2  # rollout steps that are left out; in the second, weights are handed over for the first time
 
 
 def main() -> None:

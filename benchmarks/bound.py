@@ -1,6 +1,6 @@
-"""A rollout step against what it cannot do without: `python benchmarks/bound.py [--size 1m] [--steps 6] [override ...]`.
+"""A rollout step against what it cannot do without: `python benchmarks/bound.py [--size 1m] [override ...]`.
 
-The step is the real trainer's, all of it: new weights to vLLM, generation, rewards, log-probs, updates, metrics and files.
+The step is the real trainer's, all of it: weights to vLLM, generation, rewards, log-probs, updates, metrics, files.
 The bound, measured in the same process after each step, on the very same requests and responses, is the sum of
 
 - vLLM's own `LLM.generate` of the requests, with the same weights and seeds;

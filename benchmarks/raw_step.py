@@ -9,7 +9,7 @@ from same_work import LEARNING_RATE, MINI_BATCH_PROMPTS
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from gmpo.types import Group
+from gmpo.types import Group, Prompt, Rollout
 
 BUDGETS = (512, 1024, 2048, 4096, 8192)  # tokens of a micro-batch, padding included
 
@@ -30,6 +30,10 @@ class Padded:
     token_ids: Tensor
     mask: Tensor
     advantages: Tensor
+
+    def to(self, device: torch.device) -> "Padded":
+        """On a device."""
+        return Padded(self.token_ids.to(device), self.mask.to(device), self.advantages.to(device))
 
 
 class RawUpdate:
@@ -67,12 +71,16 @@ class RawUpdate:
 
 def sequences_of(groups: Sequence[Group]) -> list[Text]:
     """The shortest first."""
-    found = [
-        Text(group.prompt.token_ids + rollout.response.token_ids, len(group.prompt.token_ids), rollout.advantage)
-        for group in groups
-        for rollout in group.rollouts
-    ]
+    found = texts_of([(group.prompt, rollout) for group in groups for rollout in group.rollouts])
     return sorted(found, key=lambda sequence: len(sequence.token_ids))
+
+
+def texts_of(sequences: Sequence[tuple[Prompt, Rollout]]) -> list[Text]:
+    """Each response behind its prompt."""
+    return [
+        Text(prompt.token_ids + rollout.response.token_ids, len(prompt.token_ids), rollout.advantage)
+        for prompt, rollout in sequences
+    ]
 
 
 def by_budget(ascending: Sequence[Text], budget: int) -> Iterator[Sequence[Text]]:
@@ -102,6 +110,6 @@ def plain_loss(model: nn.Module, batch: Padded) -> Tensor:
     columns = batch.mask.shape[1]
     logits = model(input_ids=batch.token_ids, logits_to_keep=columns + 1, use_cache=False).logits[:, :-1]
     targets = batch.token_ids[:, -columns:].unsqueeze(-1)
-    log_probs = logits.log_softmax(-1).gather(-1, targets).squeeze(-1)
+    log_probs = logits.float().log_softmax(-1).gather(-1, targets).squeeze(-1)
     means = (log_probs * batch.mask).sum(-1) / batch.mask.sum(-1)
     return -(batch.advantages * means).sum()

@@ -41,7 +41,8 @@ class Alternating:
 class Turns:
     """Rollout steps are made one at a time, when the process at the other end says so.
 
-    descriptor: of a socket to it. A step's time ends where the next one could begin: what is logged after it is part of it.
+    descriptor: of a socket to it. A step's time ends where the next one could begin: what is logged after it is part
+    of it.
     """
 
     def __init__(self, descriptor: str) -> None:

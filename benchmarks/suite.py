@@ -1,8 +1,8 @@
-"""All benchmarks of a machine: `python benchmarks/suite.py [--gpu] [--only PART ...]`, or `make bench`, `make bench-gpu`.
+"""All benchmarks: `python benchmarks/suite.py [--gpu] [--only PART ...]`, or `make bench` and `make bench-gpu`.
 
 Runs each part in a process of its own, prints what they found beside the goals, and writes results/latest.json
-(results/gpu.json): ratios by name, and under "raw" what they come from. Where a part fails the others still run, what
-they found is written, and the exit code is 1. `--show` prints the table of the last run for docs/performance.md.
+(gpu.json; part.json with --only): ratios by name, and under "raw" what they come from. Where a part fails the others
+still run, what they found is written, and the exit code is 1. `--show` prints the table of the last run for docs/performance.md.
 """
 
 import json
@@ -33,6 +33,7 @@ PARTS: dict[str, list[str]] = {  # a script beside this one and its arguments; e
     "zero_signal": ["zero_signal.py", "cluster.threads=1"],
     "growth": ["growth.py"],
 }
+LATEST, GPU, PART = "latest.json", "gpu.json", "part.json"  # the last is what --only writes
 GPU_PARTS: dict[str, list[str]] = {"gpu": ["gpu.py"]}
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
 PATIENCE = 600  # seconds for a part
@@ -46,7 +47,7 @@ def main() -> None:
     asked.add_argument("--show", action="store_true", help="the table of the last run in Markdown; nothing is run")
     given = asked.parse_args()
     parts, goals = (GPU_PARTS, GPU_GOALS) if given.gpu else (PARTS, GOALS)
-    written = RESULTS / ("gpu.json" if given.gpu else "latest.json")
+    written = RESULTS / (PART if given.only else GPU if given.gpu else LATEST)
     if given.show:
         print(markdown(json.loads(written.read_text()), goals))
         return
@@ -55,9 +56,8 @@ def main() -> None:
     found, failed = run(chosen, {} if given.gpu else QUIET)
     result = latest(found, failed, machine())
     write_whole(written, result)
-    print(
-        f"\n{table(result, goals)}\n\n{time.perf_counter() - began:.0f} s; written to benchmarks/results/{written.name}"
-    )
+    took = time.perf_counter() - began
+    print(f"\n{table(result, goals)}\n\n{took:.0f} s, written to benchmarks/results/{written.name}")
     if failed:
         sys.exit(f"error: {', '.join(failed)} failed, see above")
 

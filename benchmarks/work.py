@@ -18,6 +18,7 @@ from same_work import (
     THREADS,
 )
 
+import gmpo.config  # noqa: F401  (what configs compute with)
 from gmpo.data.arithmetic import make_problems
 from gmpo.data.templates import CHAT, render
 from gmpo.policy.tiny import character_tokenizer

@@ -24,7 +24,7 @@ from gmpo.policy.tiny import character_tokenizer
 from gmpo.training import quieten
 from gmpo.types import Group, MiniBatch, Prompt, PromptBatch, Response, Rollout
 
-ROUNDS = 7
+ROUNDS = 5
 
 
 class Comparison(PolicyModule):

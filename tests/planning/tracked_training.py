@@ -62,7 +62,9 @@ def peak_gib(
             return _tracked(config, tokens, mesh, sharding, at_once, backward) / GIB
 
 
-def _tracked(config: PreTrainedConfig, tokens: int, mesh: Mesh, sharding: Sharding, at_once: int, backward: bool) -> int:
+def _tracked(
+    config: PreTrainedConfig, tokens: int, mesh: Mesh, sharding: Sharding, at_once: int, backward: bool
+) -> int:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).train()
     for module in (*model.model.layers, model):
         sharding.shard(module, mesh, torch.bfloat16)

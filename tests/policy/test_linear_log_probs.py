@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from gmpo.policy.linear_log_probs import linear_log_probs
-from gmpo.policy.tiles import FEWEST_WORDS, ON_CPU, Tiles
+from gmpo.policy.tiles import Tiles
+from gmpo.tile_size import FEWEST_WORDS, ON_CPU
 
 N, D, V = 37, 16, 1009  # a prime: no tile divides it
 AT_ONCE = [150, 701, 5000, 10**6, None]  # of one token; ...; all

@@ -4,9 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-ON_GPU = 2**27  # logits of a tile: half a GiB in float32, products that fill a GPU
-ON_CPU = 2**18  # 1 MiB: what follows a product finds it in the cache
-FEWEST_WORDS = 1024  # of a tile where there are so many tokens: a sum over few words is a slow product
+from gmpo.tile_size import ON_CPU, ON_GPU, tile_size
 
 
 class Tiles:
@@ -29,11 +27,9 @@ class Tiles:
         self.hidden, self.weight, self.bias, self.targets = hidden, weight, bias, targets
         self.temperature = temperature
         self.precision = torch.promote_types(hidden.dtype, torch.float32)  # of all that follows a product
-        size = at_once or (ON_CPU if hidden.device.type == "cpu" else ON_GPU)
-        self.tokens = cut(len(hidden), max(1, size // min(len(weight), FEWEST_WORDS)))
-        longest = max((part.stop - part.start for part in self.tokens), default=1)
-        self.words = cut(len(weight), max(1, size // longest))
-        widest = max(part.stop - part.start for part in self.words)
+        at_once = at_once or (ON_CPU if hidden.device.type == "cpu" else ON_GPU)
+        longest, widest = tile_size(len(hidden), len(weight), at_once)
+        self.tokens, self.words = parts(len(hidden), longest), parts(len(weight), widest)
         self._product = hidden.new_empty(longest * widest)
         self._wide = hidden.new_empty(longest * widest, dtype=self.precision) if self.is_half else self._product
         self._second: Tensor | None = None
@@ -81,10 +77,9 @@ class Tiles:
         return inside, columns == inside
 
 
-def cut(length: int, at_most: int) -> list[slice]:
-    """Parts of about the same length."""
-    parts = -(-length // at_most)
-    return [slice(i * length // parts, (i + 1) * length // parts) for i in range(parts)]
+def parts(length: int, each: int) -> list[slice]:
+    """Of so many elements, the last one of what is left."""
+    return [slice(start, min(start + each, length)) for start in range(0, length, max(1, each))]
 
 
 def add_product(total: Float[Tensor, "a b"], left: Float[Tensor, "a k"], right: Float[Tensor, "k b"]) -> None:

@@ -91,7 +91,7 @@ def train(case: Case) -> Recorded:
         experts=case["experts"],
         sharding=Sharding(**case["sharding"]),
         skip_zero_signal=case["skip"],
-        log_prob_chunk=case["chunk"],
+        logits_at_once=case["logits_at_once"],
     )
     assert isinstance(policy, Recorded)
     trainer = Trainer(

@@ -18,7 +18,7 @@ from gmpo.planning.recipe import Recipe
 from gmpo.policy.head import LogProbHead
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
-TOKENS, CHUNK = 16384, 2048
+TOKENS, AT_ONCE = 16384, 2**26
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_an_update_peaks_where_the_formulas_say(shape: dict, checkpointing: str,
 
     def micro_batch() -> None:
         sharding.before_backward(model, is_last=False)
-        with LogProbHead(1.0, False, CHUNK).in_place_of_logits(model, ids):
+        with LogProbHead(1.0, False, AT_ONCE).in_place_of_logits(model, ids):
             values = model(input_ids=ids, position_ids=positions, use_cache=False, **attention).logits
         values.sum().backward()
 
@@ -53,6 +53,6 @@ def test_an_update_peaks_where_the_formulas_say(shape: dict, checkpointing: str,
     micro_batch()
     measured = torch.cuda.max_memory_allocated() / GIB
     settings = (f"sharding.checkpointing={checkpointing}", "sharding.reduce_gradients=shards", "cluster.devices=1")
-    budget = (f"batch.max_tokens_per_micro_batch={TOKENS}", f"policy.log_prob_chunk={CHUNK}")
+    budget = (f"batch.max_tokens_per_micro_batch={TOKENS}", f"policy.logits_at_once={AT_ONCE}")
     recipe = Recipe.of(composed(shape, *settings, *budget))
     assert planned(recipe, "update", NOT_ALLOCATED) == pytest.approx(measured, rel=0.1)

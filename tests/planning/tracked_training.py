@@ -47,7 +47,7 @@ def posing_as(ranks: int) -> Iterator[None]:
 
 
 def peak_gib(
-    shape: dict, tokens: int, ranks: int, checkpointing: str, reduce_gradients: str, chunk: int, backward: bool
+    shape: dict, tokens: int, ranks: int, checkpointing: str, reduce_gradients: str, at_once: int, backward: bool
 ) -> float:
     """Of two micro-batches of an optimizer step, or of one pass without gradients, on one of so many ranks."""
     AttentionInterface.register(STAND_IN, flash_on_cpu)
@@ -59,23 +59,25 @@ def peak_gib(
     with posing_as(ranks):
         mesh = Mesh.of(Layout.of(ranks), "cpu")
         with FakeTensorMode(allow_non_fake_inputs=True):
-            return _tracked(config, tokens, mesh, sharding, chunk, backward) / GIB
+            return _tracked(config, tokens, mesh, sharding, at_once, backward) / GIB
 
 
-def _tracked(config: PreTrainedConfig, tokens: int, mesh: Mesh, sharding: Sharding, chunk: int, backward: bool) -> int:
+def _tracked(
+    config: PreTrainedConfig, tokens: int, mesh: Mesh, sharding: Sharding, at_once: int, backward: bool
+) -> int:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).train()
     for module in (*model.model.layers, model):
         sharding.shard(module, mesh, torch.bfloat16)
     sharding.checkpoint_activations(model)
     ids, positions = torch.zeros(1, tokens, dtype=torch.long), torch.arange(tokens).unsqueeze(0)
-    head = LogProbHead(1.0, with_entropy=not backward, chunk=chunk)
+    head = LogProbHead(1.0, with_entropy=True, logits_at_once=at_once)
 
     def micro_batch(is_last: bool) -> None:
         sharding.before_backward(model, is_last)
         with torch.set_grad_enabled(backward), head.in_place_of_logits(model, ids):
             values = model(input_ids=ids, position_ids=positions, logits_to_keep=tokens, use_cache=False).logits
         if backward:
-            values.sum().backward()
+            values[..., 0].sum().backward()
 
     micro_batch(is_last=True)  # what is allocated once
     model.zero_grad()

@@ -6,8 +6,8 @@ from transformers import AutoModelForCausalLM, MistralConfig
 
 from gmpo.batching import pad_sequences
 from gmpo.parallel.context_parallel import attention_name, flash_kwargs, varlen_attention
-from gmpo.policy import ModelSource, head
-from gmpo.policy.head import Values, token_log_probs
+from gmpo.policy import ModelSource
+from gmpo.policy.head import LogProbHead
 from gmpo.policy.log_probs import response_log_probs
 from gmpo.types import Prompt, Response, Rollout
 
@@ -84,30 +84,41 @@ def test_an_unknown_attention_is_refused() -> None:
 
 
 @pytest.mark.parametrize("folder", ["qwen2_folder", "qwen3_folder"])
-def test_chunks_of_logits_change_nothing(
-    folder: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []  # tokens whose logits were made at once
-
-    def watched(logits: Tensor, *others: object) -> Values:
-        sizes.append(logits[..., 0].numel())
-        return token_log_probs(logits, *others)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(head, "token_log_probs", watched)
+def test_tiles_of_logits_change_nothing(folder: str, request: pytest.FixtureRequest) -> None:
     model = AutoModelForCausalLM.from_pretrained(request.getfixturevalue(folder), dtype=torch.float64)
     batch = pad_sequences(sequences(), pad_token_id=0)
-    found, most = [], []
-    for chunk in (None, 1, 7, 1000):
-        sizes.clear()
-        log_probs, entropy = response_log_probs(model, batch, 0.7, with_entropy=True, chunk=chunk)
+    found = []
+    for at_once in (None, 100, 4000):
+        log_probs, entropy = response_log_probs(model, batch, 0.7, with_entropy=True, logits_at_once=at_once)
         assert entropy is not None
         loss = (log_probs * batch.mask).square().sum() + (entropy * batch.mask).sum()
         found.append((log_probs, entropy, torch.autograd.grad(loss, model.parameters())))
-        most.append(max(sizes))
-    assert most == [batch.mask.numel(), 1, 7, batch.mask.numel()]
     for values in found[1:]:
         torch.testing.assert_close(values, found[0], rtol=0, atol=1e-12)
     assert model(input_ids=batch.token_ids).logits.shape[-1] == 260, "the head is as it was"
+
+
+class Doubled(nn.Linear):
+    def forward(self, hidden: Tensor) -> Tensor:
+        return 2 * super().forward(hidden)
+
+
+@pytest.mark.parametrize("head", [Doubled(64, 260, bias=False), nn.Sequential(nn.Linear(64, 260))])
+def test_a_head_that_is_not_plain_is_refused(qwen3_folder: str, head: nn.Module) -> None:
+    model = AutoModelForCausalLM.from_pretrained(qwen3_folder)
+    model.set_output_embeddings(head)
+    with pytest.raises(ValueError, match=rf"the head of Qwen3ForCausalLM is a {type(head).__name__}, and log-probs"):
+        response_log_probs(model, pad_sequences(sequences(), pad_token_id=0), 1.0)
+
+
+def test_a_head_with_a_bias(qwen3_folder: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(qwen3_folder, dtype=torch.float64)
+    model.lm_head.bias = nn.Parameter(torch.linspace(-2, 2, 260, dtype=torch.float64))
+    ids = torch.arange(4, 24).view(1, 20)
+    with LogProbHead(1.0, False, 100).in_place_of_logits(model, ids):
+        found = model(input_ids=ids).logits.squeeze(-1)
+    expected = model(input_ids=ids).logits.log_softmax(-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.gpu
@@ -120,10 +131,3 @@ def test_the_gpu_kernel_for_variable_lengths_is_what_the_cpu_computes() -> None:
     on_gpu = [tensor.cuda() for tensor in (query, key, value)]
     found, _ = varlen_attention(nn.Module(), *on_gpu, None, **flash_kwargs(lengths.cuda()))
     torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=2e-2)
-
-
-def test_half_precision_logits_are_normalised_in_float32() -> None:
-    logits = torch.randn(2, 3, 50, dtype=torch.bfloat16)
-    log_probs, _ = token_log_probs(logits, torch.zeros(2, 3, dtype=torch.long), 1.0)
-    assert log_probs.dtype == torch.float32
-    torch.testing.assert_close(log_probs, logits.float().log_softmax(-1)[..., 0])

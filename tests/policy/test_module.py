@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from gmpo.batching import sequences_of
 from gmpo.parallel import Sharding
 from gmpo.policy import PolicyModule, Skipped
-from gmpo.policy.log_probs import Values
+from gmpo.policy.linear_log_probs import Values
 from gmpo.policy.weights import whole_weights
 from gmpo.types import Group, MicroBatch, MiniBatch, Rollout
 

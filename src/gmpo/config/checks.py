@@ -80,7 +80,7 @@ def _check_whole_numbers(cfg: DictConfig) -> None:
     names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens"]
     names += ["validation.max_tokens", "validation.samples"]
     names += [f"batch.{key}" for key in cfg.batch]
-    at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit", "policy.log_prob_chunk"])
+    at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit", "policy.logits_at_once"])
     check_seed(cfg)
 
 

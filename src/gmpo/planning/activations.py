@@ -7,11 +7,9 @@ k, b bytes of a number.
 """
 
 from gmpo.model_shape import ModelShape
+from gmpo.tile_size import tile_size
 
-# bytes for each token of a chunk and word of the vocabulary, where b is 2: logits, their float32 copies, log-softmax
-HEAD_BACKWARD, HEAD_BACKWARD_WITH_ENTROPY = 12, 20
-HEAD_FORWARD, HEAD_FORWARD_WITH_ENTROPY = 10, 14
-HALF = 2
+WIDE = 4  # bytes of what follows from logits, unless these have more
 
 
 def block_kept(shape: ModelShape, b: int, packed: bool) -> int:
@@ -57,13 +55,19 @@ def around_blocks(shape: ModelShape, b: int) -> int:
     return shape.hidden * (4 + 2 * b) + 2 * b * shape.head_dim + 8
 
 
-def head(shape: ModelShape, b: int, backward: bool, with_entropy: bool) -> int:
-    """For each token whose logits exist at once."""
-    if backward:
-        bytes_each = HEAD_BACKWARD_WITH_ENTROPY if with_entropy else HEAD_BACKWARD
-    else:
-        bytes_each = HEAD_FORWARD_WITH_ENTROPY if with_entropy else HEAD_FORWARD
-    return (bytes_each + (b - HALF)) * shape.vocabulary
+def head(shape: ModelShape, b: int, tokens: int, at_once: int, with_entropy: bool) -> int:
+    """Of one tile: its logits, a wide copy, and their exponentials beside that where entropies are wanted."""
+    n, words = tile_size(tokens, shape.vocabulary, at_once)
+    wide = max(b, WIDE)
+    return n * words * (b + (wide if b < wide else 0) + (wide if with_entropy else 0))
+
+
+def head_backward(shape: ModelShape, b: int, tokens: int, at_once: int) -> int:
+    """Beside the tile: sums of the gradients of all tokens and of a tile's words, and what is added to them."""
+    if b >= WIDE:
+        return b * tokens * shape.hidden
+    n, words = tile_size(tokens, shape.vocabulary, at_once)
+    return shape.hidden * (WIDE * (tokens + words) + b * max(n, words))
 
 
 def _attention_kept(shape: ModelShape, b: int, packed: bool) -> int:

@@ -148,10 +148,10 @@ def _in_flight(recipe: Recipe, shard: Shard) -> Parts:
 def _log_probs(recipe: Recipe, shard: Shard) -> Parts:
     shape, b, tokens = recipe.shape, recipe.bytes, recipe.log_prob_tokens
     entropy = recipe.old_log_probs_by_trainer
-    chunk = min(recipe.chunk, tokens) * activations.head(shape, b, backward=False, with_entropy=entropy)
-    at_head = {"gathered": _gathered(recipe, shard, 0), "activations": tokens * activations.around_blocks(shape, b)}
+    tile = activations.head(shape, b, tokens, recipe.logits_at_once, entropy)
+    at_head = {"gathered": _gathered(recipe, shard, 0), "activations": tokens * activations.block_input(shape, b)}
     at_block = {"gathered": _gathered(recipe, shard, 1), "activations": tokens * activations.block_forward(shape, b)}
-    stages = [at_head | {"log-prob chunk": chunk}, at_block | _in_flight(recipe, shard)]
+    stages = [at_head | {"logits": tile}, at_block | _in_flight(recipe, shard)]
     return _gib(_resident(recipe, shard) | _engine(recipe, awake=False) | _larger(stages))
 
 
@@ -162,8 +162,8 @@ def _update(recipe: Recipe, shard: Shard) -> Parts:
     at_head = {
         "gathered": _gathered(recipe, shard, 0),
         "activations": tokens * (shape.layers * kept + activations.around_blocks(shape, b)),
-        "log-prob chunk": min(recipe.chunk, tokens) * activations.head(shape, b, True, recipe.entropy_in_update),
-        "gradients at work": 2 * head_gradient,  # of a chunk, and the sum
+        "logits": activations.head(shape, b, tokens, recipe.logits_at_once, with_entropy=True),
+        "gradients at work": head_gradient + activations.head_backward(shape, b, tokens, recipe.logits_at_once),
     }
     in_block = {
         "gathered": _gathered(recipe, shard, 1),

@@ -10,11 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 from gmpo.config import layout_of, model_config
 from gmpo.layout import Layout
 from gmpo.model_shape import ModelShape
+from gmpo.tile_size import ON_CPU, ON_GPU
 
 GIB = 2**30
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 VLLM = "vllm"
-LOGITS_AT_ONCE = 2**27  # as gmpo.policy.head has it, where importing torch would take seconds; a test compares
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Recipe:
     batch: Batch
     max_prompt_tokens: int
     max_response_tokens: int
-    chunk: int  # tokens whose logits exist at once
+    logits_at_once: int  # tokens times words
     tokens: int  # of a micro-batch, on each rank
     log_prob_tokens: int  # the same of a pass without gradients
     bytes: int  # of a number in forward, backward and engine
@@ -80,7 +80,6 @@ class Recipe:
     reference_on_cpu: bool
     asynchronous: bool
     old_log_probs_by_trainer: bool  # in a pass of their own
-    entropy_in_update: bool
     engine: str  # vllm or transformers
     engine_tokens: int  # of the longest prompt and response, validation included
     tensor_parallel: int
@@ -136,7 +135,7 @@ class Recipe:
             batch=batch,
             max_prompt_tokens=cfg.data.max_prompt_tokens,
             max_response_tokens=cfg.sampling.max_tokens,
-            chunk=cfg.policy.log_prob_chunk or max(1, LOGITS_AT_ONCE // shape.vocabulary),
+            logits_at_once=cfg.policy.logits_at_once or (ON_GPU if gpu else ON_CPU),
             tokens=min(budget, largest_pass),
             log_prob_tokens=min(without, largest_pass * batch.optimizer_steps),
             bytes=BYTES[cluster.dtype],
@@ -149,7 +148,6 @@ class Recipe:
             reference_on_cpu=gpu and cfg.policy.reference_on_cpu,
             asynchronous=cfg.checkpoint.asynchronous,
             old_log_probs_by_trainer=by_trainer,
-            entropy_in_update=cfg.entropy.coefficient != 0 or not by_trainer,
             engine=cfg.rollout.requires,
             tensor_parallel=OmegaConf.select(engine, "tensor_parallel", default=1),
             memory_share=OmegaConf.select(engine, "memory_share", default=0.0),

@@ -1,30 +1,23 @@
-"""Log-probabilities from hidden states, a chunk of tokens at a time: the logits of all never exist together."""
+"""A model whose head gives log-probabilities of given tokens instead of logits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-Values = tuple[Float[Tensor, "B T"], Float[Tensor, "B T"] | None]  # log-probs, and entropy if it was asked for
-
-LOGITS_AT_ONCE = 2**27  # half a GiB in float32
+from gmpo.policy.linear_log_probs import linear_log_probs
 
 
 @dataclass(frozen=True)
 class LogProbHead:
-    """The head of a language model that gives log-probabilities of given tokens instead of logits.
-
-    chunk: tokens whose logits exist at once, of all rows together; None: as many as make half a GiB of logits in
-    float32. What fits into one chunk is kept for the backward pass; of several, each is computed again in it.
-    """
+    """What takes the place of a model's head; see `linear_log_probs`."""
 
     temperature: float
     with_entropy: bool
-    chunk: int | None = None
+    logits_at_once: int | None = None
 
     @contextmanager
     def in_place_of_logits(self, model: nn.Module, targets: Int[Tensor, "B T"]) -> Iterator[None]:
@@ -33,42 +26,27 @@ class LogProbHead:
         They are computed within the model's own forward pass, where FSDP has gathered the head's weight; without
         `with_entropy` the last dimension is 1.
         """
-        head = model.get_output_embeddings()
-        head_logits = head.forward
-        head.forward = lambda hidden: self._values(head_logits, head.out_features, hidden, targets)
+        head = linear_head(model)
+        head.forward = lambda hidden: self._values(head, hidden, targets)
         try:
             yield
         finally:
             del head.forward
 
     def _values(
-        self,
-        logits: Callable[[Float[Tensor, "*B D"]], Float[Tensor, "*B V"]],
-        vocabulary: int,
-        hidden: Float[Tensor, "B T D"],
-        targets: Int[Tensor, "B T"],
+        self, head: nn.Linear, hidden: Float[Tensor, "B T D"], targets: Int[Tensor, "B T"]
     ) -> Float[Tensor, "B T K"]:
-        def of_chunk(hidden: Tensor, targets: Tensor) -> Tensor:
-            log_probs, entropy = token_log_probs(logits(hidden), targets, self.temperature, self.with_entropy)
-            return torch.stack([log_probs] if entropy is None else [log_probs, entropy], dim=-1)
-
-        size = self.chunk or max(1, LOGITS_AT_ONCE // vocabulary)
-        if targets.numel() <= size:
-            return of_chunk(hidden, targets)
-        chunks = zip(hidden.flatten(0, 1).split(size), targets.flatten().split(size), strict=True)
-        if torch.is_grad_enabled():
-            again = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
-            values = [checkpoint(of_chunk, part, tokens, **again) for part, tokens in chunks]
-        else:
-            values = [of_chunk(part, tokens) for part, tokens in chunks]
-        return torch.cat(values).unflatten(0, targets.shape).clone()  # FSDP2 wants no view
+        how = (self.temperature, self.with_entropy, self.logits_at_once)
+        log_probs, entropy = linear_log_probs(hidden, head.weight, head.bias, targets, *how)
+        return torch.stack([log_probs] if entropy is None else [log_probs, entropy], dim=-1)  # FSDP2 wants no view
 
 
-def token_log_probs(
-    logits: Float[Tensor, "*B V"], token_ids: Int[Tensor, "*B"], temperature: float, with_entropy: bool = False
-) -> Values:
-    """Log-softmax of logits/temperature at the given tokens, and the entropy of that distribution, in nats."""
-    precision = torch.promote_types(logits.dtype, torch.float32)
-    log_softmax = (logits.to(precision) / temperature).log_softmax(-1)
-    log_probs = log_softmax.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1)
-    return log_probs, -(log_softmax.exp() * log_softmax).sum(-1) if with_entropy else None
+def linear_head(model: nn.Module) -> nn.Linear:
+    """The head, whose logits must be its weight times the hidden states, and its bias; else ValueError."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or type(head).forward is not nn.Linear.forward:
+        raise ValueError(
+            f"the head of {type(model).__name__} is a {type(head).__name__}, and log-probs are computed from the "
+            "weight of an nn.Linear: take a model with a plain head"
+        )
+    return head

@@ -10,7 +10,8 @@ from torch.distributed import ProcessGroup
 from torch.nn.functional import pad
 
 from gmpo.parallel.context_parallel import flash_kwargs, gather_columns
-from gmpo.policy.head import LogProbHead, Values
+from gmpo.policy.head import LogProbHead
+from gmpo.policy.linear_log_probs import Values
 from gmpo.types import MicroBatch
 
 
@@ -32,13 +33,13 @@ def response_log_probs(
     with_entropy: bool = False,
     packed: bool = False,
     cp_group: ProcessGroup | None = None,
-    chunk: int | None = None,
+    logits_at_once: int | None = None,
 ) -> Values:
     """Log-probability of each token in the micro-batch's last T columns, and the entropy it was drawn from if asked.
 
     In nats, differentiable; what comes out at padding is to be masked. packed: all sequences stand in one row, without
     padding, which the model's attention has to know how to read. cp_group: the ranks that share the micro-batch; each
-    sends an equal part of the columns through the model and gets the result for all. chunk: as `LogProbHead` has it.
+    sends an equal part of the columns through the model and gets the result for all. logits_at_once: as `Tiles` has it.
 
     Without packing, padding stands on the right, where a causal model never looks, so no attention mask is needed.
     """
@@ -48,7 +49,7 @@ def response_log_probs(
     else:
         rows = _widened(rows, cp_group.size())
         own = _part(rows, cp_group.rank(), cp_group.size())
-    log_probs, entropy = _predict(model, own, LogProbHead(temperature, with_entropy, chunk))
+    log_probs, entropy = _predict(model, own, LogProbHead(temperature, with_entropy, logits_at_once))
     if cp_group is not None:
         counts = [len(_part(rows, rank, cp_group.size()).columns) for rank in range(cp_group.size())]
         log_probs = gather_columns(log_probs, counts, cp_group)

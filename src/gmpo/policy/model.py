@@ -11,6 +11,7 @@ from gmpo.batching import Cost
 from gmpo.layout import kv_repeats
 from gmpo.parallel import Mesh, Sharding
 from gmpo.parallel.context_parallel import FLASH, PACKING, SDPA, VARLEN, attention_name
+from gmpo.policy.head import linear_head
 from gmpo.policy.loading import load_blockwise
 
 EXPERTS = ".experts."  # in the name of every parameter of a mixture's experts
@@ -56,7 +57,10 @@ class ModelSource:
         return self.resolved_attention in PACKING
 
     def load(self, mesh: Mesh | None, offload: bool | None = None) -> PreTrainedModel:
-        """The causal language model in training mode, sharded where there is a mesh; see `Sharding` for offload."""
+        """The causal language model in training mode, sharded where there is a mesh; see `Sharding` for offload.
+
+        Raises ValueError where it is none that can be trained; its head must be plain.
+        """
         self.check(1 if mesh is None else mesh.layout.cp)
         group = None if mesh is None else mesh.context_parallel_group
         settings: dict[str, object] = {
@@ -75,6 +79,7 @@ class ModelSource:
                 self.sharding.shard(module, mesh, self.compute_dtype, offload)
 
             model = load_blockwise(self.path, kept_in, shard, **settings)
+        linear_head(model)
         return model
 
     def check(self, cp: int) -> None:

@@ -28,9 +28,11 @@ class Reference:
         self.model = source.load(mesh, offload=on_cpu).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def log_probs(self, batch: MicroBatch, temperature: float, chunk: int | None = None) -> Float[Tensor, "B T"]:
+    def log_probs(
+        self, batch: MicroBatch, temperature: float, logits_at_once: int | None = None
+    ) -> Float[Tensor, "B T"]:
         """As `response_log_probs`."""
-        how = (self.packed, self.cp_group, chunk)
+        how = (self.packed, self.cp_group, logits_at_once)
         log_probs, _ = response_log_probs(self.model, batch, temperature, False, *how)
         reshard(self.model)
         return log_probs

@@ -71,10 +71,9 @@ def test_a_second_signal_ends_it_at_once(qwen2_folder: str, tmp_path: Path) -> N
     os.kill(running.pid, signal.SIGTERM)
     running.wait_for("once more stops at once")
     os.kill(running.pid, signal.SIGTERM)
-    began = time.monotonic()
     assert running.wait() == RESUME
-    assert time.monotonic() - began < 1
     assert "stopped at once (SIGTERM)" in running.said()
+    assert "step 2/6" not in running.said(), "it did not finish the step"
     assert_gone(processes[1:])
     assert not (tmp_path / "quickstart" / "checkpoints").exists()
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -27,9 +27,10 @@ check: $(STAMP)
 	$(PY) -m pytest -q -n 2 --dist loadfile -m "not vllm and not distributed and not slow and not gpu"
 
 bench: $(STAMP)
-	$(PY) benchmarks/step_time.py
-	$(PY) benchmarks/zero_signal.py
-	$(PY) benchmarks/saving.py
+	$(PY) benchmarks/suite.py
+
+bench-gpu:
+	$(PY) benchmarks/suite.py --gpu
 
 clean:
-	rm -rf .venv models runs
+	rm -rf .venv .venv-trl models runs

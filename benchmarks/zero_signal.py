@@ -1,22 +1,21 @@
-"""What the zero-signal skip saves: `python benchmarks/zero_signal.py [override ...]`.
+"""What the zero-signal skip saves: `python benchmarks/zero_signal.py [--json FILE] [override ...]`.
 
 Updates the quickstart's model on one batch (its prompts, worked answers as responses) in which the advantages of every
 other group are 0, with the skip and without, in turns. Prints the seconds of an update (all mini-batches of the
 batch, optimizer steps included), their ratio, and the largest difference of the gradient in float64.
 """
 
-import sys
 import time
 import warnings
-from pathlib import Path
 from statistics import median
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from results import hand_on, parser
 from torch import Tensor
 from torch.utils.data import DataLoader
+from work import composed
 
 from gmpo.data.arithmetic import make_problems
 from gmpo.data.templates import render
@@ -25,8 +24,7 @@ from gmpo.policy.tiny import character_tokenizer
 from gmpo.training import quieten
 from gmpo.types import Group, MiniBatch, Prompt, PromptBatch, Response, Rollout
 
-ROOT = Path(__file__).resolve().parents[1]
-ROUNDS = 7
+ROUNDS = 5
 
 
 class Comparison(PolicyModule):
@@ -59,10 +57,12 @@ class Comparison(PolicyModule):
 
 def main() -> None:
     """Measure in float32, compare in float64, print."""
+    asked = parser(__doc__)
+    asked.add_argument("overrides", nargs="*")
+    given = asked.parse_args()
     quieten()
     warnings.filterwarnings("ignore", ".*no `val_dataloader`.*")
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        cfg = compose("train", ["run.name=bench", f"paths.models={ROOT / 'models'}", *sys.argv[1:]])
+    cfg = composed(given.overrides)
     torch.set_num_threads(cfg.cluster.threads)
     cfg.model.path = cfg.model.path or instantiate(cfg.model.make)
     timed = compared(cfg, "float32")
@@ -76,6 +76,8 @@ def main() -> None:
     print(f"with the skip     {on:.3f} s")
     print(f"ratio             {on / off:.3f}")
     print(f"gradient: largest element {largest:.3e}, largest difference {difference:.1e} (float64)")
+    raw = {"with_skip": timed.seconds[True], "without": timed.seconds[False], "difference": difference}
+    hand_on(given.json, {"zero_signal_update_ratio": on / off}, raw)
 
 
 def compared(cfg: DictConfig, dtype: str) -> Comparison:

@@ -1,0 +1,94 @@
+"""Our rollout step against TRL's: `python benchmarks/against_trl.py [--size 1m] [--steps 5] [override ...]`.
+
+Both train the same model on the same prompts by GMPO, with vLLM in the process, in one process each; they take
+turns, one rollout step at a time, so that both meet the same machine. First every group carries a signal, then half of
+them do. Prints the median seconds of a step and their ratio; docs/performance.md says what each side does.
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from results import hand_on, parser
+from same_work import ALL, HALF
+from sides import Report, started
+from trl_environment import python_of
+from work import ROOT, SIZES, make_model, write_problems
+
+Reports = dict[str, dict[str, list[Report]]]  # by share of groups with a signal, and side
+WARM_UP = 2  # rollout steps that are left out; in the second, weights are handed over for the first time
+
+
+def main() -> None:
+    """Measure, print, hand on."""
+    asked = parser(__doc__)
+    asked.add_argument("--size", choices=SIZES, default="1m")
+    asked.add_argument("--steps", type=int, default=5, help="that count, with all signal and then with half of it")
+    asked.add_argument("overrides", nargs="*", help="of our side")
+    given = asked.parse_args()
+    size = given.size
+    reports = compared(make_model(size), python_of(), given.steps, given.overrides)
+    ratios: dict[str, float] = {}
+    raw: dict[str, Any] = {}
+    for share, name in ((ALL, f"trl_over_ours_{size}"), (HALF, half_signal_name(size))):
+        figures = of_sides(reports[share])
+        ratios[name] = figures["ratio"]
+        raw[name] = figures | {"steps": reports[share]}
+        print(
+            f"{size}, {share} groups with a signal: ours {figures['ours']:.2f} s a step, TRL {figures['trl']:.2f} s, "
+            f"ratio {figures['ratio']:.3f} (of turns: {figures['least']:.2f} to {figures['most']:.2f}); "
+            f"response tokens {figures['ours_tokens']:.0f} and {figures['trl_tokens']:.0f}",
+            flush=True,
+        )
+    hand_on(given.json, ratios, raw)
+
+
+def half_signal_name(size: str) -> str:
+    """The goal is for the smallest model, whose ratio has the plain name."""
+    return "trl_over_ours_half_signal" + ("" if size == "1m" else f"_{size}")
+
+
+def of_sides(reports: dict[str, list[Report]]) -> dict[str, float]:
+    """Medians, and the ratio: the median over turns of TRL's seconds by ours in the same turn."""
+    seconds = {side: [float(step["seconds"]) for step in steps] for side, steps in reports.items()}
+    of_turns = [trl / ours for ours, trl in zip(seconds["ours"], seconds["trl"], strict=True)]
+    return {
+        "ratio": median(of_turns),
+        "least": min(of_turns),
+        "most": max(of_turns),
+        **{side: median(values) for side, values in seconds.items()},
+        **{f"{side}_tokens": median(float(step["tokens"]) for step in steps) for side, steps in reports.items()},
+    }
+
+
+def compared(model: str, python: Path, steps: int, overrides: Sequence[str]) -> Reports:
+    """What both sides report of the steps that count."""
+    reports: Reports = {ALL: {"ours": [], "trl": []}, HALF: {"ours": [], "trl": []}}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        problems = Path(folder, "problems.jsonl")
+        write_problems(problems)
+        sides = {}
+        for name, (interpreter, script, *further) in {
+            "ours": (sys.executable, "our_side.py", *overrides),
+            "trl": (str(python), "trl_side.py"),
+        }.items():
+            command = [interpreter, str(ROOT / "benchmarks" / script), *further]
+            command += ["--model", model, "--problems", str(problems)]
+            sides[name] = stack.enter_context(started(name, command, Path(folder, name)))
+        for side in sides.values():
+            side.wait()
+        for share, warm_up in ((ALL, WARM_UP), (HALF, 0)):
+            for number in range(warm_up + steps):
+                for name, side in sides.items():
+                    report = side.step(share)
+                    if number >= warm_up:
+                        reports[share][name].append(report)
+    return reports
+
+
+if __name__ == "__main__":
+    main()

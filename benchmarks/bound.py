@@ -1,0 +1,144 @@
+"""A rollout step against what it cannot do without: `python benchmarks/bound.py [--size 1m] [override ...]`.
+
+The step is the real trainer's, all of it: weights to vLLM, generation, rewards, log-probs, updates, metrics, files.
+The bound, measured in the same process after each step, on the very same requests and responses, is the sum of
+
+- vLLM's own `LLM.generate` of the requests, with the same weights and seeds;
+- forward and backward of the responses by a plain transformers model and a plain log-softmax, in each mini-batch
+  sorted by length and cut at the token budget that turns out fastest of `BUDGETS`;
+- one AdamW step for each mini-batch.
+
+Prints the ratio (median over steps), and which stage takes what of the rest.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from lightning import Callback, Trainer
+from our_side import prepared, response_tokens
+from raw_step import RawUpdate
+from results import hand_on, parser
+from work import SIZES, make_model, same_work, write_problems
+
+from gmpo.policy import PolicyModule
+from gmpo.rollout.vllm import VLLMEngine, _parameters
+from gmpo.types import Group, Prompt, PromptBatch, Sampling
+
+STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update")
+WARM_UP = 2  # rollout steps
+
+
+class RememberingEngine(VLLMEngine):
+    """vLLM's engine, which can do the last generation again without the project around it."""
+
+    def generate(self, prompts: list[Prompt], sampling: Sampling, seeds: list[list[int]], on_response: Any) -> Any:
+        """As `Engine`."""
+        self.asked = prompts, sampling, seeds
+        return super().generate(prompts, sampling, seeds, on_response)
+
+    def generate_again(self) -> float:
+        """Seconds of vLLM's own call."""
+        prompts, sampling, seeds = self.asked
+        pairs = list(zip(prompts, seeds, strict=True))
+        requests = [{"prompt_token_ids": prompt.token_ids} for prompt, own in pairs for _ in own]
+        parameters = [_parameters(sampling, seed) for own in seeds for seed in own]
+        llm = self._started()
+        llm.reset_prefix_cache()
+        began = time.perf_counter()
+        llm.generate(requests, parameters, use_tqdm=False)
+        return time.perf_counter() - began
+
+
+class AgainstBound(Callback):
+    """Measures the bound between two rollout steps."""
+
+    def __init__(self, engine: RememberingEngine, update: RawUpdate, steps: int) -> None:
+        self.engine = engine
+        self.update = update
+        self.steps = steps
+        self.measured: list[dict[str, float]] = []
+        self._groups: list[Group] = []
+        self._began = 0.0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """The step before is done now, with all that is logged; the engine still has its weights."""
+        if self._groups:
+            whole = time.perf_counter() - self._began
+            self.measured.append(self._figures(whole, dict(pl_module.clock.seconds)))
+        self._groups = []
+        if len(self.measured) == WARM_UP + self.steps:
+            pl_module.ends_because = "enough was measured"
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """What the bound is to do again."""
+        self._groups = batch.groups
+
+    def _figures(self, whole: float, stages: dict[str, float]) -> dict[str, float]:
+        generate = self.engine.generate_again()
+        passes, optimizer = self.update.seconds(self._groups)
+        return {
+            "step": whole,
+            "bound": generate + passes + optimizer,
+            "raw_generate": generate,
+            "raw_forward_backward": passes,
+            "raw_optimizer": optimizer,
+            "tokens": float(response_tokens(self._groups)),
+            **{stage: stages.get(stage, 0.0) for stage in STAGES},
+            "other": whole - sum(stages.get(stage, 0.0) for stage in STAGES),
+        }
+
+
+def main() -> None:
+    """Run, print, hand on."""
+    asked = parser(__doc__)
+    asked.add_argument("--size", choices=SIZES, default="1m")
+    asked.add_argument("--steps", type=int, default=6, help="that count")
+    asked.add_argument("overrides", nargs="*")
+    given = asked.parse_args()
+    model = make_model(given.size)
+    with tempfile.TemporaryDirectory() as folder:
+        problems = Path(folder, "problems.jsonl")
+        write_problems(problems)
+        cfg = same_work(Path(folder), model, problems, *given.overrides)
+        cfg.rollout.engine._target_ = f"{__name__}.RememberingEngine"
+        training, rollout = prepared(cfg)
+        measuring = AgainstBound(rollout.engine.engine, RawUpdate(model, training.policy.pad_token_id), given.steps)
+        training.trainer.callbacks.insert(0, measuring)
+        training.run()
+    steps = measuring.measured[WARM_UP:]
+    ratio = median(step["step"] / step["bound"] for step in steps)
+    medians = {name: median(step[name] for step in steps) for name in steps[0]}
+    print_table(given.size, ratio, medians, measuring.update.budget, len(steps))
+    raw = {"medians": medians, "steps": steps, "excess": excess(medians), "budget": measuring.update.budget}
+    hand_on(given.json, {f"step_over_bound_{given.size}": ratio}, {f"step_over_bound_{given.size}": raw})
+
+
+def excess(medians: dict[str, float]) -> dict[str, float]:
+    """Seconds of each stage beyond its part of the bound."""
+    raw_update = medians["raw_forward_backward"] + medians["raw_optimizer"]
+    beyond = {stage: medians[stage] for stage in (*STAGES, "other")}
+    return beyond | {
+        "generate": medians["generate"] - medians["raw_generate"],
+        "update": medians["update"] - raw_update,
+    }
+
+
+def print_table(size: str, ratio: float, medians: dict[str, float], budget: int | None, steps: int) -> None:
+    """The ratio, and where the excess is."""
+    parts = ", ".join(f"{name.removeprefix('raw_')} {medians[name]:.2f}" for name in medians if name.startswith("raw_"))
+    print(f"{size}: step {medians['step']:.2f} s, bound {medians['bound']:.2f} s ({parts}; budget {budget} tokens)")
+    print(f"ratio {ratio:.3f} (median of {steps} steps); seconds beyond the bound, and their share of it:")
+    for stage, seconds in excess(medians).items():
+        print(f"  {stage:<12} {seconds:7.3f} {seconds / medians['bound']:7.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Our side of benchmarks/against_trl.py: rollout steps of the real trainer, one at a time."""
+
+import os
+import warnings
+from argparse import ArgumentParser
+from pathlib import Path
+
+from lightning import Callback, Trainer
+from omegaconf import DictConfig
+from same_work import HALF, Turns
+from work import same_work
+
+from gmpo.callbacks import RolloutCallback
+from gmpo.policy import PolicyModule
+from gmpo.training import Training, prepare
+from gmpo.types import Group, PromptBatch
+
+REWARD = {"_target_": "same_work.Alternating"}
+
+
+class TakeTurns(Callback):
+    """Each rollout step waits for its turn."""
+
+    def __init__(self, turns: Turns, rollout: RolloutCallback) -> None:
+        self.turns = turns
+        self.rollout = rollout
+        self.report: dict[str, object] = {}
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """The step before is done now, with all that is logged."""
+        wanted = self.turns.take(self.report)
+        if wanted is None:
+            os._exit(0)  # nothing that it leaves is of use
+        self.rollout.reward.silent = wanted == HALF
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
+    ) -> None:
+        """Seconds of each stage, and what was generated."""
+        self.report = {**pl_module.clock.seconds, "tokens": response_tokens(batch.groups)}
+
+
+def response_tokens(groups: list[Group]) -> int:
+    """Of all responses."""
+    return sum(len(rollout.response.token_ids) for group in groups for rollout in group.rollouts)
+
+
+def prepared(cfg: DictConfig) -> tuple[Training, RolloutCallback]:
+    """A run that alternates rewards, and its rollout callback."""
+    warnings.filterwarnings("ignore")
+    cfg.reward = REWARD
+    training = prepare(cfg)
+    (rollout,) = [callback for callback in training.trainer.callbacks if isinstance(callback, RolloutCallback)]
+    return training, rollout
+
+
+def main() -> None:
+    """Train until the other end says that it is enough."""
+    given = ArgumentParser()
+    for name in ("--turns", "--model", "--problems", "--folder"):
+        given.add_argument(name, required=True)
+    given.add_argument("overrides", nargs="*")
+    asked = given.parse_args()
+    cfg = same_work(Path(asked.folder), asked.model, Path(asked.problems), *asked.overrides)
+    training, rollout = prepared(cfg)
+    training.trainer.callbacks.insert(0, TakeTurns(Turns(asked.turns), rollout))
+    training.run()
+
+
+if __name__ == "__main__":
+    main()

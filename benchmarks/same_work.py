@@ -1,0 +1,58 @@
+"""What both sides of a comparison do, and how they take turns; the standard library alone, for any environment."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+
+PROMPTS = 64  # of a rollout step
+GROUP_SIZE = 8  # responses to each
+MINI_BATCH_PROMPTS = 16  # of one optimizer step: four in a rollout step
+MAX_PROMPT_TOKENS = 32
+MAX_TOKENS = 32  # of a response
+LEARNING_RATE = 1e-6  # so small that responses keep their lengths
+GRADIENT_CLIP = 1.0
+THREADS = 1
+
+ALL, HALF = "all", "half"  # which groups carry a signal
+
+
+@dataclass
+class Alternating:
+    """0 and 1 in turn for the responses to each prompt; silent, always 0 for every other prompt.
+
+    An answer is the number of its prompt. So each group carries a signal, or exactly half of them do, whatever the
+    responses are.
+    """
+
+    silent: bool = False
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        """As a `Reward`."""
+        return [self._score(answer) for _, answer in zip(responses, answers, strict=True)]
+
+    def _score(self, answer: str) -> float:
+        self.seen[answer] += 1
+        return 0.0 if self.silent and int(answer) % 2 else float(self.seen[answer] % 2)
+
+
+class Turns:
+    """Rollout steps are made one at a time, when the process at the other end says so.
+
+    descriptor: of a socket to it. A step's time ends where the next one could begin: what is logged after it is part
+    of it.
+    """
+
+    def __init__(self, descriptor: str) -> None:
+        self.other_end = Connection(int(descriptor))
+        self._began: float | None = None
+
+    def take(self, report: dict[str, object]) -> str | None:
+        """Tell of the step that was made, if one was, and wait; returns what the next one is to be, None: no more."""
+        seconds = None if self._began is None else time.perf_counter() - self._began
+        self.other_end.send({"seconds": seconds, **report})
+        wanted: str | None = self.other_end.recv()
+        self._began = time.perf_counter()
+        return wanted

@@ -1,5 +1,7 @@
 """The callback with a real engine and a real policy, outside of a trainer."""
 
+from concurrent.futures import Future
+
 import torch
 from conftest import make_prompt
 from small_training import module
@@ -45,6 +47,31 @@ def test_groups_follow_their_prompts_and_can_be_repeated(qwen2_folder: str) -> N
     pl_module.rollout_step += 1
     two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, "train")
     assert responses(one) != responses(two)
+
+
+class Listens(ExactMatch):
+    """Keeps the answers to what it scores, in the order of scoring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[str] = []
+
+    def submit(self, response: str, answer: str) -> Future[float]:
+        self.answers.append(answer)
+        return super().submit(response, answer)
+
+
+def test_prompts_of_long_responses_are_asked_first_and_nothing_else_changes(qwen2_folder: str) -> None:
+    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
+    rollouts.engine.max_sequences = 4  # a group at a time
+    rollouts.generation.reward = reward = Listens()
+    prompts = [make_prompt(f"{i}+{i}", i, answer=str(i)) for i in range(4)]
+    as_asked = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, "train")
+    rollouts.generation.lengths.learn([(("test", 2), [90]), (("test", 3), [5]), (("test", 1), [40])])
+    longest_first = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, "train")
+    assert reward.answers == [i for i in "01232013" for _ in range(4)]
+    assert [group.prompt for group in longest_first] == prompts
+    assert responses(PromptBatch(prompts, longest_first)) == responses(PromptBatch(prompts, as_asked))
 
 
 def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) -> None:

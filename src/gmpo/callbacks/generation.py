@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from gmpo.callbacks.saved_groups import as_groups, as_state
@@ -16,7 +17,7 @@ from gmpo.layout import EngineLayout
 from gmpo.parallel import gather, rank, world_size
 from gmpo.policy import PolicyModule
 from gmpo.rewards import Reward, close, report_of, verifier_of
-from gmpo.rollout import Engine, Scoring, request_seed, scored_groups
+from gmpo.rollout import Engine, ExpectedLengths, Scoring, request_seed, scored_groups
 from gmpo.types import Group, Prompt, Sampling
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Generation:
         self.reward = reward
         self.seed = seed
         self.scoring = scoring
+        self.lengths = ExpectedLengths()
         self._ahead: Ahead | None = None
         self._saved: dict[str, Any] | None = None  # from a checkpoint, until its step comes
         self._beside = ThreadPoolExecutor(1, "generation")
@@ -176,8 +178,11 @@ class Generation:
     ) -> list[Group]:
         layout = self._engines
         own, own_seeds = self._own(prompts), seeds[layout.engine :: layout.engines]
+        order = self.lengths.longest_first(own)
+        own, own_seeds = [own[place] for place in order], [own_seeds[place] for place in order]
         if layout.leads:
-            return scored_groups(self.engine, reward, own, sampling, own_seeds, clock, scoring=self.scoring)
+            groups = scored_groups(self.engine, reward, own, sampling, own_seeds, clock, scoring=self.scoring)
+            return [group for _, group in sorted(zip(order, groups, strict=True), key=itemgetter(0))]
         with clock("generate"):
             self.engine.generate(own, sampling, own_seeds)
         return []

@@ -63,12 +63,13 @@ class RolloutCallback(Callback):
         self.async_steps = async_steps
 
     def state_dict(self) -> dict[str, Any]:
-        """What was generated ahead."""
-        return self.generation.state()
+        """What was generated ahead, and how long responses are."""
+        return self.generation.state() | {"lengths": self.generation.lengths.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with it."""
         self.generation.load_state(state_dict)
+        self.generation.lengths.load_state(state_dict["lengths"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Start the engine, once the policy stands."""
@@ -98,6 +99,7 @@ class RolloutCallback(Callback):
             kept, discarded = gather_lists(facts_of(batch.groups)), gather_lists(facts_of(batch.discarded))
             made = (len(batch.groups) + len(batch.discarded)) * self.sampling.samples
             reports = gather_lists([*reports, (made - reported, report_of(self.reward))])
+        self.generation.lengths.learn((group.prompt, [r.tokens for r in group.rollouts]) for group in kept + discarded)
         pl_module.log_dict(self._report(kept, discarded, refilled.refills, pl_module))
         self._leave_engine(trainer, pl_module)
         if pl_module.loss.kl.in_reward:

@@ -19,15 +19,19 @@ class RolloutFacts(NamedTuple):
 
 
 class GroupFacts(NamedTuple):
-    """What metrics need of a group."""
+    """What metrics need of a group, and whose it is."""
 
+    prompt: tuple[str, int]  # source and index
     has_signal: bool
     rollouts: list[RolloutFacts]
 
 
 def facts_of(groups: Sequence[Group]) -> list[GroupFacts]:
     """Of each group."""
-    return [GroupFacts(group.has_signal, [_facts_of(rollout) for rollout in group.rollouts]) for group in groups]
+    return [
+        GroupFacts((group.prompt.source, group.prompt.index), group.has_signal, list(map(_facts_of, group.rollouts)))
+        for group in groups
+    ]
 
 
 def _facts_of(rollout: Rollout) -> RolloutFacts:

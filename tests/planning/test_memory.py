@@ -164,3 +164,20 @@ def test_log_probs_of_the_engine_or_of_the_first_update_spare_a_pass() -> None:
     assert step_seconds(by_engine, shard, lengths)["log_probs"] == 0
     one_update = of_cpu("batch.mini_batch_prompts=${batch.prompts}")
     assert step_seconds(one_update, shard, lengths)["log_probs"] == 0, "it is on-policy"
+
+
+def test_an_engine_that_is_ahead_never_sleeps_and_costs_no_time_of_its_own() -> None:
+    def plan_of(*overrides: str) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+        recipe = Recipe.of(composed(DENSE, "rollout=vllm", *overrides))
+        shard = memory.shard_of(recipe)
+        return memory.phases(recipe, shard), step_seconds(recipe, shard, Lengths(16, 24))
+
+    ahead = ("rollout.async_steps=1", "rollout.first_gpu=0")
+    (at_once, in_turn), (beside, together) = plan_of(), plan_of(*ahead)
+    assert at_once["update"].keys() - beside["update"].keys() == {"engine asleep"}
+    assert {"engine weights", "KV cache"} <= beside["update"].keys()
+    assert in_turn["step"] == pytest.approx(sum(in_turn[phase] for phase in at_once))
+    learn = together["log_probs"] + together["update"]
+    assert together["step"] == pytest.approx(together["weight_sync"] + max(together["generate"], learn))
+    (elsewhere, _) = plan_of("rollout.async_steps=1", "rollout.first_gpu=8")
+    assert not any("engine" in part for phase in elsewhere.values() for part in phase)

@@ -111,6 +111,9 @@ def _resident(recipe: Recipe, shard: Shard) -> Parts:
 
 def _engine(recipe: Recipe, awake: bool, only_weights: bool = False) -> Parts:
     """What the engine holds on this rank, in bytes."""
+    if recipe.engine_elsewhere:
+        return {}
+    awake = awake or recipe.ahead
     weights = engine_weights(recipe) * GIB
     if recipe.engine != VLLM and not awake:
         return {"engine weights": weights}

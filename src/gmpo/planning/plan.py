@@ -76,7 +76,6 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
     complaints = complaints_of(recipe, shard)
     totals = {phase: sum(parts.values()) for phase, parts in by_phase.items()}
     lengths = Lengths(min(EXPECTED_PROMPT, recipe.max_prompt_tokens), EXPECTED_RESPONSE * recipe.max_response_tokens)
-    seconds = speed.step_seconds(recipe, shard, lengths)
     layout, batch = recipe.layout, recipe.batch
     return Plan(
         world_size=layout.world_size,
@@ -120,7 +119,7 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
         fits=not complaints,
         complaints=complaints,
         remedy=smallest_change(cfg) if complaints else None,
-        step_seconds=seconds | {"step": sum(seconds.values())},
+        step_seconds=speed.step_seconds(recipe, shard, lengths),
         expected_tokens=asdict(lengths),
         assumptions=[*([f"the model's sizes are those of {source}"] if source else []), *assumptions(recipe, lengths)],
     )
@@ -144,6 +143,11 @@ def assumptions(recipe: Recipe, lengths: Lengths) -> list[str]:
             f"work {memory.ENGINE_WORK:g} GiB beside weights, passes and KV cache; {RESERVE:.0%} of memory stay free"
         )
         said.append(f"a process takes {memory.HOST_PROCESS:g} GiB of its host; the export gathers the model on one")
+    if recipe.ahead:
+        where = (
+            "GPUs of its own" if recipe.engine_elsewhere else "the same ones, whose rate both then share: not counted"
+        )
+        said.append(f"generation goes on beside the update, on {where}")
     if recipe.offload:
         said.append(f"GPU and host exchange {speed.CPU_LINK_GB_S:g} GB/s; AdamW reads {speed.CPU_READING_GB_S:g} GB/s")
     return said

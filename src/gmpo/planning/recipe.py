@@ -86,6 +86,8 @@ class Recipe:
     memory_share: float
     kv_cache_gib: float  # on a CPU
     sleeps: bool
+    ahead: bool  # generation goes on beside the update
+    engine_elsewhere: bool  # on GPUs that the trainer has not
     max_sequences: int
     max_batched_tokens: int
     devices: int
@@ -115,6 +117,7 @@ class Recipe:
         if gpu and cluster.gpu_memory_gib is None:
             raise ValueError("cluster.gpu_memory_gib=null: to plan for GPUs, give the memory of one in GiB")
         by_trainer = cfg.policy.old_log_probs == "trainer"
+        ahead = OmegaConf.select(cfg, "rollout.async_steps", default=0) > 0
         attention = cfg.model.attention
         budget, without = cfg.batch.max_tokens_per_micro_batch, cfg.batch.max_tokens_per_log_prob_batch
         longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
@@ -152,7 +155,9 @@ class Recipe:
             tensor_parallel=OmegaConf.select(engine, "tensor_parallel", default=1),
             memory_share=OmegaConf.select(engine, "memory_share", default=0.0),
             kv_cache_gib=OmegaConf.select(engine, "kv_cache_gib", default=0.0),
-            sleeps=gpu and bool(OmegaConf.select(engine, "sleeps", default=False)),
+            sleeps=gpu and not ahead and bool(OmegaConf.select(engine, "sleeps", default=False)),
+            ahead=ahead,
+            engine_elsewhere=gpu and (OmegaConf.select(cfg, "rollout.first_gpu") or 0) >= cluster.devices,
             max_sequences=engine.max_sequences,
             engine_tokens=engine_tokens,
             max_batched_tokens=max(OmegaConf.select(engine, "max_batched_tokens", default=0), engine_tokens),

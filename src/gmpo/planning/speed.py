@@ -27,13 +27,12 @@ class Lengths:
 
 
 def step_seconds(recipe: Recipe, shard: Shard, lengths: Lengths) -> dict[str, float]:
-    """By phase, with every response of the average length, one of them as long as allowed, all in the loss."""
-    return {
-        "weight_sync": _weight_sync(recipe),
-        "generate": _generate(recipe, lengths),
-        "log_probs": _log_probs(recipe, shard, lengths),
-        "update": _update(recipe, shard, lengths),
-    }
+    """By phase and of the whole, with every response of the average length, one as long as allowed, all in the loss."""
+    sync, generate = _weight_sync(recipe), _generate(recipe, lengths)
+    log_probs, update = _log_probs(recipe, shard, lengths), _update(recipe, shard, lengths)
+    learn = log_probs + update
+    step = sync + (max(generate, learn) if recipe.ahead else generate + learn)
+    return {"weight_sync": sync, "generate": generate, "log_probs": log_probs, "update": update, "step": step}
 
 
 def forward_operations(recipe: Recipe, tokens: float, length: float) -> float:

@@ -17,4 +17,4 @@ class BreaksAfter(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         if pl_module.rollout_step == self.step:
-            next(c for c in trainer.callbacks if hasattr(c, "engine")).reward = self.reward
+            next(c for c in trainer.callbacks if hasattr(c, "engine")).generation.reward = self.reward

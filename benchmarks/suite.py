@@ -2,7 +2,7 @@
 
 Runs each part in a process of its own, prints what they found beside the goals, and writes results/latest.json
 (gpu.json; part.json with --only): ratios by name, and under "raw" what they come from. Where a part fails the others
-still run, what they found is written, and the exit code is 1. `--show` prints the table of the last run for docs/performance.md.
+still run, what they found is written, and the exit code is 1. `--show` prints the table of the last run in Markdown.
 """
 
 import json

@@ -48,9 +48,11 @@ def test_prompts_are_the_same_tokens_on_both_sides(tmp_path: Path) -> None:
         assert tokenizer(row["prompt"])["input_ids"] == ours["input_ids"]
 
 
-def test_the_work_composes(tmp_path: Path) -> None:
-    cfg = same_work(tmp_path, "model", tmp_path / "problems.jsonl", "optimizer.lr=0.5")
+def test_the_work_composes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("work.make_model", lambda size: size)
+    cfg = same_work(tmp_path, "10m", tmp_path / "problems.jsonl", "optimizer.lr=0.5")
     assert (cfg.batch.prompts, cfg.batch.group_size, cfg.sampling.max_tokens, cfg.optimizer.lr) == (64, 8, 32, 0.5)
+    assert (cfg.cluster.threads, cfg.model.path) == (2, "10m")
     assert "progress" not in cfg.callbacks
 
 

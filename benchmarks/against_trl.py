@@ -7,34 +7,37 @@ them do. Prints the median seconds of a step and their ratio; docs/performance.m
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from results import hand_on, parser
-from same_work import ALL, HALF
+from same_work import ALL, HALF, THREADS
 from sides import Report, started
 from trl_environment import python_of
 from work import ROOT, SIZES, make_model, write_problems
 
 Reports = dict[str, dict[str, list[Report]]]  # by share of groups with a signal, and side
-WARM_UP = 2  # rollout steps that are left out; in the second, weights are handed over for the first time
 
 
 def main() -> None:
     """Measure, print, hand on."""
     asked = parser(__doc__)
     asked.add_argument("--size", choices=SIZES, default="1m")
-    asked.add_argument("--steps", type=int, default=5, help="that count, with all signal and then with half of it")
+    asked.add_argument("--steps", type=int, default=4, help="that count")
+    asked.add_argument("--half", type=int, default=4, help="that count with half of the signal; may be 0")
+    asked.add_argument("--warm-up", type=int, default=2, help="rollout steps before, in which things are new")
     asked.add_argument("overrides", nargs="*", help="of our side")
     given = asked.parse_args()
     size = given.size
-    reports = compared(make_model(size), python_of(), given.steps, given.overrides)
+    reports = compared(size, {ALL: given.steps, HALF: given.half}, given.warm_up, given.overrides)
     ratios: dict[str, float] = {}
     raw: dict[str, Any] = {}
     for share, name in ((ALL, f"trl_over_ours_{size}"), (HALF, half_signal_name(size))):
+        if not reports[share]["ours"]:
+            continue
         figures = of_sides(reports[share])
         ratios[name] = figures["ratio"]
         raw[name] = figures | {"steps": reports[share]}
@@ -65,8 +68,9 @@ def of_sides(reports: dict[str, list[Report]]) -> dict[str, float]:
     }
 
 
-def compared(model: str, python: Path, steps: int, overrides: Sequence[str]) -> Reports:
+def compared(size: str, steps: Mapping[str, int], warm_up: int, overrides: Sequence[str]) -> Reports:
     """What both sides report of the steps that count."""
+    model, python = make_model(size), python_of()
     reports: Reports = {ALL: {"ours": [], "trl": []}, HALF: {"ours": [], "trl": []}}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         problems = Path(folder, "problems.jsonl")
@@ -74,18 +78,18 @@ def compared(model: str, python: Path, steps: int, overrides: Sequence[str]) -> 
         sides = {}
         for name, (interpreter, script, *further) in {
             "ours": (sys.executable, "our_side.py", *overrides),
-            "trl": (str(python), "trl_side.py"),
+            "trl": (str(python), "trl_side.py", "--model", model),
         }.items():
             command = [interpreter, str(ROOT / "benchmarks" / script), *further]
-            command += ["--model", model, "--problems", str(problems)]
-            sides[name] = stack.enter_context(started(name, command, Path(folder, name)))
+            command += ["--size", size, "--problems", str(problems)]
+            sides[name] = stack.enter_context(started(name, command, Path(folder, name), THREADS[size]))
         for side in sides.values():
             side.wait()
-        for share, warm_up in ((ALL, WARM_UP), (HALF, 0)):
-            for number in range(warm_up + steps):
+        for share, before in ((ALL, warm_up), (HALF, 0)):
+            for number in range(before + steps[share]):
                 for name, side in sides.items():
                     report = side.step(share)
-                    if number >= warm_up:
+                    if number >= before:
                         reports[share][name].append(report)
     return reports
 

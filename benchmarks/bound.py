@@ -28,7 +28,6 @@ from gmpo.rollout.vllm import VLLMEngine, _parameters
 from gmpo.types import Group, Prompt, PromptBatch, Sampling
 
 STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update")
-WARM_UP = 2  # rollout steps
 
 
 class RememberingEngine(VLLMEngine):
@@ -71,7 +70,7 @@ class AgainstBound(Callback):
             whole = time.perf_counter() - self._began
             self.measured.append(self._figures(whole, dict(pl_module.clock.seconds)))
         self._groups = []
-        if len(self.measured) == WARM_UP + self.steps:
+        if len(self.measured) == self.steps:
             pl_module.ends_because = "enough was measured"
         self._began = time.perf_counter()
 
@@ -100,20 +99,23 @@ def main() -> None:
     """Run, print, hand on."""
     asked = parser(__doc__)
     asked.add_argument("--size", choices=SIZES, default="1m")
-    asked.add_argument("--steps", type=int, default=6, help="that count")
+    asked.add_argument("--steps", type=int, default=5, help="that count")
+    asked.add_argument("--warm-up", type=int, default=2, help="rollout steps before, in which things are new")
     asked.add_argument("overrides", nargs="*")
     given = asked.parse_args()
     model = make_model(given.size)
     with tempfile.TemporaryDirectory() as folder:
         problems = Path(folder, "problems.jsonl")
         write_problems(problems)
-        cfg = same_work(Path(folder), model, problems, *given.overrides)
+        cfg = same_work(Path(folder), given.size, problems, *given.overrides)
         cfg.rollout.engine._target_ = f"{__name__}.RememberingEngine"
         training, rollout = prepared(cfg)
-        measuring = AgainstBound(rollout.engine.engine, RawUpdate(model, training.policy.pad_token_id), given.steps)
+        measuring = AgainstBound(
+            rollout.engine.engine, RawUpdate(model, training.policy.pad_token_id), given.warm_up + given.steps
+        )
         training.trainer.callbacks.insert(0, measuring)
         training.run()
-    steps = measuring.measured[WARM_UP:]
+    steps = measuring.measured[given.warm_up :]
     ratio = median(step["step"] / step["bound"] for step in steps)
     medians = {name: median(step[name] for step in steps) for name in steps[0]}
     print_table(given.size, ratio, medians, measuring.update.budget, len(steps))

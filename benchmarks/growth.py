@@ -1,4 +1,4 @@
-"""How an update and a generation grow: `python benchmarks/growth.py [--rounds 3] [--no-ranks]`.
+"""How an update and a generation grow: `python benchmarks/growth.py [--rounds 2] [--no-ranks]`.
 
 Varies one of response length, group size, vocabulary and model size at a time and fits the exponent e of seconds ~ xᵉ
 (least squares of the logarithms), beside that of the multiplications that theory counts at the same points: each token
@@ -46,7 +46,7 @@ class Exponents:
 def main() -> None:
     """Measure, print, hand on."""
     asked = parser(__doc__)
-    asked.add_argument("--rounds", type=int, default=3, help="of which the median counts")
+    asked.add_argument("--rounds", type=int, default=2, help="of which the median counts")
     asked.add_argument("--no-ranks", action="store_true")
     given = asked.parse_args()
     points = sorted({point for varied in VARIED.values() for point in varied}, key=lambda point: point.model)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from same_work import THREADS
 from torch.utils.data import DataLoader
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from work import composed
@@ -25,6 +24,7 @@ from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling
 
 PROMPTS, PROMPT_TOKENS = 8, 12
 LAYERS, HEAD_WIDTH = 4, 32
+THREADS = 1
 FIRST_BYTE = 4  # token ids below are special ones
 
 

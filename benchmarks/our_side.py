@@ -5,6 +5,7 @@ import warnings
 from argparse import ArgumentParser
 from pathlib import Path
 
+import torch
 from lightning import Callback, Trainer
 from omegaconf import DictConfig
 from same_work import HALF, Turns
@@ -39,7 +40,11 @@ class TakeTurns(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         """Seconds of each stage, and what was generated."""
-        self.report = {**pl_module.clock.seconds, "tokens": response_tokens(batch.groups)}
+        self.report = {
+            **pl_module.clock.seconds,
+            "tokens": response_tokens(batch.groups),
+            "threads": torch.get_num_threads(),
+        }
 
 
 def response_tokens(groups: list[Group]) -> int:
@@ -59,11 +64,11 @@ def prepared(cfg: DictConfig) -> tuple[Training, RolloutCallback]:
 def main() -> None:
     """Train until the other end says that it is enough."""
     given = ArgumentParser()
-    for name in ("--turns", "--model", "--problems", "--folder"):
+    for name in ("--turns", "--size", "--problems", "--folder"):
         given.add_argument(name, required=True)
     given.add_argument("overrides", nargs="*")
     asked = given.parse_args()
-    cfg = same_work(Path(asked.folder), asked.model, Path(asked.problems), *asked.overrides)
+    cfg = same_work(Path(asked.folder), asked.size, Path(asked.problems), *asked.overrides)
     training, rollout = prepared(cfg)
     training.trainer.callbacks.insert(0, TakeTurns(Turns(asked.turns), rollout))
     training.run()

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from gmpo.types import Group, Prompt, Rollout
 
-BUDGETS = (512, 1024, 2048, 4096, 8192)  # tokens of a micro-batch, padding included
+BUDGETS = (1024, 2048, 4096, 8192)  # tokens of a micro-batch, padding included
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class RawUpdate:
     def seconds(self, groups: Sequence[Group]) -> tuple[float, float]:
         """Of all passes, and of the optimizer's steps."""
         if self.budget is None:
-            self._with(groups, max(BUDGETS))  # in which everything is new
-            passes = {budget: min(self._with(groups, budget)[0] for _ in range(2)) for budget in BUDGETS}
+            some = groups[:MINI_BATCH_PROMPTS]
+            self._with(some, max(BUDGETS))  # in which everything is new
+            passes = {budget: self._with(some, budget)[0] for budget in BUDGETS}
             self.budget = min(passes, key=lambda budget: passes[budget])
         return self._with(groups, self.budget)
 

@@ -28,7 +28,6 @@ GOALS = (
     Goal("trl_over_ours_1m", "TRL's step / ours, 1 M parameters", 1.2, False),
     Goal("trl_over_ours_10m", "the same, 10 M parameters", 1.2, False),
     Goal("trl_over_ours_half_signal", "the same, 1 M, half of the groups without a signal", 1.5, False),
-    Goal("trl_over_ours_half_signal_10m", "the same, 10 M parameters", 1.5, False),
     Goal("head_peak_copies", "log-probs from hidden states: peak memory in copies of the logits", 0.1, True),
     Goal("head_time_over_plain", "their time / a plain log-softmax's", 1.4, True),
     Goal("zero_signal_update_ratio", "update with half of the groups without a signal / without the skip", 0.6, True),

@@ -24,9 +24,9 @@ def hand_on(path: Path | None, ratios: Mapping[str, float], raw: Mapping[str, An
 
 def write_whole(path: Path, content: object) -> None:
     """As JSON, so that whoever reads the file finds the old one or the new one, and nothing in between."""
+    text = json.dumps(content, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False) as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(text)
     Path(file.name).chmod(0o644)
     os.replace(file.name, path)

@@ -13,7 +13,7 @@ MAX_PROMPT_TOKENS = 32
 MAX_TOKENS = 32  # of a response
 LEARNING_RATE = 1e-6  # so small that responses keep their lengths
 GRADIENT_CLIP = 1.0
-THREADS = 1
+THREADS = {"1m": 1, "10m": 2}  # by the size of the model
 
 ALL, HALF = "all", "half"  # which groups carry a signal
 

@@ -43,7 +43,7 @@ class Side:
 
 
 @contextmanager
-def started(name: str, command: Sequence[str], folder: Path) -> Iterator[Side]:
+def started(name: str, command: Sequence[str], folder: Path, threads: int) -> Iterator[Side]:
     """A process, told of its end of the line by --turns and of a folder of its own by --folder."""
     folder.mkdir()
     ours, theirs = socket.socketpair()
@@ -51,7 +51,7 @@ def started(name: str, command: Sequence[str], folder: Path) -> Iterator[Side]:
     with ours, log.open("w") as output:
         process = subprocess.Popen(
             [*command, "--turns", str(theirs.fileno()), "--folder", str(folder)],
-            env=environment(),
+            env=environment(threads),
             pass_fds=[theirs.fileno()],
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -2,8 +2,7 @@
 
 Runs each part in a process of its own, prints what they found beside the goals, and writes results/latest.json
 (gpu.json; part.json with --only): ratios by name, and under "raw" what they come from. Where a part fails the others
-still run, what they found is written, and the exit code is 1. `--show` prints the table of the last run for
-docs/performance.md.
+still run, what they found is written, and the exit code is 1. `--show` prints the table of the last run in Markdown.
 """
 
 import json
@@ -27,9 +26,9 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PARTS: dict[str, list[str]] = {  # a script beside this one and its arguments; each takes --json FILE
     "bound_1m": ["bound.py", "--size", "1m"],
-    "bound_10m": ["bound.py", "--size", "10m", "--steps", "4"],
-    "trl_1m": ["against_trl.py", "--size", "1m", "--steps", "5"],
-    "trl_10m": ["against_trl.py", "--size", "10m", "--steps", "3"],
+    "bound_10m": ["bound.py", "--size", "10m", "--warm-up", "1", "--steps", "2"],
+    "trl_1m": ["against_trl.py", "--size", "1m"],
+    "trl_10m": ["against_trl.py", "--size", "10m", "--warm-up", "1", "--steps", "2", "--half", "0"],
     "head": ["head.py"],
     "zero_signal": ["zero_signal.py", "cluster.threads=1"],
     "growth": ["growth.py"],

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from same_work import (
     GRADIENT_CLIP,
     GROUP_SIZE,
@@ -24,6 +25,7 @@ from same_work import (
     MAX_TOKENS,
     MINI_BATCH_PROMPTS,
     PROMPTS,
+    THREADS,
     Alternating,
     Turns,
 )
@@ -45,7 +47,7 @@ MINI_BATCHES = PROMPTS // MINI_BATCH_PROMPTS
 def main() -> None:
     """Train until the other end says that it is enough."""
     given = ArgumentParser()
-    for name in ("--turns", "--model", "--problems", "--folder"):
+    for name in ("--turns", "--size", "--model", "--problems", "--folder"):
         given.add_argument(name, required=True)
     given.add_argument("--micro-batch", type=int, default=MICRO_BATCH, help="sequences")
     asked = given.parse_args()
@@ -57,6 +59,7 @@ def main() -> None:
 
     run_on_a_cpu(vllm_generation)
     reward = Alternating()
+    set_num_threads = torch.set_num_threads  # vLLM puts a stub in its place
 
     def score(completions: list[str], answer: list[str], **_: object) -> list[float]:
         return reward.score(completions, answer)
@@ -69,7 +72,7 @@ def main() -> None:
         def on_step_begin(self, args: object, state: Any, control: object, **_: object) -> None:
             if state.global_step % MINI_BATCHES:
                 return
-            wanted = self.turns.take({"tokens": trainer.response_tokens})
+            wanted = self.turns.take({"tokens": trainer.response_tokens, "threads": torch.get_num_threads()})
             if wanted is None:
                 os._exit(0)  # nothing that it leaves is of use
             reward.silent = wanted == HALF
@@ -109,6 +112,7 @@ def main() -> None:
     )
     data = Dataset.from_list([{"prompt": row["prompt"], "answer": row["answer"]} for row in problems])
     trainer = Counted(asked.model, score, args=settings, train_dataset=data, callbacks=[TakeTurns()])
+    set_num_threads(THREADS[asked.size])
     trainer.train()
     sys.exit("error: TRL ended by itself")
 

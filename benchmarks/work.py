@@ -56,15 +56,15 @@ def write_problems(path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def same_work(folder: Path, model: str, problems: Path, *overrides: str) -> DictConfig:
+def same_work(folder: Path, size: str, problems: Path, *overrides: str) -> DictConfig:
     """The config of a run that makes the same rollout step again and again, written below `folder`."""
     return composed(
         [
-            *("model=local", f"model.path={model}", "data=files", f"data.path={problems}"),
+            *("model=local", f"model.path={make_model(size)}", "data=files", f"data.path={problems}"),
             *(f"data.max_prompt_tokens={MAX_PROMPT_TOKENS}", f"sampling.max_tokens={MAX_TOKENS}"),
             *(f"batch.prompts={PROMPTS}", f"batch.group_size={GROUP_SIZE}"),
             *(f"batch.mini_batch_prompts={MINI_BATCH_PROMPTS}", f"optimizer.lr={LEARNING_RATE}"),
-            *(f"policy.gradient_clip={GRADIENT_CLIP}", f"cluster.threads={THREADS}"),
+            *(f"policy.gradient_clip={GRADIENT_CLIP}", f"cluster.threads={THREADS[size]}"),
             *("run.steps=1000000", "run.validate_every=null", "checkpoint.every=1000000", "checkpoint.minutes=null"),
             *(f"run.root={folder}", "resume=never", *QUIET, *overrides),
         ]
@@ -77,6 +77,6 @@ def composed(overrides: list[str]) -> DictConfig:
         return compose("train", ["run.name=bench", f"paths.models={ROOT / 'models'}", *overrides])
 
 
-def environment() -> dict[str, str]:
-    """Of a process that measures: one thread for each, which sleeps while it waits for work."""
-    return {**os.environ, "OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
+def environment(threads: int) -> dict[str, str]:
+    """Of a process that measures: its threads sleep while they wait for work."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}

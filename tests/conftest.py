@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -20,6 +21,9 @@ from gmpo.types import Prompt
 # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own, and a job that tests is not a run's
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 SMALL = {
     "hidden_size": 64,

@@ -2,10 +2,11 @@
 
 Each way computes the log-prob of each token from hidden states and the head's weight, and the gradients of both where
 every token's gradient is a number of its own, in float32 on one thread. The table is of one forward and backward pass
-of each way, in a fresh process: its time over that of the plain way, and the most memory that it adds to what is
+of each way in a fresh process: its time over that of the plain way, and the most memory that it adds to what is
 resident (VmHWM, reset before it), beyond the gradient of the weight, in copies of the logits (tokens x words in
 float32); freed memory is given back before (malloc_trim). The ratio of times that has a goal is of the plain and the
-tiled way in turn in one process, so that both meet the same machine, the best of `rounds` of each. Errors are the
+tiled way in turn in one process, so that both meet the same machine, the best of `rounds` of each. All times are the
+processor's, which on one thread of an idle machine are those of the clock. Errors are the
 greatest difference from float64 over the greatest value, at a quarter of the tokens and words. Goals of the tiled way:
 memory of at most 0.1 copies, time of at most 1.4.
 
@@ -83,11 +84,11 @@ def inputs_of(tokens: int, words: int, dtype: torch.dtype = torch.float32) -> tu
 
 
 def seconds_of(way: Callable[..., Tensor], inputs: Inputs, outer: Tensor) -> float:
-    """A forward and backward pass."""
+    """Of the processor, in a forward and backward pass: what waits for others on a shared machine does not count."""
     inputs[0].grad = inputs[1].grad = None
-    start = time.perf_counter()
+    start = time.process_time()
     way(*inputs).backward(outer)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def resident(field: str) -> int:
@@ -154,7 +155,7 @@ def answer(question: str, options: argparse.Namespace) -> object:
 def measure(options: argparse.Namespace) -> dict[str, dict]:
     """`ratios` that have goals; `raw`: sizes, and of each way seconds, copies of the logits, errors."""
     seconds, errors = asked("times", options), asked("errors", options)
-    ways = {name: {"seconds": seconds[name], "copies": asked(name, options), **errors.get(name, {})} for name in WAYS}
+    ways = {name: asked(name, options) | errors.get(name, {}) for name in WAYS}
     ratios = {
         "head_peak_copies": ways["tiled"]["copies"],
         "head_time_over_plain": seconds["tiled"] / seconds["plain"],

@@ -8,6 +8,7 @@ vLLM gets dtype and enforce_eager, and weights are handed over by vLLM's own `re
 
 import json
 import os
+import socket
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ os.environ |= {  # as ours, see gmpo/rollout/vllm.py
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
 
-MICRO_BATCH = 32  # sequences; of 16, 32, 64 and 128 the one it is quickest with
+MICRO_BATCH = 32  # sequences; it was quicker with it than with 16, 64 or 128 (docs/log.md)
 MINI_BATCHES = PROMPTS // MINI_BATCH_PROMPTS
 
 
@@ -58,6 +59,7 @@ def main() -> None:
     from trl.generation import vllm_generation
 
     run_on_a_cpu(vllm_generation)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}  # several may run on one machine
     reward = Alternating()
     set_num_threads = torch.set_num_threads  # vLLM puts a stub in its place
 
@@ -115,6 +117,14 @@ def main() -> None:
     set_num_threads(THREADS[asked.size])
     trainer.train()
     sys.exit("error: TRL ended by itself")
+
+
+def free_port() -> int:
+    """Of this machine."""
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        port: int = own.getsockname()[1]
+        return port
 
 
 def run_on_a_cpu(module: Any) -> None:

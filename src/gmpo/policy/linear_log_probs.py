@@ -108,8 +108,8 @@ def _gradients(
     """Of hidden states, weight and bias, from g of the log-probs and h of the entropies.
 
     That of the logit of a word with probability p is (g (1[word is the target] - p) - h p (log p + entropy)) /
-    temperature. Each word's row of the weight gets its gradient from all tokens before the next tile of words begins,
-    so that it is rounded to the weight's own precision once.
+    temperature. Tiles add up in float32 or wider. A row of the weight gets its gradient from all tokens before the
+    next tile of words begins, so that no wide copy of the whole is needed.
     """
     weight, bias = tiles.weight, tiles.bias
     of_hidden = torch.zeros_like(tiles.hidden, dtype=tiles.precision) if wanted[0] else None

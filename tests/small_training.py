@@ -4,7 +4,7 @@ import functools
 
 import torch
 from conftest import make_prompt
-from lightning import Trainer
+from lightning import Callback, Trainer
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LinearLR
@@ -86,7 +86,13 @@ def whole(tensor: Tensor) -> Tensor:
 def fit(policy: PolicyModule, steps: int = 1, batch: list[Group] | None = None) -> PolicyModule:
     """Through the real Trainer and FSDP2 on one rank."""
     batches = [PromptBatch([], batch or groups()) for _ in range(steps)]
-    trainer = Trainer(
+    quiet_trainer().fit(policy, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+    return policy
+
+
+def quiet_trainer(*callbacks: Callback) -> Trainer:
+    """One that trains on one rank and does nothing else."""
+    return Trainer(
         accelerator="cpu",
         strategy=MeshStrategy(),
         max_epochs=1,
@@ -94,6 +100,5 @@ def fit(policy: PolicyModule, steps: int = 1, batch: list[Group] | None = None) 
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        callbacks=list(callbacks),
     )
-    trainer.fit(policy, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
-    return policy

@@ -8,12 +8,11 @@ from threading import Thread
 import pytest
 import torch
 from lightning import Callback, LightningDataModule, Trainer
-from small_training import groups, module
+from small_training import groups, module, quiet_trainer
 from torch.utils.data import DataLoader
 
 from gmpo.callbacks import ProfileCallback
 from gmpo.clock import StepClock
-from gmpo.parallel import MeshStrategy
 from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
 
@@ -50,17 +49,8 @@ def recorded(model: str, folder: Path, made: int, steps: int, enabled: bool = Tr
     """What a process writes that makes the steps after `made`."""
     policy = module(model)
     policy.rollout_step = made
-    trainer = Trainer(
-        accelerator="cpu",
-        strategy=MeshStrategy(),
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[ProfileCallback(enabled, str(folder / "profile"), max_tokens=20, own_process=False), Counts()],
-    )
-    trainer.fit(policy, datamodule=Batches(made, steps))
+    profile = ProfileCallback(enabled, str(folder / "profile"), max_tokens=20, own_process=False)
+    quiet_trainer(profile, Counts()).fit(policy, datamodule=Batches(made, steps))
     return sorted(path.stem for path in folder.glob("profile/*.json"))
 
 

@@ -1,16 +1,14 @@
 """Ranks load each MODEL block by block and compare it with the whole: `torchrun four_ranks.py MODEL ...`."""
 
-import sys
-
 import torch
 import torch.distributed as dist
+from each_path import run_on_each_path
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
 from transformers import AutoModelForCausalLM
 
-from gmpo.launch import end_with_parent
 from gmpo.policy.loading import load_blockwise
 
 
@@ -39,10 +37,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    for path in sys.argv[1:]:
-        main(path)
-    dist.barrier()  # the exit waits for gloo's threads: one that frees a tensor then aborts (pytorch issue 190489)
-    dist.destroy_process_group()
+    run_on_each_path(main)

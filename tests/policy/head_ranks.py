@@ -1,15 +1,13 @@
 """Ranks compare log-probs and gradients of a sharded MODEL with the whole: `torchrun head_ranks.py MODEL ...`."""
 
-import sys
-
 import torch
 import torch.distributed as dist
+from each_path import run_on_each_path
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from gmpo.launch import end_with_parent
 from gmpo.policy.head import LogProbHead
 
 WIDTH, TEMPERATURE = 11, 0.7
@@ -53,10 +51,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    for path in sys.argv[1:]:
-        main(path)
-    dist.barrier()  # as in four_ranks.py
-    dist.destroy_process_group()
+    run_on_each_path(main)

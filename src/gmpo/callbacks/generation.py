@@ -136,18 +136,23 @@ class Generation:
         raise errors[0]
 
     def state(self) -> dict[str, Any]:
-        """What every rank has generated ahead, for a checkpoint between two steps; collective, empty without any."""
+        """What every rank has generated ahead, and lengths, for a checkpoint between two steps; collective."""
         ahead = self._ahead
         done = ahead is not None and ahead.report is not None and ahead.future.exception() is None
         own = None if ahead is None or not done else as_state(ahead.future.result()) | {"report": ahead.report}
-        of_ranks = gather(own)
+        of_ranks, lengths = gather(own), {"lengths": self.lengths.state()}
         if ahead is None or None in of_ranks:
-            return {}
-        return {"rollout_step": ahead.rollout_step, "policy_version": ahead.policy_version, "ranks": of_ranks}
+            return lengths
+        return lengths | {
+            "rollout_step": ahead.rollout_step,
+            "policy_version": ahead.policy_version,
+            "ranks": of_ranks,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take it from there; other numbers of ranks generate anew."""
         self._saved = state if len(state.get("ranks", [])) == world_size() else None
+        self.lengths.load_state(state["lengths"])
 
     def _from_checkpoint(self, step: int, prompts: list[Prompt]) -> Ahead | None:
         if self._saved is None or self._saved["rollout_step"] != step:
@@ -176,7 +181,7 @@ class Generation:
     def _make(
         self, prompts: list[Prompt], sampling: Sampling, seeds: list[list[int]], reward: Reward, clock: StepClock
     ) -> list[Group]:
-        layout = self._engines
+        layout = self.layout
         own, own_seeds = self._own(prompts), seeds[layout.engine :: layout.engines]
         order = self.lengths.longest_first(own)
         own, own_seeds = [own[place] for place in order], [own_seeds[place] for place in order]
@@ -195,11 +200,12 @@ class Generation:
         return _errors(restart)
 
     @property
-    def _engines(self) -> EngineLayout:
+    def layout(self) -> EngineLayout:
+        """Which ranks the engine of this rank spans."""
         return EngineLayout(rank(), world_size(), self.engine.tensor_parallel)
 
     def _own(self, prompts: list[Prompt]) -> list[Prompt]:
-        return prompts[self._engines.engine :: self._engines.engines]
+        return prompts[self.layout.engine :: self.layout.engines]
 
     def _seeds(self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Asked) -> list[list[int]]:
         """One seed for each response; a prompt that is asked twice in a step gets other responses then."""

@@ -14,7 +14,6 @@ from torch import Tensor
 from gmpo.callbacks.generation import Asked, Generation
 from gmpo.callbacks.rollout_metrics import GroupFacts, facts_of, mean_of_reports, rollout_metrics
 from gmpo.failures import EngineError
-from gmpo.layout import EngineLayout
 from gmpo.parallel import exchange, gather, gather_lists, rank, world_size
 from gmpo.policy import PolicyModule
 from gmpo.rewards import Overlong, Reward, report_of
@@ -52,8 +51,6 @@ class RolloutCallback(Callback):
     ) -> None:
         if async_steps not in (0, 1):
             raise ValueError(f"rollout.async_steps={async_steps} must be 0, or 1: how far generation is ahead")
-        self.engine = engine
-        self.reward = reward
         self.generation = Generation(engine, reward, seed, scoring)
         self.advantage = advantage
         self.sampling = sampling
@@ -62,14 +59,23 @@ class RolloutCallback(Callback):
         self.dynamic_sampling = dynamic_sampling
         self.async_steps = async_steps
 
+    @property
+    def engine(self) -> Engine:
+        """What generates."""
+        return self.generation.engine
+
+    @property
+    def reward(self) -> Reward:
+        """What training goes by."""
+        return self.generation.reward
+
     def state_dict(self) -> dict[str, Any]:
         """What was generated ahead, and how long responses are."""
-        return self.generation.state() | {"lengths": self.generation.lengths.state()}
+        return self.generation.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with it."""
         self.generation.load_state(state_dict)
-        self.generation.lengths.load_state(state_dict["lengths"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Start the engine, once the policy stands."""
@@ -171,7 +177,7 @@ class RolloutCallback(Callback):
     ) -> list[Group]:
         """Groups for the prompts of a refill, spread over all engines and sent to the ranks that lack them."""
         outgoing: list[list[tuple[int, Group]]] = [[] for _ in range(world_size())]
-        layout = EngineLayout(rank(), world_size(), self.engine.tensor_parallel)
+        layout = self.generation.layout
         made = self._penalized(self.generation.groups(policy, prompts, self.sampling, "train", asked))
         for turn, group in enumerate(made):
             number = layout.engine + turn * layout.engines

@@ -1,6 +1,7 @@
 """A rollout step against what it cannot do without: `python benchmarks/bound.py [--size 1m] [override ...]`.
 
 The step is the real trainer's, all of it: weights to vLLM, generation, rewards, log-probs, updates, metrics, files.
+Old log-probs are the engine's, as in the quickstart; `policy.old_log_probs=trainer` adds the pass that it spares.
 The bound, measured in the same process after each step, on the very same requests and responses, is the sum of
 
 - vLLM's own `LLM.generate` of the requests, with the same weights and seeds;
@@ -27,6 +28,7 @@ from gmpo.policy import PolicyModule
 from gmpo.rollout.vllm import VLLMEngine, _parameters
 from gmpo.types import Group, Prompt, PromptBatch, Sampling
 
+AS_QUICKSTART = "policy.old_log_probs=rollout"
 STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update")
 
 
@@ -107,7 +109,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         problems = Path(folder, "problems.jsonl")
         write_problems(problems)
-        cfg = same_work(Path(folder), given.size, problems, *given.overrides)
+        cfg = same_work(Path(folder), given.size, problems, AS_QUICKSTART, *given.overrides)
         cfg.rollout.engine._target_ = f"{__name__}.RememberingEngine"
         training, rollout = prepared(cfg)
         measuring = AgainstBound(

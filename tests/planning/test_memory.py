@@ -1,6 +1,7 @@
 """The formulas for memory against torch's memory tracker, and against a real GPU where there is one."""
 
 import pytest
+import torch
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -96,6 +97,17 @@ def test_a_pass_for_log_probs_peaks_where_the_formulas_say(shape: dict, at_once:
     recipe = Recipe.of(composed(shape, f"policy.logits_at_once={at_once}", budget))
     tracked = peak_gib(shape, tokens, RANKS, "none", "last", at_once, backward=False)
     assert planned(recipe, "log_probs") == pytest.approx(tracked, rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "phase"), [(DENSE, "update"), (DEEP, "update"), (DENSE, "log_probs")])
+def test_one_rank_in_float32_gathers_nothing(shape: dict, phase: str) -> None:
+    budget = f"batch.max_tokens_per_log_prob_batch={TOKENS}"
+    alone = ("cluster.devices=1", "cluster.dtype=float32", "model.attention=varlen", "sharding.checkpointing=none")
+    recipe = Recipe.of(composed(shape, f"policy.logits_at_once={2**24}", budget, *alone))
+    backward = phase == "update"
+    tracked = peak_gib(shape, TOKENS, 1, "none", "last", 2**24, backward, torch.float32)
+    assert planned(recipe, phase) == pytest.approx(tracked, rel=0.1)
 
 
 def test_what_is_stated_twice_is_the_same() -> None:

@@ -47,7 +47,14 @@ def posing_as(ranks: int) -> Iterator[None]:
 
 
 def peak_gib(
-    shape: dict, tokens: int, ranks: int, checkpointing: str, reduce_gradients: str, at_once: int, backward: bool
+    shape: dict,
+    tokens: int,
+    ranks: int,
+    checkpointing: str,
+    reduce_gradients: str,
+    at_once: int,
+    backward: bool,
+    dtype: torch.dtype = torch.bfloat16,
 ) -> float:
     """Of two micro-batches of an optimizer step, or of one pass without gradients, on one of so many ranks."""
     AttentionInterface.register(STAND_IN, flash_on_cpu)
@@ -59,15 +66,22 @@ def peak_gib(
     with posing_as(ranks):
         mesh = Mesh.of(Layout.of(ranks), "cpu")
         with FakeTensorMode(allow_non_fake_inputs=True):
-            return _tracked(config, tokens, mesh, sharding, at_once, backward) / GIB
+            return _tracked(config, tokens, mesh, sharding, at_once, backward, dtype) / GIB
 
 
 def _tracked(
-    config: PreTrainedConfig, tokens: int, mesh: Mesh, sharding: Sharding, at_once: int, backward: bool
+    config: PreTrainedConfig,
+    tokens: int,
+    mesh: Mesh,
+    sharding: Sharding,
+    at_once: int,
+    backward: bool,
+    dtype: torch.dtype,
 ) -> int:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).train()
-    for module in (*model.model.layers, model):
-        sharding.shard(module, mesh, torch.bfloat16)
+    if mesh.layout.world_size > 1:  # else nothing is to be moved, and tensors without memory cannot be
+        for module in (*model.model.layers, model):
+            sharding.shard(module, mesh, dtype)
     sharding.checkpoint_activations(model)
     ids, positions = torch.zeros(1, tokens, dtype=torch.long), torch.arange(tokens).unsqueeze(0)
     head = LogProbHead(1.0, with_entropy=True, logits_at_once=at_once)

@@ -69,7 +69,6 @@ def test_the_reference_is_frozen_and_only_there_for_a_kl(qwen2_folder: str) -> N
     assert not any(parameter.requires_grad for parameter in policy.reference.model.parameters())
     fresh = dict(fit(module(qwen2_folder), steps=0).weights())
     for name, parameter in policy.reference.model.named_parameters():
-        assert isinstance(parameter, DTensor)
         assert torch.equal(whole(parameter.detach()), fresh[name])
     assert max((tensor - fresh[name]).abs().max() for name, tensor in policy.weights()) > 1e-3
 
@@ -230,6 +229,15 @@ def test_buckets_change_no_weight(qwen2_folder: str, bucket: int) -> None:
     )
 
 
+@pytest.mark.parametrize(("dtype", "sharded"), [("float32", False), ("bfloat16", True)])
+def test_one_rank_with_nothing_to_cast_has_plain_parameters(qwen2_folder: str, dtype: str, sharded: bool) -> None:
+    policy = fit(module(qwen2_folder, LOSSES["gmpo_kl_entropy"], dtype=dtype), steps=1)
+    assert policy.model is not None
+    assert policy.reference is not None
+    for model in (policy.model, policy.reference.model):
+        assert {isinstance(parameter, DTensor) for parameter in model.parameters()} == {sharded}
+
+
 class Watched(PolicyModule):
     """Notes, as each micro-batch begins, whether the ones before have left this rank a gradient."""
 
@@ -243,7 +251,8 @@ class Watched(PolicyModule):
 
 @pytest.mark.parametrize(("when", "early"), [("last", False), ("shards", True), ("always", True)])
 def test_gradients_are_reduced_after_the_last_micro_batch(qwen2_folder: str, when: str, early: bool) -> None:
-    policy = module(qwen2_folder, budget=45, kind=Watched, sharding=Sharding(reduce_gradients=when))  # type: ignore[arg-type]
+    sharding = Sharding(reduce_gradients=when)  # type: ignore[arg-type]
+    policy = module(qwen2_folder, budget=45, kind=Watched, dtype="bfloat16", sharding=sharding)
     assert isinstance(policy, Watched)
     policy.reduced = []
     fit(policy)

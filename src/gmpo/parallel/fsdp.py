@@ -64,9 +64,16 @@ class Sharding:
 
         compute_dtype: what the parameters are cast to for forward and backward; gradients are reduced in the type
         that the parameters are kept in. offload: overrides the setting.
+
+        One rank with nothing to cast and nowhere to offload to keeps plain parameters: FSDP2 would copy them for each
+        pass, which takes a tenth of an update of 1 M parameters.
         """
         kept_in = next(module.parameters()).dtype
         on_cpu = self.offload if offload is None else offload
+        device = mesh.parameters.device_type
+        if mesh.parameters.size() == 1 and compute_dtype == kept_in and not (on_cpu and device != "cpu"):
+            module.to(device)
+            return
         usual = self.reshard_after_forward is True  # FSDP2's own choice, which spares the outermost module
         fully_shard(
             module,

@@ -140,6 +140,8 @@ def _weight_sync(recipe: Recipe, shard: Shard) -> Parts:
 
 def _gathered(recipe: Recipe, shard: Shard, blocks: int) -> float:
     """Bytes of whole parameters: those outside the blocks, and of so many blocks, or all where they are kept."""
+    if recipe.unsharded:
+        return 0.0
     return recipe.bytes * (shard.root + (shard.layers if recipe.keep_blocks else blocks) * shard.block)
 
 
@@ -206,7 +208,8 @@ def _kept_and_computed_again(recipe: Recipe) -> tuple[int, int]:
 def _gradients(recipe: Recipe, shard: Shard) -> float:
     """Bytes of gradients that wait for the optimizer step."""
     own = 0.0 if recipe.offload else shard.own * KEPT
-    if recipe.batch.micro_batches(recipe.batch.longest) == 1 or recipe.reduce_gradients == "always":
+    at_once = recipe.batch.micro_batches(recipe.batch.longest) == 1 or recipe.reduce_gradients == "always"
+    if recipe.unsharded or at_once:
         return own
     if recipe.reduce_gradients == "last":
         return own + shard.whole * KEPT

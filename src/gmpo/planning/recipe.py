@@ -73,6 +73,7 @@ class Recipe:
     bytes: int  # of a number in forward, backward and engine
     packed: bool  # attention by torch's kernel for variable lengths
     offload: bool
+    unsharded: bool  # one rank with nothing to cast: no FSDP, as `Sharding.shard` decides
     keep_blocks: bool  # gathered between forward and backward
     reduce_gradients: str
     checkpointing: str
@@ -144,6 +145,7 @@ class Recipe:
             bytes=BYTES[cluster.dtype],
             packed=attention == "varlen" or (attention == "auto" and gpu and cluster.dtype != "float32"),
             offload=gpu and sharding.offload,  # else it is the same memory
+            unsharded=layout.world_size == 1 and cluster.dtype == "float32" and not (gpu and sharding.offload),
             keep_blocks=sharding.reshard_after_forward is False,
             reduce_gradients=sharding.reduce_gradients,
             checkpointing=sharding.checkpointing,

@@ -2,6 +2,9 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.ready
+FAST := not vllm and not distributed and not slow and not gpu
+# what `make test` runs; .ci/run leaves out what `make check` has run
+TESTS ?= not gpu
 
 .PHONY: setup demo test check bench bench-gpu clean
 
@@ -18,13 +21,13 @@ demo: $(STAMP)
 	$(PY) train.py experiment=quickstart
 
 test: $(STAMP)
-	$(PY) -m pytest -n 2 --dist loadfile -m "not gpu"
+	$(PY) -m pytest -n 2 --dist loadfile -m "$(TESTS)"
 
 check: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -n 2 --dist loadfile -m "not vllm and not distributed and not slow and not gpu"
+	$(PY) -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
 
 bench: $(STAMP)
 	$(PY) benchmarks/suite.py

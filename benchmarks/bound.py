@@ -28,7 +28,6 @@ from gmpo.policy import PolicyModule
 from gmpo.rollout.vllm import VLLMEngine, _parameters
 from gmpo.types import Group, Prompt, PromptBatch, Sampling
 
-AS_QUICKSTART = "policy.old_log_probs=rollout"
 STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update")
 
 
@@ -109,7 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         problems = Path(folder, "problems.jsonl")
         write_problems(problems)
-        cfg = same_work(Path(folder), given.size, problems, AS_QUICKSTART, *given.overrides)
+        cfg = same_work(Path(folder), given.size, problems, *given.overrides)
         cfg.rollout.engine._target_ = f"{__name__}.RememberingEngine"
         training, rollout = prepared(cfg)
         measuring = AgainstBound(

@@ -17,6 +17,7 @@ from typing import Any
 from growth_points import Point, measured
 from results import hand_on, parser
 from step_time import run_steps
+from work import QUIET
 
 BASE = Point()
 VARIED: dict[str, list[Point]] = {
@@ -85,7 +86,7 @@ def of_ranks() -> dict[tuple[str, str], Exponents]:
     rows: list[list[dict[str, Any]]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, overrides in enumerate((("cluster=cpu", "cluster.threads=1"), ("cluster=cpu2",))):
-            rows.append(run_steps(Path(folder, str(number)), *overrides, steps=4))
+            rows.append(run_steps(Path(folder, str(number)), *overrides, *QUIET, steps=4))
     found = {}
     for stage in STAGES:
         took = [median(float(row[f"time/{stage}"]) for row in steps) for steps in rows]

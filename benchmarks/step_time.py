@@ -4,6 +4,7 @@ Runs a few steps of the quickstart without validation, leaves out the first, and
 """
 
 import csv
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = dict(os.environ)  # training in this process leaves a rank and a port in its own, and others wait for them
 STEPS = 9
 STAGES = ("time/weight_sync", "time/generate", "time/reward", "time/exchange", "time/log_probs", "time/update")
 
@@ -29,7 +31,7 @@ def main() -> None:
 def run_steps(folder: Path, *overrides: str, steps: int = STEPS) -> list[dict[str, str]]:
     """The rows of metrics.csv of a run in folder/bench, but for the first step, in which everything is new."""
     usual = [f"run.steps={steps}", "run.validate_every=null", "run.name=bench", f"run.root={folder}"]
-    subprocess.run([sys.executable, "train.py", *usual, *overrides], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "train.py", *usual, *overrides], cwd=ROOT, env=ENVIRONMENT, check=True)
     with (folder / "bench" / "metrics.csv").open() as file:
         return list(csv.DictReader(file))[1:]
 

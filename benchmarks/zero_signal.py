@@ -50,7 +50,7 @@ class Comparison(PolicyModule):
     def gradient(self, mini_batch: MiniBatch) -> list[Tensor]:
         """Of one mini-batch, before any update."""
         self.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
-        gradients = [p.grad.full_tensor().clone() for p in self.model.parameters()]
+        gradients = [p.grad.clone() for p in self.model.parameters()]
         self.optimizers().zero_grad()
         return gradients
 
@@ -82,7 +82,8 @@ def main() -> None:
 
 def compared(cfg: DictConfig, dtype: str) -> Comparison:
     """Both updates through the real Trainer."""
-    settings = {"_target_": f"{__name__}.Comparison", "source": {"dtype": dtype}}
+    responses_of_no_engine = {"old_log_probs": "trainer"}
+    settings = {"_target_": f"{__name__}.Comparison", "source": {"dtype": dtype}, **responses_of_no_engine}
     policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)
     trainer = instantiate(cfg.trainer, logger=False, callbacks=[], limit_val_batches=0, val_check_interval=None)
     trainer.fit(policy, DataLoader([PromptBatch([], half_signal(cfg))], batch_size=None))

@@ -111,8 +111,29 @@ def test_parts_that_are_off_by_default() -> None:
     assert instantiate(cfg.dynamic_sampling) == DynamicSampling()
     assert instantiate(cfg.overlong) == Overlong(cfg.sampling.max_tokens)
     defaults = {name: p.default for name, p in inspect.signature(PolicyModule).parameters.items()}
-    for name in ("old_log_probs", "skip_zero_signal", "reference_on_cpu"):
+    for name in ("skip_zero_signal", "reference_on_cpu"):
         assert cfg.policy[name] == defaults[name]
+    assert composed("experiment=qwen2_5_7b_math").policy.old_log_probs == defaults["old_log_probs"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ("run.seed=0", "rollout"),
+        ("policy.old_log_probs=trainer", "trainer"),
+        ("cluster.dtype=bfloat16", "trainer"),
+        ("rollout.engine.dtype=bfloat16", "trainer"),
+        ("correction=masked", "trainer"),
+        ("sampling.top_p=0.9", "trainer"),
+        ("sampling.top_k=20", "trainer"),
+        ("cluster.dtype=bfloat16 rollout.async_steps=1", "rollout"),
+        ("correction=truncated rollout.async_steps=1", "trainer"),
+    ],
+)
+def test_the_quickstart_takes_the_engines_log_probs_where_they_are_the_trainers(overrides: str, expected: str) -> None:
+    cfg = composed("experiment=quickstart", *overrides.split())
+    assert cfg.policy.old_log_probs == expected
+    check(cfg)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +159,8 @@ def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
 
 
 def test_generation_ahead_brings_a_process_and_ratios_to_the_weights_that_sampled() -> None:
-    cfg, at_once = composed("rollout.async_steps=1"), composed()
+    recipe = "experiment=qwen2_5_7b_math"
+    cfg, at_once = composed(recipe, "rollout.async_steps=1"), composed(recipe)
     check(cfg)
     assert (cfg.rollout.own_process, cfg.policy.old_log_probs) == (True, "rollout")
     assert (at_once.rollout.own_process, at_once.policy.old_log_probs) == (False, "trainer")

@@ -27,6 +27,7 @@ SMALL = (
     "batch.mini_batch_prompts=4",
     "sampling.max_tokens=12",
     "cluster.threads=1",
+    "policy.old_log_probs=trainer",  # as the recipes
 )
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 LIGHTNING = ("cluster=cpu2",)

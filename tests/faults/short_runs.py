@@ -31,6 +31,7 @@ SHORT = (
     "run.validate_every=2",
     "checkpoint.every=2",
     "cluster.threads=1",
+    "policy.old_log_probs=trainer",  # as the recipes
     "optimizer.lr=1e-2",
 )
 WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time

@@ -170,11 +170,11 @@ def test_the_engine_of_transformers_holds_a_batch_of_keys_and_values() -> None:
 
 
 def test_log_probs_of_the_engine_or_of_the_first_update_spare_a_pass() -> None:
-    by_trainer, by_engine = of_cpu(), of_cpu("policy.old_log_probs=rollout")
+    by_trainer, by_engine = of_cpu("policy.old_log_probs=trainer"), of_cpu("policy.old_log_probs=rollout")
     shard, lengths = memory.shard_of(by_trainer), Lengths(16, 24)
     assert step_seconds(by_trainer, shard, lengths)["log_probs"] > 0
     assert step_seconds(by_engine, shard, lengths)["log_probs"] == 0
-    one_update = of_cpu("batch.mini_batch_prompts=${batch.prompts}")
+    one_update = of_cpu("policy.old_log_probs=trainer", "batch.mini_batch_prompts=${batch.prompts}")
     assert step_seconds(one_update, shard, lengths)["log_probs"] == 0, "it is on-policy"
 
 

@@ -82,7 +82,7 @@ def test_correction_counts_what_it_touches(tmp_path: Path, qwen2_folder: str, ch
 
 def test_the_engine_can_be_the_behaviour_policy(tmp_path: Path, qwen2_folder: str) -> None:
     rows, _ = run(tmp_path / "engine", qwen2_folder, "policy.old_log_probs=rollout")
-    trainer, _ = run(tmp_path / "trainer", qwen2_folder)
+    trainer, _ = run(tmp_path / "trainer", qwen2_folder, "policy.old_log_probs=trainer")
     for name in ("policy/loss", "policy/grad_norm", "reward/mean"):
         assert rows[0][name] == pytest.approx(trainer[0][name], rel=1e-3)
     assert 0 < rows[0]["rollout/log_prob_gap"] < 1e-5

@@ -1,6 +1,6 @@
 """What ${...} may compute in a config; imported for that alone."""
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("max", lambda *numbers: max(numbers), replace=True)
@@ -11,3 +11,19 @@ OmegaConf.register_new_resolver("if", lambda value, then, other: then if value e
 OmegaConf.register_new_resolver(
     "unless_cpu", lambda accelerator, then: None if accelerator == "cpu" else then, replace=True
 )
+
+
+def _old_log_probs(_root_: DictConfig) -> str:
+    """The engine's (rollout) where a pass of the trainer would give the same, or is of newer weights; else trainer.
+
+    With a correction it is the trainer's: the engine's would leave nothing to correct.
+    """
+    if _root_.correction._target_ != "gmpo.objectives.NoCorrection":
+        return "trainer"
+    types = {_root_.cluster.dtype, OmegaConf.select(_root_, "rollout.engine.dtype", default="float32")}
+    same = types == {"float32"} and _root_.sampling.top_p == 1 and _root_.sampling.top_k == 0
+    ahead = OmegaConf.select(_root_, "rollout.async_steps", default=0)
+    return "rollout" if same or ahead else "trainer"
+
+
+OmegaConf.register_new_resolver("old_log_probs", _old_log_probs, replace=True)

@@ -20,7 +20,7 @@ def _old_log_probs(_root_: DictConfig) -> str:
     """
     if _root_.correction._target_ != "gmpo.objectives.NoCorrection":
         return "trainer"
-    types = {_root_.cluster.dtype, OmegaConf.select(_root_, "rollout.engine.dtype", default="float32")}
+    types = {_root_.cluster.dtype, OmegaConf.select(_root_, "rollout.engine.dtype")}
     same = types == {"float32"} and _root_.sampling.top_p == 1 and _root_.sampling.top_k == 0
     ahead = OmegaConf.select(_root_, "rollout.async_steps", default=0)
     return "rollout" if same or ahead else "trainer"

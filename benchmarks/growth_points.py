@@ -65,6 +65,7 @@ class TimedUpdates(PolicyModule):
         self.seconds = {}
         for point in self.points:
             groups = random_groups(point)
+            self.old_log_probs = "trainer"  # no engine made these responses
             self.fill_log_probs(groups)
             took = []
             for _ in range(1 + self.rounds):

@@ -82,8 +82,11 @@ def main() -> None:
 
 def compared(cfg: DictConfig, dtype: str) -> Comparison:
     """Both updates through the real Trainer."""
-    responses_of_no_engine = {"old_log_probs": "trainer"}
-    settings = {"_target_": f"{__name__}.Comparison", "source": {"dtype": dtype}, **responses_of_no_engine}
+    settings = {
+        "_target_": f"{__name__}.Comparison",
+        "source": {"dtype": dtype},
+        "old_log_probs": "trainer",  # no engine made these responses
+    }
     policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)
     trainer = instantiate(cfg.trainer, logger=False, callbacks=[], limit_val_batches=0, val_check_interval=None)
     trainer.fit(policy, DataLoader([PromptBatch([], half_signal(cfg))], batch_size=None))

@@ -124,6 +124,7 @@ def test_parts_that_are_off_by_default() -> None:
         ("cluster.dtype=bfloat16", "trainer"),
         ("rollout.engine.dtype=bfloat16", "trainer"),
         ("correction=masked", "trainer"),
+        ("cluster=1gpu cluster.dtype=float32", "trainer"),
         ("sampling.top_p=0.9", "trainer"),
         ("sampling.top_k=20", "trainer"),
         ("cluster.dtype=bfloat16 rollout.async_steps=1", "rollout"),

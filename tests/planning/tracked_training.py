@@ -79,7 +79,7 @@ def _tracked(
     dtype: torch.dtype,
 ) -> int:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).train()
-    if mesh.layout.world_size > 1:  # else nothing is to be moved, and tensors without memory cannot be
+    if mesh.layout.world_size > 1 or dtype != torch.float32:
         for module in (*model.model.layers, model):
             sharding.shard(module, mesh, dtype)
     sharding.checkpoint_activations(model)

@@ -13,17 +13,19 @@ OmegaConf.register_new_resolver(
 )
 
 
-def _old_log_probs(_root_: DictConfig) -> str:
-    """The engine's (rollout) where a pass of the trainer would give the same, or is of newer weights; else trainer.
+def _engine_log_probs_if_same(_root_: DictConfig) -> str:
+    """For policy.old_log_probs: rollout where a pass of the trainer gives the same, or is of newer weights.
 
-    With a correction it is the trainer's: the engine's would leave nothing to correct.
+    It gives the same in float32 on a CPU (on a GPU products may be of less precision), with whole distributions. With
+    a correction it is the trainer's: the engine's would leave nothing to correct.
     """
     if _root_.correction._target_ != "gmpo.objectives.NoCorrection":
         return "trainer"
     types = {_root_.cluster.dtype, OmegaConf.select(_root_, "rollout.engine.dtype")}
-    same = types == {"float32"} and _root_.sampling.top_p == 1 and _root_.sampling.top_k == 0
+    exact = types == {"float32"} and _root_.cluster.accelerator == "cpu"
+    whole = _root_.sampling.top_p == 1 and _root_.sampling.top_k == 0
     ahead = OmegaConf.select(_root_, "rollout.async_steps", default=0)
-    return "rollout" if same or ahead else "trainer"
+    return "rollout" if (exact and whole) or ahead else "trainer"
 
 
-OmegaConf.register_new_resolver("old_log_probs", _old_log_probs, replace=True)
+OmegaConf.register_new_resolver("engine_log_probs_if_same", _engine_log_probs_if_same, replace=True)

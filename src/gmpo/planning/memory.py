@@ -147,7 +147,7 @@ def _gathered(recipe: Recipe, shard: Shard, blocks: int) -> float:
 
 def _in_flight(recipe: Recipe, shard: Shard) -> Parts:
     """On a GPU the next block is gathered while one is computed."""
-    return {"in flight": shard.block * recipe.bytes} if recipe.gpu else {}
+    return {"in flight": shard.block * recipe.bytes} if recipe.gpu and not recipe.unsharded else {}
 
 
 def _log_probs(recipe: Recipe, shard: Shard) -> Parts:

@@ -36,9 +36,9 @@ class UpdateMetrics(nn.Module):
 
     Tokens are counted of the responses that are sent through the model. Entropy and the two of the engine are those of
     the policy before the updates: from the pass that gives the old log-probs, which for the first mini-batch is that of
-    its update. kl_ref is of the policy that sampled; the log-ratio and kl_old compare the policy at each update with
-    it. The clip shares are of all tokens in the loss: one without a signal is never clipped. Where there are
-    several ranks, the metrics are over all of them.
+    its update; where old log-probs are the engine's, from the first mini-batch alone. kl_ref is of the policy that
+    sampled; the log-ratio and kl_old compare the policy at each update with it. The clip shares are of all tokens in
+    the loss: one without a signal is never clipped. Where there are several ranks, the metrics are over all of them.
     """
 
     def __init__(self) -> None:

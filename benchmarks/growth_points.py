@@ -65,7 +65,6 @@ class TimedUpdates(PolicyModule):
         self.seconds = {}
         for point in self.points:
             groups = random_groups(point)
-            self.old_log_probs = "trainer"  # no engine made these responses
             self.fill_log_probs(groups)
             took = []
             for _ in range(1 + self.rounds):
@@ -129,7 +128,7 @@ def config(folder: str, points: Sequence[Point]) -> Any:
 
 def update_seconds(cfg: Any, points: Sequence[Point], rounds: int) -> dict[Point, float]:
     """Through the real Trainer."""
-    settings = {"_target_": f"{__name__}.TimedUpdates"}
+    settings = {"_target_": f"{__name__}.TimedUpdates", "old_log_probs": "trainer"}  # no engine made the responses
     policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)
     policy.points, policy.rounds = points, rounds
     trainer = instantiate(cfg.trainer, logger=False, callbacks=[], limit_val_batches=0, val_check_interval=None)

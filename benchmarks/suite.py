@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PARTS: dict[str, list[str]] = {  # a script beside this one and its arguments; each takes --json FILE
     "bound_1m": ["bound.py", "--size", "1m"],
-    "bound_10m": ["bound.py", "--size", "10m", "--warm-up", "1", "--steps", "5"],
+    "bound_10m": ["bound.py", "--size", "10m", "--warm-up", "1"],
     "trl_1m": ["against_trl.py", "--size", "1m"],
     "trl_10m": ["against_trl.py", "--size", "10m", "--warm-up", "1", "--steps", "2", "--half", "0"],
     "head": ["head.py"],

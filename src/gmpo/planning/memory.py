@@ -208,8 +208,7 @@ def _kept_and_computed_again(recipe: Recipe) -> tuple[int, int]:
 def _gradients(recipe: Recipe, shard: Shard) -> float:
     """Bytes of gradients that wait for the optimizer step."""
     own = 0.0 if recipe.offload else shard.own * KEPT
-    at_once = recipe.batch.micro_batches(recipe.batch.longest) == 1 or recipe.reduce_gradients == "always"
-    if recipe.unsharded or at_once:
+    if recipe.unsharded or recipe.reduce_gradients == "always" or recipe.batch.micro_batches(recipe.batch.longest) == 1:
         return own
     if recipe.reduce_gradients == "last":
         return own + shard.whole * KEPT

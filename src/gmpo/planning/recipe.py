@@ -14,7 +14,6 @@ from gmpo.tile_size import ON_CPU, ON_GPU
 
 GIB = 2**30
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
-WIDE = ("float32", "float64")  # parameters are kept in what they compute in
 VLLM = "vllm"
 
 
@@ -74,7 +73,6 @@ class Recipe:
     bytes: int  # of a number in forward, backward and engine
     packed: bool  # attention by torch's kernel for variable lengths
     offload: bool
-    unsharded: bool  # one rank with nothing to cast or bring from the CPU: no FSDP, as `Sharding.shard` decides
     keep_blocks: bool  # gathered between forward and backward
     reduce_gradients: str
     checkpointing: str
@@ -102,6 +100,12 @@ class Recipe:
     node_gb_s: float
     network_gb_s: float
 
+    @property
+    def unsharded(self) -> bool:
+        """Whether FSDP is left out, as `Sharding.shard` does: one rank with nothing to cast or bring from the CPU."""
+        alone_and_wide = self.layout.world_size == 1 and self.bytes >= BYTES["float32"]
+        return alone_and_wide and not (self.offload or (self.reference and self.reference_on_cpu))
+
     @classmethod
     def of(cls, cfg: DictConfig) -> Recipe:
         """Of a config that passed `gmpo.config.check_recipe`.
@@ -121,7 +125,6 @@ class Recipe:
         by_trainer = cfg.policy.old_log_probs == "trainer"
         ahead = OmegaConf.select(cfg, "rollout.async_steps", default=0) > 0
         attention = cfg.model.attention
-        brings_blocks = gpu and (sharding.offload or (cfg.kl.coefficient != 0 and cfg.policy.reference_on_cpu))
         budget, without = cfg.batch.max_tokens_per_micro_batch, cfg.batch.max_tokens_per_log_prob_batch
         longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
         engine_tokens = cfg.data.max_prompt_tokens + max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
@@ -147,7 +150,6 @@ class Recipe:
             bytes=BYTES[cluster.dtype],
             packed=attention == "varlen" or (attention == "auto" and gpu and cluster.dtype != "float32"),
             offload=gpu and sharding.offload,  # else it is the same memory
-            unsharded=layout.world_size == 1 and cluster.dtype in WIDE and not brings_blocks,
             keep_blocks=sharding.reshard_after_forward is False,
             reduce_gradients=sharding.reduce_gradients,
             checkpointing=sharding.checkpointing,

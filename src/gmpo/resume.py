@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -69,7 +70,7 @@ def choose_start(cfg: DictConfig) -> Start:
         if start.checkpoint is None:
             raise ValueError(f"resume={path} holds no checkpoint: start anew by resume=never")
         _check_steps(cfg, start.step)
-        _warn_of_differences(cfg, path)
+        _compare_settings(cfg, path)
         return _said(cfg, start)
     if (path / checkpoints.MANIFEST).is_file():
         return _said(cfg, _fork(cfg, path.resolve()))
@@ -159,7 +160,7 @@ def _fork(cfg: DictConfig, checkpoint: Path) -> Start:
     step, source = Manifest.read(checkpoint).rollout_step, checkpoint.parents[1]
     _check_steps(cfg, step)
     if run_folder.is_run(source):
-        _warn_of_differences(cfg, source)
+        _compare_settings(cfg, source)
     return Start(str(begun or _next_free(cfg)), str(checkpoint), step, str(source))
 
 
@@ -200,9 +201,24 @@ def _check_steps(cfg: DictConfig, step: int) -> None:
         )
 
 
-def _warn_of_differences(cfg: DictConfig, folder: Path) -> None:
+def _compare_settings(cfg: DictConfig, folder: Path) -> None:
+    """Log which settings differ from those of the run in a folder; raise ValueError where its state cannot be used."""
+    before, now = str(OmegaConf.select(_config(folder), "optimizer._target_")), str(cfg.optimizer._target_)
+    if _class_of(before) is not _class_of(now):
+        raise ValueError(
+            f"resume={cfg.resume}: its optimizer was {before}, and this run's is {now}, which cannot take over its "
+            "state. Leave optimizer=... as it was, or start anew from its model by resume=never model=FOLDER/model"
+        )
     if different := differences(cfg, folder):
         log.warning("other settings than the run had: %s", "; ".join(different))
+
+
+def _class_of(name: str) -> object:
+    """Return what a dotted name names, the name itself where that cannot be imported."""
+    try:
+        return get_object(name)
+    except (ImportError, ValueError):
+        return name
 
 
 def differences(cfg: DictConfig, folder: Path) -> list[str]:

@@ -23,6 +23,7 @@ from gmpo.launch import FIRST, Launch, end_with_parent
 from gmpo.model_files import check_reachable
 from gmpo.parallel import gather, join, leave
 from gmpo.policy import PolicyModule
+from gmpo.policy.optimization import try_out
 from gmpo.resume import Start, begin, choose_start
 from gmpo.screen import quieten
 from gmpo.signals import Interrupted
@@ -83,6 +84,8 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     if cfg.model.path is not None:
         check_reachable(cfg.model.path)
     torch.set_num_threads(cfg.cluster.threads)
+    optimizer_steps = cfg.run.steps * (cfg.batch.prompts // cfg.batch.mini_batch_prompts)
+    try_out(instantiate(cfg.optimizer), instantiate(cfg.schedule), optimizer_steps)
     seed_everything((cfg.run.seed + started.rank) % 2**32, verbose=False)  # for rewards and callbacks of a user's own
     if started.is_external or started.rank > 0:
         end_with_parent()

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import checkpoint as sharded
 from torch.distributed.checkpoint import metadata as dcp_metadata
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
@@ -82,6 +83,12 @@ def complete(folder: Path, meta: State, manifest: Manifest | None) -> None:
 def load(state: State, folder: Path) -> None:
     """Fill in the tensors of `state` in place, and put values in place of its other leaves; collective."""
     sharded.load(state, storage_reader=SafeReader(folder), planner=_SafePlanner())
+
+
+def missing(state: State, folder: Path) -> list[str]:
+    """Return the names of leaves of `state` that the checkpoint in `folder` does not hold; the same on every rank."""
+    held = SafeReader(folder).read_metadata().state_dict_metadata
+    return [name for name in flatten_state_dict(state)[0] if name not in held]
 
 
 def load_meta(path: Path) -> State:

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import FSDPModule
 
+from gmpo.failures import RunError
 from gmpo.layout import Layout
 from gmpo.parallel import storage
 from gmpo.parallel.mesh import Mesh
@@ -92,18 +93,27 @@ class MeshStrategy(ModelParallelStrategy):
             storage.complete(Path(filepath), checkpoint, None)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> storage.State:
-        """Load weights and optimizer state into what this rank holds; returns the rest. Nothing in it can run code."""
+        """Load weights and optimizer state into what this rank holds; return the rest. Nothing in it can run code.
+
+        The optimizer takes its moments and counts from the checkpoint, its settings (learning rate, betas, weight
+        decay) stay those that it was built with.
+        """
         folder = Path(checkpoint_path)
         assert self.model is not None
         weights = {"state_dict": get_model_state_dict(self.model)}
         storage.load(weights, folder)
         self.model.load_state_dict(weights["state_dict"])
         for number, optimizer in enumerate(self.optimizers):
-            name = f"optimizer_{number}"
-            state = {name: get_optimizer_state_dict(self.model, optimizer)}
-            storage.load(state, folder)
+            whole = get_optimizer_state_dict(self.model, optimizer)
+            moments = {f"optimizer_{number}": {"state": whole["state"]}}
+            if missing := storage.missing(moments, folder):
+                raise RunError(
+                    f"{folder} has no {missing[0]}, which the optimizer of this run keeps: resume with the optimizer's "
+                    "settings that the checkpoint was saved with, or start anew by resume=never"
+                )
+            storage.load(moments, folder)
             set_optimizer_state_dict(
-                self.model, optimizer, optim_state_dict=state[name], options=StateDictOptions(cpu_offload=True)
+                self.model, optimizer, optim_state_dict=whole, options=StateDictOptions(cpu_offload=True)
             )
         return storage.load_meta(folder / storage.META)
 

@@ -1,7 +1,7 @@
 """The LightningModule: from a scored batch to new weights."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,16 +10,16 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.distributed.tensor import DTensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
 from gmpo.batching import Cost, Cutting, pad_sequences, response_rows
 from gmpo.clock import StepClock
+from gmpo.failures import RunError
 from gmpo.objectives import PolicyLoss
 from gmpo.parallel import Mesh, MeshStrategy, rank, reshard
 from gmpo.policy.log_probs import Values, response_log_probs
 from gmpo.policy.model import ModelSource, cost_of
+from gmpo.policy.optimization import BuildOptimizer, BuildSchedule, advance, class_name
 from gmpo.policy.reference import Reference
 from gmpo.policy.share import Share, share_out
 from gmpo.policy.update_metrics import UpdateMetrics
@@ -48,6 +48,7 @@ class PolicyModule(LightningModule):
     optimizer step. mini_batch_prompts: prompts of one optimizer step, over all ranks. max_tokens_per_micro_batch: on
     each rank; the cp ranks that share a micro-batch hold so many tokens together as their budgets make.
     max_tokens_per_log_prob_batch: the same of passes without a gradient. logits_at_once: as `Tiles` has it.
+    gradient_clip: the largest norm of a gradient over all parameters; null: none.
     temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
     old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
     skip_zero_signal: responses of advantage 0 skip the update's passes where the loss has no other term for them.
@@ -59,12 +60,12 @@ class PolicyModule(LightningModule):
         self,
         source: ModelSource,
         loss: PolicyLoss,
-        optimizer: Callable[[Iterable[Tensor]], Optimizer],
-        schedule: Callable[[Optimizer], LRScheduler],
+        optimizer: BuildOptimizer,
+        schedule: BuildSchedule,
         mini_batch_prompts: int,
         max_tokens_per_micro_batch: int,
         max_tokens_per_log_prob_batch: int,
-        gradient_clip: float,
+        gradient_clip: float | None,
         temperature: float,
         pad_token_id: int,
         old_log_probs: Literal["trainer", "rollout"] = "trainer",
@@ -129,12 +130,22 @@ class PolicyModule(LightningModule):
         checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.source.path
         checkpoint["overrides"] = dict(self.source.overrides)
         checkpoint["policy"] = {name: getattr(self, name) for name in COUNTED}
+        checkpoint["optimizer"] = class_name(self.optimizers(use_pl_optimizer=False))
+        checkpoint["lr_schedulers"] = []  # a schedule follows from its settings and the count of optimizer steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the counts, and bring the schedule, as this run has it, to the count of optimizer steps."""
+        before, now = checkpoint.get("optimizer"), class_name(self.optimizers(use_pl_optimizer=False))
+        if before not in (None, now):  # older checkpoints do not say
+            raise RunError(
+                f"the checkpoint's optimizer was {before}, this run's is {now}, which cannot take over its state: "
+                "resume with the same class of optimizer, or start anew by resume=never"
+            )
         for name in COUNTED:
             setattr(self, name, checkpoint["policy"][name])
         self._trained = self.rollout_step
+        checkpoint["lr_schedulers"] = []  # of older checkpoints: Lightning would load its settings too
+        advance(self.lr_schedulers(), self.policy_version)
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
         """The batch itself: it holds no tensors, and callbacks fill in this very object."""
@@ -249,7 +260,8 @@ class PolicyModule(LightningModule):
         if denominator == 0:
             return True
         loss = self.accumulate_gradient(mini_batch, denominator, on_policy)
-        grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), self.gradient_clip)
+        limit = torch.inf if self.gradient_clip is None else self.gradient_clip
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._policy.parameters(), limit)
         whole_norm = grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm
         if not (loss.isfinite() and whole_norm.isfinite()):
             optimizer.zero_grad()

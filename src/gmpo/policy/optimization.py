@@ -1,0 +1,78 @@
+"""Optimizer and schedule: tried before anything is loaded, and brought to a step of a run."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+MOST_TRIED = 20_000  # optimizer steps
+
+BuildOptimizer = Callable[[Iterable[Tensor]], Optimizer]
+BuildSchedule = Callable[[Optimizer], LRScheduler]
+
+
+def class_name(optimizer: Optimizer) -> str:
+    """Return the dotted name of the optimizer's class."""
+    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+
+
+def advance(schedule: LRScheduler, steps: int) -> None:
+    """Step a schedule that has just been built, as often as the run has made optimizer steps.
+
+    The optimizer's settings become those of that step, by the same additions and products as in an uninterrupted run.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch expects an optimizer step before each
+        for _ in range(steps):
+            schedule.step()
+
+
+def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, steps: int) -> None:
+    """Build both on two small parameters and make one optimizer step, then the schedule's steps of a whole run.
+
+    steps: optimizer steps of the run; of more than 20,000 only so many are tried. Raises ValueError, naming the config
+    group, for whatever either of them raises, and for a learning rate that is negative or not finite.
+    """
+    parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,))]
+    group = "optimizer"
+    try:
+        optimizer = build_optimizer(parameters)
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"it builds a {type(optimizer).__name__}, which is no torch.optim.Optimizer")
+        group = "schedule"
+        schedule = build_schedule(optimizer)
+        if not isinstance(schedule, LRScheduler):
+            raise TypeError(f"it builds a {type(schedule).__name__}, which is no torch.optim.lr_scheduler.LRScheduler")
+        _check_rates(optimizer, 0)
+        group = "optimizer"
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        group = "schedule"
+        for step in range(1, min(steps, MOST_TRIED) + 1):
+            advance(schedule, 1)
+            _check_rates(optimizer, step)
+    except Exception as error:  # settings of a user, in classes of a user
+        raise ValueError(
+            f"{group}={_described(build_optimizer if group == 'optimizer' else build_schedule)} cannot be used "
+            f"({error}): mend its settings, {group}.KEY=VALUE"
+        ) from error
+
+
+def _check_rates(optimizer: Optimizer, step: int) -> None:
+    for group in optimizer.param_groups:
+        rate = float(group["lr"])
+        rounding = 1e-9 * abs(float(group.get("initial_lr", 0)))  # an annealing may end a little below 0
+        if not (math.isfinite(rate) and rate >= -rounding):
+            raise ValueError(f"the learning rate of optimizer step {step + 1} is {rate}")
+
+
+def _described(build: object) -> str:
+    """Return what a partial calls and with which settings."""
+    function, settings = getattr(build, "func", build), getattr(build, "keywords", {})
+    given = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return f"{getattr(function, '__name__', type(function).__name__)}({given})"

@@ -4,7 +4,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.config.cluster import check_cluster, check_launch, check_ranks
 from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions
-from gmpo.config.values import at_least_1, check_complete, check_seed, divisors, is_number
+from gmpo.config.ranges import check_numbers
+from gmpo.config.values import check_complete, divisors
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 
@@ -20,10 +21,10 @@ def check(cfg: DictConfig) -> None:
 def check_recipe(cfg: DictConfig) -> None:
     """Raise ValueError for values that do not go together, on whatever machine."""
     check_complete(cfg)
+    check_numbers(cfg)
     check_cluster(cfg)
     check_overrides(cfg)
-    _check_whole_numbers(cfg)
-    _check_numbers_and_switches(cfg)
+    _check_switches(cfg)
     _check_batch(cfg)
     check_ranks(cfg)
     _check_lengths(cfg)
@@ -37,13 +38,9 @@ def check_recipe(cfg: DictConfig) -> None:
 def check_evaluation(cfg: DictConfig) -> None:
     """As `check`, for `python evaluate.py`."""
     check_complete(cfg)
+    check_numbers(cfg)
     check_cluster(cfg)
     check_overrides(cfg)
-    at_least_1(cfg, ["data.max_prompt_tokens", "sampling.max_tokens", "sampling.samples"], optional=["data.limit"])
-    check_seed(cfg)
-    for name in ("sampling.temperature", "sampling.top_p"):
-        if not is_number(value := OmegaConf.select(cfg, name)):
-            raise ValueError(f"{name}={value} must be a number")
     if not cfg.benchmark:
         raise ValueError(
             "benchmark=none leaves nothing to evaluate on: choose some, such as benchmark=[aime24,math500]"
@@ -59,37 +56,25 @@ def check_evaluation(cfg: DictConfig) -> None:
 
 
 def _check_saving(cfg: DictConfig) -> None:
-    at_least_1(cfg, ["checkpoint.every", "checkpoint.keep", "checkpoint.failures", "policy.max_skipped_steps"], [])
-    for name in ("checkpoint.minutes", "checkpoint.grace"):
-        value = OmegaConf.select(cfg, name)
-        if (value is not None or name != "checkpoint.minutes") and not (is_number(value) and value > 0):
-            raise ValueError(f"{name}={value} must be a number above 0{', or null' if 'minutes' in name else ''}")
-    for name in ("checkpoint.asynchronous", "checkpoint.requeue"):
-        if not isinstance(OmegaConf.select(cfg, name), bool):
-            raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
     if cfg.checkpoint.mode not in ("max", "min"):
         raise ValueError(f"checkpoint.mode={cfg.checkpoint.mode} must be max or min")
     best = cfg.checkpoint.best
     if best is not None and "/" not in str(best):
         raise ValueError(f"checkpoint.best={best} is no metric's name, such as val/gsm8k/mean@1; null keeps none")
+    if str(best).startswith("val/") and cfg.run.validate_every is None:
+        raise ValueError(
+            f"checkpoint.best={best} is a metric of a validation, and run.validate_every=null makes none: set "
+            "run.validate_every, or a metric of training such as reward/mean"
+        )
     if not isinstance(cfg.resume, str):
         raise ValueError(f"resume={cfg.resume} must be auto, never, a run's folder or a checkpoint")
 
 
-def _check_whole_numbers(cfg: DictConfig) -> None:
-    names = ["run.steps", "data.max_prompt_tokens", "sampling.max_tokens"]
-    names += ["validation.max_tokens", "validation.samples"]
-    names += [f"batch.{key}" for key in cfg.batch]
-    at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit", "policy.logits_at_once"])
-    check_seed(cfg)
-
-
-def _check_numbers_and_switches(cfg: DictConfig) -> None:
-    for name in ("kl.coefficient", "entropy.coefficient", "overlong.factor", "overlong.buffer"):
-        value = OmegaConf.select(cfg, name)
-        if not is_number(value):
-            raise ValueError(f"{name}={value} must be a number; 0 switches it off")
-    for name in ("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "profile"):
+def _check_switches(cfg: DictConfig) -> None:
+    for name in (
+        *("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "profile"),
+        *("checkpoint.asynchronous", "checkpoint.requeue"),
+    ):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
 
@@ -126,10 +111,15 @@ def _check_lengths(cfg: DictConfig) -> None:
 
 def _check_temperature(cfg: DictConfig) -> None:
     temperature = cfg.sampling.temperature
-    if not isinstance(temperature, int | float) or temperature <= 0:
+    if temperature == 0:
         raise ValueError(
             f"sampling.temperature={temperature}: responses of a group must differ to be compared, so "
             "training samples at a temperature above 0 (validation.temperature may be 0)"
+        )
+    if cfg.policy.temperature != temperature:
+        raise ValueError(
+            f"policy.temperature={cfg.policy.temperature} is not sampling.temperature={temperature}: ratios would "
+            "compare other distributions than were sampled from. Set sampling.temperature alone"
         )
 
 

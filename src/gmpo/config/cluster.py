@@ -3,7 +3,7 @@
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.config.model import model_config
-from gmpo.config.values import at_least_1, divisors, is_number
+from gmpo.config.values import divisors
 from gmpo.launch import launch
 from gmpo.layout import Layout, check_tensor_parallel, kv_repeats
 
@@ -17,17 +17,10 @@ def check_cluster(cfg: DictConfig) -> None:
         raise ValueError(f"cluster.accelerator={cluster.accelerator} must be cpu or gpu")
     if cluster.dtype not in DTYPES:
         raise ValueError(f"cluster.dtype={cluster.dtype} must be one of {', '.join(DTYPES)}")
-    for name in ("gpu_memory_gib", "host_memory_gib", *(f"speed.{key}" for key in cluster.speed)):
-        value = OmegaConf.select(cluster, name)
-        if value is None and "memory_gib" in name:
-            continue
-        if not (is_number(value) and value > 0):
-            raise ValueError(f"cluster.{name}={value} must be a number above 0")
 
 
 def check_ranks(cfg: DictConfig) -> None:
     """Raise ValueError where ranks, engines and the model do not divide into each other."""
-    at_least_1(cfg, ["cluster.devices", "cluster.nodes", "cluster.threads"], optional=[])
     cluster, layout = cfg.cluster, layout_of(cfg)
     per_engine = OmegaConf.select(cfg, "rollout.engine.tensor_parallel", default=1)
     if type(per_engine) is not int or per_engine < 1 or layout.world_size % per_engine:

@@ -1,33 +1,13 @@
-"""Values by themselves: numbers, switches, what is left open."""
+"""Values by themselves: divisors of sizes, and what is left open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from omegaconf import DictConfig, OmegaConf
-
-
-def is_number(value: object) -> bool:
-    """A number that is no switch."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def divisors(number: int) -> list[int]:
     """All divisors, ascending."""
     return [d for d in range(1, number + 1) if number % d == 0]
-
-
-def at_least_1(cfg: DictConfig, names: Sequence[str], optional: Sequence[str]) -> None:
-    """Raise ValueError unless these are whole numbers of at least 1; the optional ones may be null."""
-    for name in [*names, *optional]:
-        value = OmegaConf.select(cfg, name)
-        if (value is not None or name in names) and (type(value) is not int or value < 1):
-            off = ", or null" if name in optional else ""
-            raise ValueError(f"{name}={value} must be a whole number of at least 1{off}")
-
-
-def check_seed(cfg: DictConfig) -> None:
-    """Raise ValueError where the seed is none."""
-    if type(cfg.run.seed) is not int or cfg.run.seed < 0:
-        raise ValueError(f"run.seed={cfg.run.seed} must be a whole number of at least 0")
 
 
 def check_complete(cfg: DictConfig) -> None:

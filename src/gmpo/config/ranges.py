@@ -1,0 +1,141 @@
+"""Numbers of the config: which are finite, and what each may be."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be.
+
+    least, most: bounds that may be met, least only unless `above` is set. whole: an integer. null: may be left out.
+    note: what a message adds.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: bool = False
+    whole: bool = False
+    null: bool = False
+    note: str = ""
+
+    def holds(self, value: object) -> bool:
+        """Return whether a value of the config is within the range."""
+        if value is None:
+            return self.null
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        return math.isfinite(value) and self.least <= value <= self.most and not (self.above and value == self.least)
+
+    def __str__(self) -> str:
+        bounds = ""
+        if self.most < math.inf:
+            bounds = f" {'above' if self.above else 'from'} {self.least:g} to {self.most:g}"
+        elif self.least > -math.inf:
+            bounds = f" {'above' if self.above else 'of at least'} {self.least:g}"
+        return f"a {'whole ' * self.whole}number{bounds}{', or null' * self.null}{self.note}"
+
+
+SIZE = Range(1, whole=True)
+SIZE_OR_NULL = Range(1, whole=True, null=True)
+COUNT = Range(0, whole=True)
+POSITIVE = Range(0, above=True)
+POSITIVE_OR_NULL = Range(0, above=True, null=True)
+OFF_AT_0 = "; 0 switches it off"
+
+# a name may hold * for any key; what a class of this project checks itself is left to it
+RANGES = {
+    "run.steps": SIZE,
+    "run.validate_every": SIZE_OR_NULL,
+    "run.seed": COUNT,
+    "checkpoint.every": SIZE,
+    "checkpoint.keep": SIZE,
+    "checkpoint.failures": SIZE,
+    "checkpoint.minutes": POSITIVE_OR_NULL,
+    "checkpoint.grace": POSITIVE,
+    "batch.*": SIZE,
+    "data.max_prompt_tokens": SIZE,
+    "data.validation_limit": SIZE_OR_NULL,
+    "data.limit": SIZE_OR_NULL,
+    "data.held_out": COUNT,
+    "data.*.held_out": COUNT,
+    "*.train_size": COUNT,
+    "*.validation_size": COUNT,
+    "sampling.samples": SIZE,
+    "sampling.max_tokens": SIZE,
+    "sampling.temperature": Range(0),
+    "sampling.top_p": Range(0, 1, above=True),
+    "sampling.top_k": COUNT,
+    "validation.samples": SIZE,
+    "validation.max_tokens": SIZE,
+    "validation.temperature": Range(0),
+    "validation.top_p": Range(0, 1, above=True),
+    "validation.top_k": COUNT,
+    "overlong.buffer": Range(0, note=OFF_AT_0),
+    "overlong.factor": Range(0, note=OFF_AT_0),
+    "kl.coefficient": Range(0, note=OFF_AT_0),
+    "entropy.coefficient": Range(note=OFF_AT_0),
+    "optimizer.lr": Range(0),
+    "optimizer.weight_decay": Range(0, note=OFF_AT_0),
+    "optimizer.eps": Range(0),
+    "optimizer.betas.*": Range(0, 1),
+    "schedule.start_factor": Range(0, 1, above=True),
+    "schedule.end_factor": Range(0, 1),
+    "schedule.total_iters": Range(1, whole=True, note="; schedule.start_factor=1.0 leaves out the warm-up"),
+    "policy.gradient_clip": Range(0, above=True, null=True, note=", which switches it off"),
+    "policy.logits_at_once": SIZE_OR_NULL,
+    "policy.max_skipped_steps": SIZE,
+    "guards.*.low": Range(null=True),
+    "guards.*.high": Range(null=True),
+    "rollout.first_gpu": Range(0, whole=True, null=True),
+    "rollout.engine.max_sequences": SIZE,
+    "rollout.engine.max_batched_tokens": SIZE,
+    "rollout.engine.block_size": SIZE_OR_NULL,
+    "rollout.engine.kv_cache_gib": SIZE,
+    "rollout.engine.memory_share": Range(0, 1, above=True),
+    "cluster.devices": SIZE,
+    "cluster.nodes": SIZE,
+    "cluster.threads": SIZE,
+    "cluster.timeout": POSITIVE,
+    "cluster.gpu_memory_gib": POSITIVE_OR_NULL,
+    "cluster.host_memory_gib": POSITIVE_OR_NULL,
+    "cluster.speed.*": POSITIVE,
+    "callbacks.rollout_table.groups": COUNT,
+    "callbacks.rollout_table.validation_groups": COUNT,
+    "callbacks.evaluation.solved_at": Range(),
+    "callbacks.evaluation.pass_k.*": SIZE,
+    "pass_k.*": SIZE,
+}
+
+
+def check_numbers(cfg: DictConfig) -> None:
+    """Raise ValueError, naming the key, for a number that is not finite, and for a value outside its range."""
+    for name, node, key in _leaves(cfg):
+        allowed = next((found for pattern, found in RANGES.items() if fnmatchcase(name, pattern)), None)
+        if allowed is None and OmegaConf.is_interpolation(node, key):
+            continue  # the key that it refers to is checked
+        value = node[key]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f"{name}={value} must be a finite number" + (", or null" if allowed and allowed.null else "")
+            )
+        if allowed is not None and not allowed.holds(value):
+            raise ValueError(f"{name}={value} must be {allowed}")
+
+
+def _leaves(
+    node: DictConfig | ListConfig, prefix: str = ""
+) -> Iterator[tuple[str, DictConfig | ListConfig, str | int]]:
+    """Yield each leaf's name, its node and its key; an interpolation counts as a leaf."""
+    keys: list[str | int] = list(range(len(node))) if isinstance(node, ListConfig) else [str(key) for key in node]
+    for key in keys:
+        name = f"{prefix}{key}"
+        inner = None if OmegaConf.is_interpolation(node, key) else node._get_node(key)
+        if isinstance(inner, DictConfig | ListConfig) and not (inner._is_none() or inner._is_missing()):
+            yield from _leaves(inner, f"{name}.")
+        else:
+            yield name, node, key

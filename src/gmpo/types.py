@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import isfinite
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -83,10 +84,11 @@ class Group:
     def has_signal(self) -> bool:
         """Whether there is anything to learn from the rewards: equal ones give an advantage of 0 to every response.
 
-        The KL to the reference, where it is taken off, is no part of this.
+        The KL to the reference, where it is taken off, is no part of this. Nothing is learned beside a reward that is
+        not a finite number.
         """
         rewards = {rollout.reward - rollout.penalty for rollout in self.rollouts}
-        return len(rewards) > 1 and any(rollout.in_loss for rollout in self.rollouts)
+        return len(rewards) > 1 and all(map(isfinite, rewards)) and any(rollout.in_loss for rollout in self.rollouts)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from concurrent.futures import Future
 
+import pytest
 import torch
 from conftest import make_prompt
 from small_training import module
@@ -9,6 +10,7 @@ from small_training import module
 from gmpo.advantages import GroupNorm
 from gmpo.callbacks import RolloutCallback
 from gmpo.callbacks.rollout_metrics import facts_of, mean_of_reports, rollout_metrics
+from gmpo.failures import RunError
 from gmpo.policy import PolicyModule
 from gmpo.rewards import ExactMatch, Overlong
 from gmpo.rollout import DynamicSampling, Scoring
@@ -113,3 +115,20 @@ def test_metrics_of_a_step() -> None:
 def test_reports_of_ranks_weigh_by_what_each_scored() -> None:
     reports = [(6, {"right": 0.5, "format": 1.0}), (2, {"right": 1.0}), (0, {}), (0, {"format": 9.0})]
     assert mean_of_reports(reports) == {"right": 0.625, "format": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("advantage", "message"),
+    [
+        (lambda rewards, ids: rewards[:1], r"ValueError: it returned shape \[1\] for 4 rewards"),
+        (lambda rewards, ids: rewards / 0, "values that are not finite, of rewards that are"),
+        (lambda rewards, ids: ids[99], "IndexError"),
+        (lambda rewards, ids: None, "AttributeError"),
+    ],
+)
+def test_an_advantage_that_fails_is_named(qwen2_folder: str, advantage: object, message: str) -> None:
+    rollouts = callback(qwen2_folder)
+    rollouts.advantage = advantage  # type: ignore[assignment]
+    group = Group(make_prompt("1+1"), [Rollout(Response([1], [0.0], "", False), float(i)) for i in range(4)])
+    with pytest.raises(RunError, match=rf"the advantage function failed: .*{message}.*rewards float \[B\]"):
+        rollouts._set_advantages(PromptBatch([], [group]))

@@ -1,12 +1,15 @@
 """Responses of a real engine, scored while others are generated or at the end: the same groups."""
 
 import itertools
+import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
+import torch
 from conftest import make_prompt
 from engine_checks import seeds
 
@@ -16,7 +19,7 @@ from gmpo.rewards import ExactMatch, Instant, Reward
 from gmpo.rollout.engine import OnResponse, ignore
 from gmpo.rollout.scoring import Scoring, scored_groups
 from gmpo.rollout.transformers import TransformersEngine
-from gmpo.types import Prompt, Response, Rollout, Sampling
+from gmpo.types import Group, Prompt, Response, Rollout, Sampling
 
 PROMPTS = [make_prompt(q, i, answer=str(i)) for i, q in enumerate(["1+1", "what is 12+34", "9 minus 8"])]
 SAMPLING = Sampling(max_tokens=30, samples=4)
@@ -172,6 +175,70 @@ def test_a_reward_that_fails_is_heard(engine: TransformersEngine) -> None:
     assert repr(PROMPTS[0].question) in str(error.value)
     groups = scored_groups(engine, Failing(), PROMPTS, SAMPLING, SEEDS, scoring=Scoring("zero"))
     assert {rollout.reward for group in groups for rollout in group.rollouts} == {0.0}
+
+
+class Odd:
+    """Returns something else than floats where it is asked for a batch, and the same where for one response."""
+
+    def __init__(self, values: Callable[[int], object]) -> None:
+        self.values = values
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> Any:
+        return self.values(len(responses))
+
+
+ODD: dict[str, Callable[[int], object]] = {
+    "none": lambda count: None,
+    "one float": lambda count: 1.0,
+    "too few": lambda count: [1.0] * (count - 1),
+    "too many": lambda count: [1.0] * (count + 1),
+    "text": lambda count: ["1.0"] * count,
+    "nan": lambda count: [1.0] * (count - 1) + [math.nan],
+    "infinity": lambda count: [math.inf] * count,
+    "vectors": lambda count: torch.zeros(count, 2),
+    "nothing": lambda count: [None] * count,
+    "words": lambda count: {str(i): 1.0 for i in range(count)},
+}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_no_score_goes_the_way_of_a_reward_that_raises(
+    engine: TransformersEngine, kind: str, at_once: bool
+) -> None:
+    class Streamed(Odd, Instant):
+        pass
+
+    reward = (Streamed if at_once else Odd)(ODD[kind])
+    with pytest.raises(RewardError, match=r"the reward failed: .*returned.* Prompt: .*scoring\.on_error=zero"):
+        scored_groups(engine, reward, PROMPTS, SAMPLING, SEEDS)
+    groups = scored_groups(engine, reward, PROMPTS, SAMPLING, SEEDS, scoring=Scoring("zero"))
+    rewards = [rollout.reward for group in groups for rollout in group.rollouts]
+    assert all(type(reward) is float and math.isfinite(reward) for reward in rewards)
+    assert rewards.count(0.0) == (1 if kind == "nan" and not at_once else len(rewards))
+
+
+def test_arrays_of_the_right_length_become_floats(engine: TransformersEngine) -> None:
+    groups = scored_groups(engine, Odd(lambda count: torch.full((count,), 0.5)), PROMPTS, SAMPLING, SEEDS)
+    rewards = [rollout.reward for group in groups for rollout in group.rollouts]
+    assert set(rewards) == {0.5}
+    assert {type(reward) for reward in rewards} == {float}
+
+
+def test_a_submit_that_gives_no_future_is_an_error(engine: TransformersEngine) -> None:
+    class Hasty(Streaming):
+        def submit(self, response: str, answer: str) -> Any:
+            return 1.0
+
+    with pytest.raises(RewardError, match=r"`submit` returned 1\.0 \(float\), where a Future is expected"):
+        scored_groups(engine, Hasty(), PROMPTS, SAMPLING, SEEDS)
+
+
+def test_a_group_with_a_reward_that_is_no_number_carries_no_signal() -> None:
+    response = Response([1], [0.0], "", False)
+    rollouts = [Rollout(response, value) for value in (1.0, math.nan, 0.0)]
+    assert not Group(PROMPTS[0], rollouts).has_signal
+    assert Group(PROMPTS[0], rollouts[::2]).has_signal
 
 
 def test_what_becomes_of_a_failed_reward_is_one_of_two() -> None:

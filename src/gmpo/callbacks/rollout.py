@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gmpo.callbacks.generation import Asked, Generation
 from gmpo.callbacks.rollout_metrics import GroupFacts, facts_of, mean_of_reports, rollout_metrics
-from gmpo.failures import EngineError
+from gmpo.failures import EngineError, RunError
 from gmpo.parallel import exchange, gather, gather_lists, rank, world_size
 from gmpo.policy import PolicyModule
 from gmpo.rewards import Overlong, Reward, report_of
 from gmpo.rollout import DynamicSampling, Engine, Scoring
-from gmpo.types import Group, Prompt, PromptBatch, Sampling
+from gmpo.types import Group, Prompt, PromptBatch, Rollout, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -213,13 +213,26 @@ class RolloutCallback(Callback):
         }
 
     def _set_advantages(self, batch: PromptBatch) -> None:
+        """Fill in advantages; raise RunError on every rank where one rank's cannot be computed."""
+        fault: str | None = None
         rollouts = [(index, rollout) for index, group in enumerate(batch.groups) for rollout in group.rollouts]
-        if not rollouts:  # another rank keeps them
-            return
+        if rollouts:  # else another rank keeps them
+            try:
+                for (_, rollout), advantage in zip(rollouts, self._advantages(rollouts), strict=True):
+                    rollout.advantage = advantage
+            except Exception as error:  # noqa: BLE001  (an advantage may be a user's code)
+                fault = f"the advantage {type(self.advantage).__name__} failed: {type(error).__name__}: {error}"
+        if faults := list(filter(None, gather(fault))):
+            raise RunError(f"{faults[0]}: it takes rewards float [B] and group ids int [B], and returns float [B]")
+
+    def _advantages(self, rollouts: list[tuple[int, Rollout]]) -> list[float]:
         rewards = torch.tensor([rollout.shaped_reward for _, rollout in rollouts], dtype=torch.float32)
-        group_ids = torch.tensor([index for index, _ in rollouts])
-        for (_, rollout), advantage in zip(rollouts, self.advantage(rewards, group_ids).tolist(), strict=True):
-            rollout.advantage = advantage
+        advantages = self.advantage(rewards, torch.tensor([index for index, _ in rollouts]))
+        if advantages.shape != rewards.shape:
+            raise ValueError(f"it returned shape {list(advantages.shape)} for {len(rewards)} rewards")
+        if rewards.isfinite().all() and not advantages.isfinite().all():
+            raise ValueError("it returned values that are not finite, of rewards that are")
+        return advantages.tolist()
 
 
 def _take_kl_off(policy: PolicyModule, groups: list[Group]) -> float:

@@ -114,28 +114,28 @@ RANGES = {
 
 def check_numbers(cfg: DictConfig) -> None:
     """Raise ValueError, naming the key, for a number that is not finite, and for a value outside its range."""
-    for name, node, key in _leaves(cfg):
+    for name, value, refers in _leaves(cfg):
         allowed = next((found for pattern, found in RANGES.items() if fnmatchcase(name, pattern)), None)
-        if allowed is None and OmegaConf.is_interpolation(node, key):
-            continue  # the key that it refers to is checked
-        value = node[key]
+        if refers:
+            if allowed is None:
+                continue  # the key that it refers to is checked
+            value = OmegaConf.select(cfg, name)
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(
-                f"{name}={value} must be a finite number" + (", or null" if allowed and allowed.null else "")
-            )
+            off = ", or null" if allowed is not None and allowed.null else ""
+            raise ValueError(f"{name}={value} must be a finite number{off}")
         if allowed is not None and not allowed.holds(value):
             raise ValueError(f"{name}={value} must be {allowed}")
 
 
-def _leaves(
-    node: DictConfig | ListConfig, prefix: str = ""
-) -> Iterator[tuple[str, DictConfig | ListConfig, str | int]]:
-    """Yield each leaf's name, its node and its key; an interpolation counts as a leaf."""
-    keys: list[str | int] = list(range(len(node))) if isinstance(node, ListConfig) else [str(key) for key in node]
-    for key in keys:
-        name = f"{prefix}{key}"
-        inner = None if OmegaConf.is_interpolation(node, key) else node._get_node(key)
-        if isinstance(inner, DictConfig | ListConfig) and not (inner._is_none() or inner._is_missing()):
-            yield from _leaves(inner, f"{name}.")
-        else:
-            yield name, node, key
+def _leaves(node: object, name: str = "") -> Iterator[tuple[str, object, bool]]:
+    """Yield each leaf's name, its value, and whether it is an interpolation, which is not resolved here."""
+    if isinstance(node, DictConfig | ListConfig) and not (node._is_none() or node._is_missing()):
+        keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
+        for key in keys:
+            inner = f"{name}.{key}" if name else str(key)
+            if OmegaConf.is_interpolation(node, key):
+                yield inner, None, True
+            else:
+                yield from _leaves(node[key], inner)
+    else:
+        yield name, node, False

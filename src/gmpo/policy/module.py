@@ -280,10 +280,16 @@ class PolicyModule(LightningModule):
         for tell in self.on_skip:
             tell(mini_batch, skipped)
         if self.skipped_in_a_row >= self.max_skipped_steps:
+            finite = all(batch.advantages.isfinite().all() for batch in mini_batch.micro_batches)
+            remedy = (
+                "lower optimizer.lr or narrow the clip range"
+                if finite
+                else "mend the reward: advantages are not finite"
+            )
             self.ends_because = (
                 f"{self.skipped_in_a_row} optimizer steps in a row were skipped, the last one in rollout step "
-                f"{skipped.rollout_step} with loss {skipped.loss} and gradient norm {skipped.gradient_norm}: lower "
-                "optimizer.lr or narrow the clip range, and go on by resume=RUN_FOLDER (faults/ in it has the batches)"
+                f"{skipped.rollout_step} with loss {skipped.loss} and gradient norm {skipped.gradient_norm}: {remedy}, "
+                "and go on by resume=RUN_FOLDER (faults/ in it has the batches)"
             )
             self.skipped_in_a_row = 0  # for who goes on
 

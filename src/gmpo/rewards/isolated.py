@@ -9,6 +9,7 @@ from pebble import ProcessExpired, ProcessPool
 from gmpo.failures import RewardError
 from gmpo.rewards.check_server import prepare_worker
 from gmpo.rewards.reward import Reward
+from gmpo.rewards.scores import as_score, values_of
 
 _reward: Reward | None = None  # a worker's
 
@@ -86,4 +87,4 @@ def _ready() -> None:
 
 def _score(response: str, answer: str) -> float:
     assert _reward is not None, "the worker was prepared"
-    return float(_reward.score([response], [answer])[0])
+    return as_score(values_of(_reward, [response], [answer])[0])

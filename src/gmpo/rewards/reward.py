@@ -1,8 +1,14 @@
 """What a reward is."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
+
+from gmpo.failures import RewardError
+from gmpo.rewards.scores import as_score, values_of
+
+log = logging.getLogger(__name__)
 
 
 class Reward(Protocol):
@@ -28,7 +34,7 @@ class Instant:
     def submit(self, response: str, answer: str) -> Future[float]:
         """The score of one response, known at once."""
         score: Future[float] = Future()
-        score.set_result(self.score([response], [answer])[0])
+        score.set_result(as_score(values_of(self, [response], [answer])[0]))
         return score
 
 
@@ -38,9 +44,15 @@ def verifier_of(reward: Reward) -> Reward:
 
 
 def report_of(reward: Reward) -> dict[str, float]:
-    """What a reward has to log since it was last asked, by name."""
+    """Return what a reward has to log since it was last asked, by name; warn of what is no finite number."""
     report = getattr(reward, "report", None)
-    return {} if report is None else report()
+    found: dict[str, float] = {}
+    for name, value in ({} if report is None else report()).items():
+        try:
+            found[name] = as_score(value)
+        except RewardError as error:
+            log.warning("reward/%s is not logged: %s", name, error)
+    return found
 
 
 def close(reward: Reward) -> None:

@@ -6,7 +6,9 @@ from concurrent.futures import Future
 from statistics import fmean
 from threading import Lock
 
+from gmpo.failures import RewardError
 from gmpo.rewards.reward import Reward, close, report_of, verifier_of
+from gmpo.rewards.scores import as_score, values_of
 
 
 class WeightedSum:
@@ -31,7 +33,7 @@ class WeightedSum:
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         """As `Reward`."""
-        scores = {name: reward.score(responses, answers) for name, reward in self.rewards.items()}
+        scores = {name: values_of(reward, responses, answers) for name, reward in self.rewards.items()}
         return [self._sum({name: own[i] for name, own in scores.items()}) for i in range(len(responses))]
 
     def _submit(self, response: str, answer: str) -> Future[float]:
@@ -40,10 +42,13 @@ class WeightedSum:
 
         def settle(part: Future[float]) -> None:
             with lock:  # parts end in threads of their own
-                if part.exception() is not None and not total.done():
-                    total.set_exception(part.exception())
-                elif all(other.done() for other in parts.values()) and not total.done():
+                if total.done() or not (part.exception() or all(other.done() for other in parts.values())):
+                    return
+                try:
+                    part.result()
                     total.set_result(self._sum({name: other.result() for name, other in parts.items()}))
+                except Exception as error:  # noqa: BLE001  (whatever a part raised, or returned)
+                    total.set_exception(error)
 
         for part in parts.values():
             part.add_done_callback(settle)
@@ -61,7 +66,14 @@ class WeightedSum:
         for reward in self.rewards.values():
             close(reward)
 
-    def _sum(self, scores: Mapping[str, float]) -> float:
+    def _sum(self, values: Mapping[str, object]) -> float:
+        scores = {name: self._score_of(name, value) for name, value in values.items()}
         for name, score in scores.items():
             self._scores[name].append(score)
         return sum(self.weights[name] * score for name, score in scores.items())
+
+    def _score_of(self, name: str, value: object) -> float:
+        try:
+            return as_score(value)
+        except RewardError as error:
+            raise RewardError(f"reward.rewards.{name}: {error}") from error

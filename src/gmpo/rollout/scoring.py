@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from gmpo.clock import StepClock
 from gmpo.failures import RewardError
 from gmpo.rewards import Reward, verifier_of
 from gmpo.rewards.notation import canonical
+from gmpo.rewards.scores import MalformedScoresError, as_score, shown, values_of
 from gmpo.rollout.engine import Engine
 from gmpo.types import Group, Prompt, Response, Rollout, Sampling
 
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scoring:
-    """What becomes of a response whose reward raises: RewardError names it, or it scores 0 and is said."""
+    """What becomes of a response whose reward raises, or returns no finite number.
+
+    on_error: "stop" ends the run with a RewardError that names it; "zero" scores it 0 and logs it.
+    """
 
     on_error: Literal["stop", "zero"] = "stop"
 
@@ -95,18 +99,21 @@ class _Scores:
         self.prompts = prompts
         self.on_rollout = on_rollout
         self.scoring = scoring
-        self.submit: Callable[[str, str], Future[float]] | None = getattr(reward, "submit", None)
+        self.submit: Callable[[str, str], object] | None = getattr(reward, "submit", None)
         self.read: Callable[[str], str | None] | None = getattr(verifier_of(reward), "answer", None)
-        self.waiting: deque[tuple[int, int, Response, Future[float]]] = deque()
+        self.waiting: deque[tuple[int, int, Response, Future[Any]]] = deque()
         self.rollouts: dict[tuple[int, int], Rollout] = {}
         self.failure: RewardError | None = None  # the first
 
     def add(self, place: int, number: int, response: Response) -> None:
         """A response that is finished."""
-        answer, score = self.prompts[place].answer, Future[float]()
+        answer, score = self.prompts[place].answer, Future[Any]()
         if self.submit is not None:
             try:
-                score = self.submit(response.text, answer)
+                submitted = self.submit(response.text, answer)
+                if not isinstance(submitted, Future):
+                    raise RewardError(f"`submit` returned {shown(submitted)}, where a Future is expected")
+                score = submitted
             except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
                 score.set_exception(error)
         elif self.on_rollout is not None:  # who waits for each rollout does not want them all at the end
@@ -126,11 +133,14 @@ class _Scores:
         return self.rollouts
 
     def _score_all(self) -> None:
-        """In one call; where that raises, one by one, to find which response it is."""
+        """Score in one call; where that raises, one by one, to find which response it is."""
         texts = [response.text for _, _, response, _ in self.waiting]
         answers = [self.prompts[place].answer for place, _, _, _ in self.waiting]
         try:
-            values = self.reward.score(texts, answers)
+            values = values_of(self.reward, texts, answers)
+        except MalformedScoresError as error:  # asked for one at a time it may seem right
+            for *_, score in self.waiting:
+                score.set_exception(error)
         except Exception:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
             for (*_, score), text, answer in zip(self.waiting, texts, answers, strict=True):
                 _score_into(score, self.reward, text, answer)
@@ -140,19 +150,26 @@ class _Scores:
 
     def _settle_first(self) -> None:
         place, number, response, score = self.waiting.popleft()
-        answer = None if self.read is None else canonical(self.read(response.text) or "")
-        error = score.exception()
+        answer: str | None = None
         try:
-            value = score.result() if error is None else self.scoring.failed(self.prompts[place], response, error)
-        except RewardError as failure:  # raised in the end: an engine is at work here, perhaps with other ranks
-            self.failure, value = self.failure or failure, 0.0
+            answer = None if self.read is None else canonical(self.read(response.text) or "")
+            value = as_score(score.result())
+        except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+            value = self._failed(self.prompts[place], response, error)
         self.rollouts[place, number] = rollout = Rollout(response, value, final_answer=answer)
         if self.on_rollout is not None:
             self.on_rollout(place, number, rollout)
 
+    def _failed(self, prompt: Prompt, response: Response, error: Exception) -> float:
+        try:
+            return self.scoring.failed(prompt, response, error)
+        except RewardError as failure:  # raised in the end: an engine is at work here, perhaps with other ranks
+            self.failure = self.failure or failure
+            return 0.0
 
-def _score_into(score: Future[float], reward: Reward, text: str, answer: str) -> None:
+
+def _score_into(score: Future[Any], reward: Reward, text: str, answer: str) -> None:
     try:
-        score.set_result(reward.score([text], [answer])[0])
+        score.set_result(values_of(reward, [text], [answer])[0])
     except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
         score.set_exception(error)

@@ -1,0 +1,66 @@
+"""What a reward returns, made floats: one for each response, each of them finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+from inspect import isawaitable
+from typing import TYPE_CHECKING
+
+from gmpo.failures import RewardError
+
+if TYPE_CHECKING:
+    from gmpo.rewards.reward import Reward
+
+LONGEST = 60  # characters of a value in a message
+
+
+class MalformedScoresError(RewardError):
+    """A reward returned something else than one value for each response."""
+
+
+def as_score(value: object) -> float:
+    """Return one value of a reward as a float; raise RewardError where it is no finite number.
+
+    Whatever converts to a float does: a bool, a NumPy scalar, a tensor of one element. Text does not, even of digits.
+    """
+    _close(value)
+    try:
+        score = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+    except Exception as error:
+        raise RewardError(f"it returned {shown(value)}, where a number is expected") from error
+    if not math.isfinite(score):
+        raise RewardError(f"it returned {shown(value)}, where a finite number is expected")
+    return score
+
+
+def values_of(reward: Reward, responses: Sequence[str], answers: Sequence[str]) -> list[object]:
+    """Return what `reward.score` returns, as a list of one value for each response.
+
+    Raises MalformedScoresError where it returns something else, and whatever the reward raises.
+    """
+    values: object = reward.score(responses, answers)
+    _close(values)
+    expected = f"a list of one number for each of {len(responses)} responses is expected"
+    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
+        raise MalformedScoresError(f"`score` returned {shown(values)}, where {expected}")
+    try:
+        found = list(values)
+    except TypeError as error:  # an array without a dimension calls itself iterable
+        raise MalformedScoresError(f"`score` returned {shown(values)}, where {expected}") from error
+    if len(found) != len(responses):
+        raise MalformedScoresError(f"`score` returned {len(found)} values for {len(responses)} responses")
+    return found
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: its type, and how it begins."""
+    text = repr(value)
+    hint = ", as an `async def` does" if isawaitable(value) else ""
+    return f"{text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'} ({type(value).__name__}{hint})"
+
+
+def _close(value: object) -> None:
+    """End a coroutine that nobody will await, so that Python does not warn of it as well."""
+    if isawaitable(value) and hasattr(value, "close"):
+        value.close()

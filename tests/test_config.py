@@ -414,3 +414,39 @@ def test_training_cannot_be_greedy() -> None:
     said = refusal("sampling.temperature=0")
     assert "sampling.temperature=0" in said
     assert "validation.temperature" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("trainer.max_epochs=2", "set run.steps"),
+        ("+trainer.max_steps=7", "set run.steps"),
+        ("+trainer.min_epochs=3", "set run.steps"),
+        ("+trainer.limit_train_batches=3", "set run.steps"),
+        ("+trainer.fast_dev_run=true", "set run.steps"),
+        ("+trainer.overfit_batches=1", "set run.steps"),
+        ("trainer.log_every_n_steps=10", "a row for each rollout step"),
+        ("trainer.limit_val_batches=0.1", "set data.validation_limit"),
+        ("trainer.num_sanity_val_steps=2", "before the first step"),
+        ("trainer.val_check_interval=3", "set run.validate_every"),
+        ("+trainer.precision=16-mixed", "set cluster.dtype"),
+        ("+trainer.gradient_clip_val=0.5", "set policy.gradient_clip"),
+        ("+trainer.accumulate_grad_batches=4", "set batch.max_tokens_per_micro_batch"),
+        ("trainer.enable_checkpointing=true", "set the keys of checkpoint"),
+        ("trainer.devices=4", "by the keys of cluster"),
+        ("trainer.strategy.cp=2", "by the keys of cluster"),
+        ("trainer.use_distributed_sampler=true", "nothing is known"),
+        ("+trainer.barebones=true", "nothing is known"),
+        ("+trainer.logger=false", "logger=NAME"),
+    ],
+)
+def test_options_of_lightning_that_break_the_promise_are_refused(override: str, remedy: str) -> None:
+    said = refusal(override)
+    name = override.lstrip("+").partition("=")[0]
+    assert said.startswith(".".join(name.split(".")[:2]))
+    assert "is not for this run to set" in said
+    assert remedy in said
+
+
+def test_options_of_lightning_that_change_no_step_pass() -> None:
+    check(composed("+trainer.max_time={hours: 2}", "+trainer.detect_anomaly=true", "trainer.enable_progress_bar=true"))

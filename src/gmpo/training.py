@@ -26,7 +26,7 @@ from gmpo.policy import PolicyModule
 from gmpo.policy.optimization import try_out
 from gmpo.resume import Start, begin, choose_start
 from gmpo.screen import quieten
-from gmpo.signals import Interrupted
+from gmpo.signals import RESUME, Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,16 @@ class Training:
         """
         try:
             self.trainer.fit(self.policy, datamodule=self.datamodule, ckpt_path=self.start.checkpoint)
-            if self.policy.ends_because is None and self.trainer.is_global_zero:
-                self._finish()
+            if self.policy.ends_because is None:
+                if (step := self.policy.rollout_step) < self.datamodule.steps:  # ended without a hook
+                    log.warning(
+                        "stopped by Lightning after step %d of %d: the same command goes on",
+                        step,
+                        self.datamodule.steps,
+                    )
+                    raise Interrupted(RESUME)
+                if self.trainer.is_global_zero:
+                    self._finish()
         except Interrupted:
             # srun sends it to the other ranks when one has ended: they are to end with this code as well
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -68,3 +68,34 @@ def test_the_defaults_watch_metrics_that_there_are() -> None:
 def test_what_to_do_is_one_of_two() -> None:
     with pytest.raises(ValueError, match=r"guards\.on_violation=cry must be warn or stop"):
         GuardsCallback("cry")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metric": "entropy", "cause": ""}, "metric=entropy of a guard is no metric's name"),
+        ({"metric": "a/b", "cause": "", "low": 2.0, "high": 1.0}, r"low=2\.0 above high=1\.0"),
+    ],
+)
+def test_guards_that_cannot_hold_are_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Guard(**settings)  # type: ignore[arg-type]
+
+
+def test_a_guard_of_a_metric_that_never_comes_is_warned_of_once(
+    qwen2_folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = {"entropi": Guard("policy/entropi", "", low=0.1), "val": Guard("val/x/mean@8", "", low=0.1)}
+    callback, policy = GuardsCallback("warn", entropy=GUARD, **wrong), module(qwen2_folder)
+    metrics = {"policy/entropy": torch.tensor(1.0), "rollout/log_prob_gap": torch.tensor(0.0)}
+    trainer = SimpleNamespace(callback_metrics=metrics, enable_validation=True)
+    for _ in range(2):
+        callback.on_train_batch_end(trainer, policy, None, None, 0)  # type: ignore[arg-type]
+    warnings = [record.message for record in caplog.records]
+    assert len(warnings) == 1
+    assert "guards.entropi watches nothing: this run logs no metric policy/entropi" in warnings[0]
+    metrics["val/x/mean@4"] = torch.tensor(1.0)
+    for _ in range(2):
+        callback.on_validation_end(trainer, policy)  # type: ignore[arg-type]
+    assert "guards.val watches nothing: this run logs no metric val/x/mean@8" in caplog.records[-1].message
+    assert len(caplog.records) == 2

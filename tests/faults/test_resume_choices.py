@@ -1,6 +1,7 @@
 """Which run a command goes on with: resume=auto, never, a run's folder, a checkpoint."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -130,6 +131,59 @@ def test_the_best_is_kept_beside_the_newest(qwen2_folder: str, tmp_path: Path) -
     values = {int(row["rollout_step"]): float(row["val/arithmetic/mean@1"]) for row in rows(folder)[1:]}
     best_step = max(step for step, value in values.items() if value == min(values.values()))
     assert steps_saved(folder) == sorted({best_step, 6})
+
+
+@pytest.mark.parametrize(
+    ("best", "settings"),
+    [
+        ("val/arithmetic/mean@8", ("run.validate_every=1",)),
+        ("val/gsm8k/mean@1", ("run.validate_every=3",)),
+        ("reward/meen", ("run.validate_every=null",)),
+    ],
+)
+def test_a_best_that_never_comes_ends_the_run_before_anything_is_pruned(
+    qwen2_folder: str, tmp_path: Path, best: str, settings: tuple[str, ...]
+) -> None:
+    ended = start(
+        qwen2_folder, tmp_path, f"checkpoint.best={best}", "checkpoint.keep=1", "checkpoint.every=1", *settings
+    )
+    assert ended.wait() == 1, ended.said()
+    assert f"error: checkpoint.best={best} is no metric of this run" in ended.said()
+    assert ("reward/mean" if "reward" in best else "val/arithmetic/mean@1") in ended.said().splitlines()[-1]
+    assert len(rows(tmp_path / "quickstart")) == 1
+
+
+def test_a_best_that_never_comes_is_found_where_a_run_is_resumed(qwen2_folder: str, tmp_path: Path, made: Path) -> None:
+    copy = tmp_path / "quickstart"
+    shutil.copytree(made, copy)
+    ended = start(qwen2_folder, tmp_path, f"resume={copy}", "checkpoint.best=val/x/mean@1", "checkpoint.keep=1")
+    assert ended.wait() == 1, ended.said()
+    assert "checkpoint.best=val/x/mean@1 is no metric of this run" in ended.said()
+    assert steps_saved(copy) == [2, 4]
+
+
+def test_the_optimizer_s_class_cannot_change_where_a_run_is_resumed(
+    qwen2_folder: str, tmp_path: Path, made: Path
+) -> None:
+    sgd = ("optimizer._target_=torch.optim.SGD", "~optimizer.betas")
+    for place in (made, made / "checkpoints" / "step-2"):
+        refused = start(qwen2_folder, tmp_path, f"resume={place}", *sgd)
+        assert refused.wait() == 1
+        assert "its optimizer was torch.optim.AdamW, and this run's is torch.optim.SGD" in refused.said()
+        assert "Traceback" not in refused.said()
+
+
+def test_new_rates_hold_where_a_run_is_resumed(qwen2_folder: str, tmp_path: Path, made: Path) -> None:
+    """Warm-up over 10 optimizer steps from a tenth, two updates a step: the rate after step n is that of 2n."""
+    fork = start(qwen2_folder, tmp_path, f"resume={made / 'checkpoints' / 'step-2'}", "optimizer.lr=5e-3")
+    assert fork.wait() == 0, fork.said()
+    assert "other settings than the run had: optimizer.lr was 0.01, is 0.005" in fork.said()
+    rates = {int(row["rollout_step"]): row["policy/learning_rate"] for row in rows(tmp_path / "quickstart")[1:]}
+    expected = [
+        rate * min(1, 0.1 + 0.9 * 2 * step / 10)
+        for step, rate in zip(range(1, 7), [1e-2] * 2 + [5e-3] * 4, strict=True)
+    ]
+    assert [float(rates[step]) for step in range(1, 7)] == pytest.approx(expected)
 
 
 def test_fewer_steps_than_were_made_are_refused(qwen2_folder: str, tmp_path: Path) -> None:

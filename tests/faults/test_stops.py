@@ -36,7 +36,7 @@ def test_a_signal_saves_after_the_step_and_the_same_command_goes_on(
     assert f"{number.name}: this step is finished and saved" in stopped.said()
     folder = tmp_path / "quickstart"
     (step,) = steps_saved(folder)
-    assert f"stopped by {number.name} after step {step}: the same command goes on" in stopped.said()
+    assert f"stopped by {number.name} after step {step} of 6: the same command goes on" in stopped.said()
     again = start(qwen2_folder, tmp_path, never)
     assert again.wait() == 0, again.said()
     assert f"resuming {folder} after step {step} of 6" in again.said()
@@ -94,3 +94,43 @@ def test_before_the_first_step_there_is_nothing_to_save(qwen2_folder: str, tmp_p
     time.sleep(1)
     os.kill(running.pid, signal.SIGTERM)
     assert running.wait(20) in (RESUME, -signal.SIGTERM)  # the second where the engine was still loading
+
+
+LIGHTNING_STOPS = {
+    "callback": ("+callbacks.stops._target_=stops_at.StopsAt", "+callbacks.stops.step=3"),
+    "timer": ("+trainer.max_time={seconds: 0}",),
+    "early stopping": (
+        "+callbacks.early._target_=lightning.pytorch.callbacks.EarlyStopping",
+        "+callbacks.early.monitor=reward/mean",
+        "+callbacks.early.stopping_threshold=-1",  # met at once
+        "+callbacks.early.mode=max",
+        "+callbacks.early.check_on_train_epoch_end=false",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LIGHTNING_STOPS)
+def test_a_stop_by_lightning_is_not_the_end(qwen2_folder: str, tmp_path: Path, kind: str) -> None:
+    never = "checkpoint.every=100"
+    stopped = start(qwen2_folder, tmp_path, never, *LIGHTNING_STOPS[kind])
+    assert stopped.wait() == RESUME, stopped.said()
+    folder = tmp_path / "quickstart"
+    step = max(((folder / "checkpoints").is_dir() and steps_saved(folder)) or [0])
+    assert f"stopped by Lightning after step {step} of 6: the same command goes on" in stopped.said()
+    assert not (folder / "finished").exists()
+    assert not (folder / "model").exists()
+    again = start(qwen2_folder, tmp_path, never)
+    assert again.wait() == 0, again.said()
+    assert (folder / "finished").exists()
+    whole = run(qwen2_folder, tmp_path / "whole", never)
+    assert (rows(folder), responses(folder)) == (rows(whole), responses(whole))
+
+
+def test_a_time_limit_of_lightning_is_of_one_process(qwen2_folder: str, tmp_path: Path) -> None:
+    command = ("checkpoint.every=100", "run.steps=5000", "run.validate_every=null", "+trainer.max_time={seconds: 1}")
+    made = []
+    for _ in range(2):
+        stopped = start(qwen2_folder, tmp_path, *command)
+        assert stopped.wait() == RESUME, stopped.said()
+        made.append(len(rows(tmp_path / "quickstart")))
+    assert 0 < made[0] < made[1], "the second process has a second of its own"

@@ -1,12 +1,15 @@
 """When a run is saved, and how it goes on from there."""
 
 import logging
+import math
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import Timer
 from torch.distributed.checkpoint.api import CheckpointException
 
 from gmpo import checkpoints
@@ -22,6 +25,8 @@ from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)
 
+VALIDATION = "val/"  # begins the names of a validation's metrics
+LIGHTNING = "Lightning"  # by max_time, or a callback that stops training
 AGAIN = "give the same command again"
 
 
@@ -62,6 +67,7 @@ class CheckpointCallback(Callback):
         self.most_failures = failures
         self.stop = StopRequest(grace)
         self.requeue = requeue
+        self._best_is_there = False  # seen among the metrics
         self._between = 0  # the step that this process is past, and before the next
         self._failed = 0  # in a row
         self._saved_at = time.monotonic()
@@ -75,6 +81,9 @@ class CheckpointCallback(Callback):
         self._between = pl_module.rollout_step
         self._saved_at = time.monotonic()
         self.stop.install()
+        recorded = {name for row in read_metrics(self.run / "metrics.csv") for name in row}
+        if any(name.startswith(VALIDATION) for name in recorded):  # of a run that is resumed
+            self._find_best(pl_module, recorded, of_validation=True)
         if self._resumed:
             set_random_state(self._random)
         self._random = random_state()
@@ -91,6 +100,7 @@ class CheckpointCallback(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         """What was drawn so far is trained on; report what saving took since the last step."""
+        self._find_best(pl_module, trainer.callback_metrics, of_validation=False)
         trainer.datamodule.complete_step()
         pl_module.log("time/checkpoint", self._seconds)
         self._seconds = 0.0
@@ -99,10 +109,34 @@ class CheckpointCallback(Callback):
         """Between two steps, where the first is validated."""
         self._act_between(trainer, pl_module)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """See whether the best checkpoint can be told by what was validated."""
+        self._find_best(pl_module, trainer.callback_metrics, of_validation=True)
+
+    def _find_best(self, policy: PolicyModule, names: Iterable[str], of_validation: bool) -> None:
+        """End the run where its metrics, of a validation or of a step, lack the one that the best is chosen by."""
+        if self.best is None or self._best_is_there or self.best.startswith(VALIDATION) != of_validation:
+            return
+        self._best_is_there = self.best in names
+        if not self._best_is_there and policy.ends_because is None:
+            there = [name for name in sorted(names) if name.startswith(VALIDATION) == of_validation and "/" in name]
+            policy.ends_because = (
+                f"checkpoint.best={self.best} is no metric of this run, so that no checkpoint would be kept as the "
+                f"best: choose one of {', '.join(there)}"
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Stop, before anything is done that belongs to a run's end, where Lightning ended training before it."""
+        if pl_module.ends_because is None and pl_module.rollout_step < trainer.datamodule.steps:
+            self._settle(trainer, pl_module, wait=True)
+            self._stop(trainer, pl_module, [LIGHTNING])
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
         """Add the random numbers of all ranks; what Lightning's loops count follows from the steps."""
         checkpoint["random"] = gather(self._random)
         del checkpoint["loops"]
+        for key in [key for key in checkpoint["callbacks"] if key.startswith(Timer.__name__)]:
+            del checkpoint["callbacks"][key]  # trainer.max_time is of a process: a resumed one would stop at once
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
         """Let Lightning count on from the step; it has as many batches as are left."""
@@ -152,23 +186,35 @@ class CheckpointCallback(Callback):
         self._between = step
         self._random = random_state()
         self._settle(trainer, policy, wait=False)
-        signals, late = zip(*gather((self.stop.signal, self._is_late())), strict=True)
+        stopped = self.stop.signal or (LIGHTNING if trainer.should_stop else None)
+        signals, late = zip(*gather((stopped, self._is_late())), strict=True)
         stops = [name for name in signals if name is not None]
         if step == trainer.datamodule.steps:  # what is left is short: see `on_fit_end`
             return
         validated = trainer.validating and self.best is not None
-        if stops or step % self.every == 0 or validated or late[0]:
-            self._save(trainer, policy, self.asynchronous and not stops)
         if stops:
-            self._settle(trainer, policy, wait=True)
-            if rank() == 0:
-                log.warning("stopped by %s after step %d: the same command goes on", stops[0], step)
-                if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # nobody wants it stopped
-                    self._ask_for_requeue()
-            self.stop.is_over = True
-            gather(None)  # srun ends the others when one has ended: rank 0 has asked by then
-            alone = trainer.strategy.launcher is not None and rank() > 0  # Lightning takes another code for a crash
-            raise Interrupted(0 if alone else RESUME)
+            self._stop(trainer, policy, stops)
+        if step % self.every == 0 or validated or late[0]:
+            self._save(trainer, policy, self.asynchronous)
+
+    def _stop(self, trainer: Trainer, policy: PolicyModule, stops: list[str]) -> NoReturn:
+        """Save, and end the program with the exit code of a run that the same command resumes; on all ranks.
+
+        stops: what asked for it on any rank, names of signals or LIGHTNING.
+        """
+        step, steps = policy.rollout_step, trainer.datamodule.steps
+        if step > 0:
+            self._random = random_state() if self._between < step else self._random
+            self._between = step
+            self._save_unless_there(trainer, policy)
+        if rank() == 0:
+            log.warning("stopped by %s after step %d of %d: the same command goes on", stops[0], step, steps)
+            if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # nobody wants it stopped
+                self._ask_for_requeue()
+        self.stop.is_over = True
+        gather(None)  # srun ends the others when one has ended: rank 0 has asked by then
+        alone = trainer.strategy.launcher is not None and rank() > 0  # Lightning takes another code for a crash
+        raise Interrupted(0 if alone else RESUME)
 
     def _ask_for_requeue(self) -> None:
         if self._failed:
@@ -232,8 +278,11 @@ class CheckpointCallback(Callback):
             checkpoints.publish(self._unfinished, checkpoints.folder_of(self.folder, self._writing))
         except Exception as error:  # noqa: BLE001  (whatever it is: the other ranks wait for the answer)
             return f"{type(error).__name__}: {error}"
+        scores = self._scores()
+        if self.best is not None and not scores:  # which is the best is not known yet
+            return None
         try:
-            checkpoints.prune(self.folder, self.keep, self._scores())
+            checkpoints.prune(self.folder, self.keep, scores)
         except (OSError, ValueError) as error:
             log.error("older checkpoints in %s could not be removed: %s", self.folder, error)
         return None
@@ -264,7 +313,8 @@ class CheckpointCallback(Callback):
         if self.best is None:
             return {}
         rows = [row for row in read_metrics(self.run / "metrics.csv") if self.best in row]
-        return {int(row["rollout_step"]): self.sign * float(row[self.best]) for row in rows}
+        values = {int(row["rollout_step"]): float(row[self.best]) for row in rows}
+        return {step: self.sign * value for step, value in values.items() if math.isfinite(value)}
 
 
 def _reason(error: BaseException) -> str:

@@ -13,15 +13,23 @@ from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)
 
+COMPARED = "rollout/log_prob_gap"  # a step that has it has all metrics of an update
+
 
 @dataclass(frozen=True)
 class Guard:
-    """What a metric of a rollout step must keep to. low and high: bounds that may be met; null: none."""
+    """Bounds for one metric. low and high: bounds that may be met; null: none."""
 
     metric: str
     cause: str  # what it likely is when it does not
     low: float | None = None
     high: float | None = None
+
+    def __post_init__(self) -> None:
+        if "/" not in str(self.metric):
+            raise ValueError(f"metric={self.metric} of a guard is no metric's name, such as policy/entropy")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"the guard of {self.metric} has low={self.low} above high={self.high}: swap them")
 
     def broken_by(self, value: float) -> str | None:
         """What bound a value is beyond; one that is not a number is beyond each."""
@@ -37,7 +45,8 @@ class Guard:
 class GuardsCallback(Callback):
     """Watches metrics after each rollout step; a bound that is broken is warned of when it happens, or ends the run.
 
-    guards: by any name. A metric that a step does not have is not watched there.
+    guards: by any name. A metric that a step does not have is not watched there; one that the run does not have at all
+    is warned of, once: after the first validation where it is named val/..., else after the first update.
     """
 
     def __init__(self, on_violation: Literal["warn", "stop"], **guards: Guard) -> None:
@@ -46,6 +55,7 @@ class GuardsCallback(Callback):
         self.guards = guards
         self.stops = on_violation == "stop"
         self._broken: set[str] = set()  # by name: said once until it holds again
+        self._looked_for: set[bool] = set()  # whether among metrics of a validation, of an update
 
     def state_dict(self) -> dict[str, list[str]]:
         """Which are broken."""
@@ -58,7 +68,11 @@ class GuardsCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Look."""
+        """Compare metrics with their bounds."""
+        if COMPARED in trainer.callback_metrics:
+            self._look_for_names(trainer, of_validation=False)
+            if not trainer.enable_validation:
+                self._look_for_names(trainer, of_validation=True)
         for name, guard in self.guards.items():
             if guard.metric not in trainer.callback_metrics:
                 continue
@@ -71,8 +85,31 @@ class GuardsCallback(Callback):
                 said = f"step {pl_module.rollout_step}: {guard.metric} is {value:.4g}, {bound} (guards.{name}): "
                 self._say(pl_module, said + guard.cause)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """See whether the guards of validation metrics have something to watch."""
+        self._look_for_names(trainer, of_validation=True)
+
+    def _look_for_names(self, trainer: Trainer, of_validation: bool) -> None:
+        if of_validation in self._looked_for:
+            return
+        self._looked_for.add(of_validation)
+        sought = {
+            name: guard.metric for name, guard in self.guards.items() if _is_of_validation(guard) == of_validation
+        }
+        for name, metric in sought.items():
+            if metric not in trainer.callback_metrics and rank() == 0:
+                log.warning(
+                    "guards.%s watches nothing: this run logs no metric %s. Set guards.%s.metric to a column of "
+                    "metrics.csv, or leave the guard out by ~guards.%s",
+                    *(name, metric, name, name),
+                )
+
     def _say(self, policy: PolicyModule, said: str) -> None:
         if self.stops:
             policy.ends_because = policy.ends_because or said
         elif rank() == 0:
             log.warning("%s", said)
+
+
+def _is_of_validation(guard: Guard) -> bool:
+    return guard.metric.startswith("val/")

@@ -5,6 +5,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from gmpo.config.cluster import check_cluster, check_launch, check_ranks
 from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions
 from gmpo.config.ranges import check_numbers
+from gmpo.config.trainer import check_trainer
 from gmpo.config.values import check_complete, divisors
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
@@ -33,6 +34,7 @@ def check_recipe(cfg: DictConfig) -> None:
     _check_ahead(cfg)
     check_positions(cfg)
     _check_saving(cfg)
+    check_trainer(cfg)
 
 
 def check_evaluation(cfg: DictConfig) -> None:

@@ -98,13 +98,13 @@ def test_before_the_first_step_there_is_nothing_to_save(qwen2_folder: str, tmp_p
 
 LIGHTNING_STOPS = {
     "callback": ("+callbacks.stops._target_=stops_at.StopsAt", "+callbacks.stops.step=3"),
-    "timer": ("+trainer.max_time={seconds: 0}",),
+    "timer": ("+trainer.max_time='00:00:00:00'",),
     "early stopping": (
         "+callbacks.early._target_=lightning.pytorch.callbacks.EarlyStopping",
-        "+callbacks.early.monitor=reward/mean",
-        "+callbacks.early.stopping_threshold=-1",  # met at once
+        "+callbacks.early.monitor=val/arithmetic/mean@1",
+        "+callbacks.early.min_delta=1000",  # no improvement: it stops at the second validation
+        "+callbacks.early.patience=1",
         "+callbacks.early.mode=max",
-        "+callbacks.early.check_on_train_epoch_end=false",
     ),
 }
 

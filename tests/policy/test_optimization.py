@@ -156,6 +156,13 @@ def test_usual_settings_pass() -> None:
         try_out(functools.partial(SGD, lr=0.1, momentum=0.9), schedule, 100_000)
 
 
+def test_rates_of_0_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    try_out(ADAMW, functools.partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=2), 5)
+    assert not caplog.records
+    try_out(functools.partial(AdamW, lr=0), WARM_UP, 5)
+    assert "every learning rate is 0" in caplog.text
+
+
 def usual_schedules() -> Iterator[Any]:
     yield WARM_UP
     yield functools.partial(CosineAnnealingLR, T_max=40)

@@ -165,6 +165,8 @@ class CheckpointCallback(Callback):
 
         Engines still stand: vLLM takes the ranks' process group down with it.
         """
+        if pl_module.rollout_step == 0:  # nothing was trained
+            return
         if pl_module.ends_because and pl_module.rollout_step == trainer.datamodule.steps:
             self._settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
             return

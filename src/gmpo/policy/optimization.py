@@ -1,5 +1,6 @@
 """Optimizer and schedule: tried before anything is loaded, and brought to a step of a run."""
 
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+log = logging.getLogger(__name__)
 
 MOST_TRIED = 20_000  # optimizer steps
 
@@ -47,7 +50,7 @@ def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, step
         schedule = build_schedule(optimizer)
         if not isinstance(schedule, LRScheduler):
             raise TypeError(f"it builds a {type(schedule).__name__}, which is no torch.optim.lr_scheduler.LRScheduler")
-        _check_rates(optimizer, 0)
+        largest = _largest_rate(optimizer, 0)
         group = "optimizer"
         for parameter in parameters:
             parameter.grad = torch.ones_like(parameter)
@@ -55,20 +58,26 @@ def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, step
         group = "schedule"
         for step in range(1, min(steps, MOST_TRIED) + 1):
             advance(schedule, 1)
-            _check_rates(optimizer, step)
+            largest = max(largest, _largest_rate(optimizer, step))
     except Exception as error:  # settings of a user, in classes of a user
         raise ValueError(
             f"{group}={_described(build_optimizer if group == 'optimizer' else build_schedule)} cannot be used "
             f"({error}): mend its settings, {group}.KEY=VALUE"
         ) from error
+    if largest <= 0:
+        log.warning("every learning rate is 0 (optimizer.lr, schedule): nothing is learned")
 
 
-def _check_rates(optimizer: Optimizer, step: int) -> None:
+def _largest_rate(optimizer: Optimizer, step: int) -> float:
+    """Return the largest learning rate of the next optimizer step; raise ValueError for one that cannot be."""
+    largest = 0.0
     for group in optimizer.param_groups:
         rate = float(group["lr"])
         rounding = 1e-9 * abs(float(group.get("initial_lr", 0)))  # an annealing may end a little below 0
         if not (math.isfinite(rate) and rate >= -rounding):
             raise ValueError(f"the learning rate of optimizer step {step + 1} is {rate}")
+        largest = max(largest, rate)
+    return largest
 
 
 def _described(build: object) -> str:

@@ -206,8 +206,7 @@ class CheckpointCallback(Callback):
         """
         step, steps = policy.rollout_step, trainer.datamodule.steps
         if step > 0:
-            self._random = random_state() if self._between < step else self._random
-            self._between = step
+            self._random, self._between = random_state(), step  # after a validation, where that has come already
             self._save_unless_there(trainer, policy)
         if rank() == 0:
             log.warning("stopped by %s after step %d of %d: the same command goes on", stops[0], step, steps)

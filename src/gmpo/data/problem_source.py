@@ -14,11 +14,11 @@ from gmpo.data.folders import folder_splits, read_folder
 from gmpo.data.hub import read_hub
 from gmpo.data.questions import QuestionColumn, QuestionFormat, Wrapping
 from gmpo.data.reading import RowReader
-from gmpo.data.selection import Found, Question, distinct, hold_out
+from gmpo.data.selection import Found, Question, distinct, hold_out, without_conflicts
 
 Instruction = Literal["keep", "replace"]
 EmptyAnswers = Literal["drop", "error"]
-Duplicates = Literal["drop", "keep"]
+Duplicates = Literal["drop", "keep", "drop_conflicting"]
 CHOICES = {
     "question_format": get_args(QuestionFormat),
     "result": get_args(Result),
@@ -108,6 +108,8 @@ class ProblemSource:
     def _found(self, place: Place, split: Split) -> Iterator[Found]:
         label = f"{self.name}, {split}"
         found = self._reader.read(self._rows(place), label)
+        if self.duplicates == "drop_conflicting":
+            return without_conflicts(found, label, f"{self.node}.duplicates")
         return distinct(found, label) if self.duplicates == "drop" else found
 
     def _rows(self, place: Place) -> Iterator[Located]:

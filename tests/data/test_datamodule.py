@@ -34,12 +34,13 @@ class TrainOnly:
 
 @dataclass(frozen=True)
 class Listed:
-    """Ten questions of 1 to 10 characters."""
+    """Ten questions of 1 to 10 characters, others for validation."""
 
     name: str = "listed"
 
     def questions(self, split: str) -> list[Question]:
-        return [Question("x" * length, str(length), self.name) for length in range(1, 11)]
+        letter = {"train": "x", "validation": "y"}[split]
+        return [Question(letter * length, str(length), self.name) for length in range(1, 11)]
 
 
 def datamodule(**changes: object) -> MathDataModule:
@@ -204,7 +205,7 @@ def test_tokenizer_without_chat_template_is_refused() -> None:
     tokenizer.chat_template = None
     with pytest.raises(ValueError, match=r"data\.template=chat.*no chat template.*none, question_answer"):
         datamodule(tokenizer=tokenizer)
-    assert ready(tokenizer=tokenizer, template="none").validation_prompts[0].text == "x"
+    assert ready(tokenizer=tokenizer, template="none").validation_prompts[0].text == "y"
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(None, 10), (1, 1), (3, 3), (99, 10)])

@@ -3,10 +3,12 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 log = logging.getLogger(__name__)
+
+Message = dict[str, object]  # role, content, and what else a chat template may read
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,9 @@ class Question:
     text: str
     answer: str
     source: str  # the data set's name; validation metrics are named val/SOURCE/...
+    chat: tuple[Message, ...] | None = None  # all messages, where the text is not the only one; the question ends it
+    problem: str | None = field(default=None, compare=False)  # without the instruction around it; None: the text
+    where: str = field(default="", compare=False)  # where it stands, for messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class Found:
     """A question, what makes it the same as another, and where it stands."""
 
     question: Question
-    key: str  # its text without wrapping and outer blanks
+    key: str  # its text without wrapping and outer blanks, and a chat's other messages
     where: str
 
 

@@ -132,6 +132,8 @@ FIGURES: dict[str, dict[str, Any]] = {
         "batch.max_tokens_per_log_prob_batch": 24576,
         "data.max_prompt_tokens": 1024,
         "data.over_long": "drop",
+        "data.template": "chat",
+        "data.chat_template_arguments": {"enable_thinking": False},
         "sampling.max_tokens": 2048,
         "validation.temperature": 0.0,
         "kl.coefficient": 0.001,

@@ -18,6 +18,7 @@ from conftest import ENVIRONMENT, ROOT
 from datasets import Dataset, load_dataset
 from guessing_model import make_guessing_model
 from omegaconf import OmegaConf
+from transformers import AutoTokenizer
 
 from gmpo.data.templates import TEMPLATES
 
@@ -159,12 +160,20 @@ def test_dapo_qwen3_30b(tmp_path: Path, problems: Path) -> None:
 
 def test_qwen3_8b_math(tmp_path: Path, problems: Path) -> None:
     model = make_guessing_model("qwen3", tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = (
+        "{% if not enable_thinking | default(true) %}/no_think {% endif %}" + tokenizer.chat_template
+    )
+    tokenizer.save_pretrained(model)
     files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={SHARED}/gsm8k/test.jsonl"]
     files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={SHARED}/math500/test.jsonl"]
     columns = ["data.math.answer=answer", "data.math.result=whole"]
     rows = trained("qwen3_8b_math", model, tmp_path, *MATH, *files, *columns)
     assert {"val/gsm8k/mean@1", "val/math/mean@1"} <= rows[2].keys()
     assert "policy/kl_ref" in rows[2], "a reference is loaded"
+    lines = (tmp_path / "qwen3_8b_math" / "rollouts" / "train.jsonl").read_text().splitlines()
+    asked = {json.loads(line)["prompt"] for line in lines}
+    assert all(prompt.startswith("/no_think ") and "within \\boxed{}." in prompt for prompt in asked)
 
 
 def test_qwen2_5_0_5b_gsm8k(tmp_path: Path, problems: Path, qwen2: str) -> None:

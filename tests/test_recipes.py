@@ -46,6 +46,7 @@ DAPO = GMPO | {
     "sampling.top_p": 1.0,
     "sampling.top_k": 0,
     "validation.samples": 32,
+    "validation.temperature": 1.0,
     "validation.top_p": 0.7,
     "overlong.buffer": 4096,
     "overlong.factor": 1.0 / 2,  # of rewards 1 and 0; published is 1.0, of rewards 1 and -1

@@ -1,8 +1,10 @@
 """Which cell of a row: columns by name, and what lies within them."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeGuard
 
 MOST_DIGITS = 4300  # of a number: what Python reads as a whole one
 Row = dict[str, object]
@@ -79,9 +81,16 @@ def cell_text(value: object) -> str:
     """Return what a cell is compared by: its text without outer blanks, a number in digits, null for nothing."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, int) or (isinstance(value, float | Decimal) and value - value == 0):  # finite
-        return number_text(value)
-    return str(value).strip()
+    return number_text(value) if is_number(value) else str(value).strip()
+
+
+def is_number(value: object) -> TypeGuard[int | float | Decimal]:
+    """Return whether a cell holds a finite number; true and false are none."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def number_text(value: int | float | Decimal) -> str:

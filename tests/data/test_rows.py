@@ -186,6 +186,12 @@ def test_missing_columns(tmp_path: Path, row: object, options: dict[str, object]
     assert moved == said.replace("data.", "benchmark.mine.")
 
 
+def test_rows_in_verl_s_format_are_recognised(tmp_path: Path) -> None:
+    row = {"data_source": "x", "prompt": CHAT, "reward_model": {"ground_truth": "2"}}
+    said = refusal(tmp_path, row)
+    assert "found columns 'data_source', 'prompt', 'reward_model' (verl's format: data=verl reads it). Choose " in said
+
+
 def test_the_row_that_lacks_a_column_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path}/train.jsonl, line 2 lacks column 'answer'" in refusal(tmp_path, GOOD, {"problem": "q"})
 

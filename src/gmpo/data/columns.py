@@ -32,7 +32,8 @@ class Column:
             if isinstance(value, dict):
                 if name not in value:
                     raise ValueError(
-                        f"{where} lacks column {self.path!r}; found {names(value)}. Choose one by {self._remedy}"
+                        f"{where} lacks column {self.path!r}; found {names(value)}{_verl(value)}. "
+                        f"Choose one by {self._remedy}"
                     )
                 value = value[name]
             elif value is None:
@@ -56,6 +57,10 @@ class Column:
     @property
     def _remedy(self) -> str:
         return f"{self.option}={self.form}"
+
+
+def _verl(columns: Iterable[str]) -> str:
+    return " (verl's format: data=verl reads it)" if {"prompt", "reward_model"} <= {*columns} else ""
 
 
 def to_read(paths: Iterable[str], available: Sequence[str]) -> list[str]:

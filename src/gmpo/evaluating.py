@@ -37,10 +37,9 @@ def prepare(cfg: DictConfig) -> Evaluation:
     check_reachable(cfg.model.path)
     data = cfg.data
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
-    arguments = data.chat_template_arguments
     maker = PromptMaker(
         *(tokenizer, data.template, data.max_prompt_tokens, data.over_long, data.system, data.suffix),
-        chat_template_arguments=OmegaConf.to_container(arguments) if isinstance(arguments, DictConfig) else arguments,
+        chat_template_arguments=instantiate(data, _convert_="all")["chat_template_arguments"],
         vocabulary=vocabulary_size(cfg),
     )
     benchmarks = instantiate(cfg.benchmark, _convert_="all")

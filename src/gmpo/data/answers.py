@@ -3,10 +3,9 @@
 import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Literal, TypeGuard
+from typing import Literal
 
-from gmpo.data.columns import Column, Row, number_text, shown
+from gmpo.data.columns import Column, Row, is_number, number_text, shown
 from gmpo.rewards.extraction import last_boxed
 
 Result = Literal["whole", "boxed", "after_hashes"]
@@ -69,7 +68,7 @@ class AnswerColumn:
     def _text(self, value: object, where: str) -> str:
         if isinstance(value, str):
             return value
-        if _is_number(value):
+        if is_number(value):
             try:
                 return number_text(value)
             except ValueError as error:
@@ -92,11 +91,3 @@ class AnswerColumn:
             return boxed if boxed is not None and boxed.strip() else None
         _, _, answer = text.rpartition("####") if "####" in text else ("", "", "")
         return answer.replace(",", "") if answer.strip() else None
-
-
-def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, Decimal) and value.is_finite()
-    )

@@ -1,8 +1,10 @@
 """Which cell of a row: columns by name, and what lies within them."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeGuard
 
 MOST_DIGITS = 4300  # of a number: what Python reads as a whole one
 Row = dict[str, object]
@@ -30,7 +32,8 @@ class Column:
             if isinstance(value, dict):
                 if name not in value:
                     raise ValueError(
-                        f"{where} lacks column {self.path!r}; found {names(value)}. Choose one by {self._remedy}"
+                        f"{where} lacks column {self.path!r}; found {names(value)}{_verl(value)}. "
+                        f"Choose one by {self._remedy}"
                     )
                 value = value[name]
             elif value is None:
@@ -56,6 +59,10 @@ class Column:
         return f"{self.option}={self.form}"
 
 
+def _verl(columns: Iterable[str]) -> str:
+    return " (verl's format: data=verl reads it)" if {"prompt", "reward_model"} <= {*columns} else ""
+
+
 def to_read(paths: Iterable[str], available: Sequence[str]) -> list[str]:
     """The columns of a table that the paths need; all of them where one is missing, so that a message can name them."""
     wanted = {path if path in available else path.split(".")[0] for path in paths}
@@ -79,9 +86,16 @@ def cell_text(value: object) -> str:
     """Return what a cell is compared by: its text without outer blanks, a number in digits, null for nothing."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, int) or (isinstance(value, float | Decimal) and value - value == 0):  # finite
-        return number_text(value)
-    return str(value).strip()
+    return number_text(value) if is_number(value) else str(value).strip()
+
+
+def is_number(value: object) -> TypeGuard[int | float | Decimal]:
+    """Return whether a cell holds a finite number; true and false are none."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def number_text(value: int | float | Decimal) -> str:

@@ -192,7 +192,8 @@ def _path(path: str) -> Path:
 
 
 def _texts(values: object) -> list[str]:
-    return [cell_text(value) for value in (values if isinstance(values, list | tuple) else [values])]
+    several = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+    return [cell_text(value) for value in several]
 
 
 def _whole_numbers(levels: object) -> bool:

@@ -89,7 +89,8 @@ class PromptMaker:
 
     def _messages(self, question: Question) -> list[Message]:
         """The chat that the template is given."""
-        messages = list(question.chat or ({"role": "user", "content": question.text},))
+        alone: Message = {"role": "user", "content": question.text}
+        messages = [*(question.chat or (alone,))]
         if self.system is not None:
             messages = [message for message in messages if message["role"] != "system"]
         if self.system:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gmpo.data.answers import AnswerColumn, EmptyAnswerError
-from gmpo.data.columns import Column, Located, Row
+from gmpo.data.columns import Column, Located, Row, cell_text
 from gmpo.data.questions import Asked, QuestionColumn, Wrapping
 from gmpo.data.selection import Found, Question
 

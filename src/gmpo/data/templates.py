@@ -93,7 +93,7 @@ def render(
     question: the user's words, or all messages of a chat that they end. Raises ValueError where the template has no
     place for one of these, or refuses them.
     """
-    messages = [{"role": "user", "content": question}] if isinstance(question, str) else list(question)
+    messages: list[Message] = [{"role": "user", "content": question}] if isinstance(question, str) else [*question]
     if template != CHAT:
         return _render_text(messages, TEMPLATES.get(template, template), template)
     try:

@@ -41,7 +41,7 @@ class PromptTokens:
                 "data.template"
             )
         before = self._before if self.special else []
-        whole = ids if ids[: len(before)] == before else [*before, *ids]
+        whole = ids if ids[0] in before else [*before, *ids]  # a template may write its own beginning
         self._check_known(max(whole), where)
         return whole
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Column, Table
 
+from gmpo.config import vocabulary_size
 from gmpo.data.prompts import PromptMaker
 from gmpo.data.sources import check_names
 from gmpo.data.tokenizer import load_tokenizer
@@ -36,7 +37,11 @@ def prepare(cfg: DictConfig) -> Evaluation:
     check_reachable(cfg.model.path)
     data = cfg.data
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
-    maker = PromptMaker(tokenizer, data.template, data.max_prompt_tokens, data.over_long)
+    maker = PromptMaker(
+        *(tokenizer, data.template, data.max_prompt_tokens, data.over_long, data.system, data.suffix),
+        chat_template_arguments=instantiate(data, _convert_="all")["chat_template_arguments"],
+        vocabulary=vocabulary_size(cfg),
+    )
     benchmarks = instantiate(cfg.benchmark, _convert_="all")
     check_names(benchmarks, "benchmark")
     prompts = [prompt for source in benchmarks.values() for prompt in maker.prompts(source, "validation", data.limit)]

@@ -16,8 +16,8 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
 from gmpo import run_folder
-from gmpo.config import layout_of
-from gmpo.data.tokenizer import load_tokenizer
+from gmpo.config import layout_of, vocabulary_size
+from gmpo.data.tokenizer import load_tokenizer, padding_id
 from gmpo.failures import RunError
 from gmpo.launch import FIRST, Launch, end_with_parent
 from gmpo.model_files import check_reachable
@@ -190,9 +190,9 @@ def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
 def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
     """The objects that a config names."""
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
-    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer)
-    policy = instantiate(cfg.policy, pad_token_id=pad_token_id)
+    vocabulary = vocabulary_size(cfg)
+    datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer, vocabulary=vocabulary)
+    policy = instantiate(cfg.policy, pad_token_id=padding_id(tokenizer, vocabulary))
     policy.source.check(cfg.cluster.cp)
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())

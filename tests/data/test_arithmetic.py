@@ -1,8 +1,10 @@
+import logging
 import re
 
 import pytest
 
-from gmpo.data.arithmetic import Problem, make_problems, split_of
+from gmpo.data import ArithmeticSource
+from gmpo.data.arithmetic import Problem, make_distinct_problems, make_problems, split_of
 
 KINDS = ["2+2", "3+2", "3-2", "2-3", "2*1", "4+4", "1-1", "3*1"]
 SYMBOLS = {"plus": "+", "minus": "-", "times": "*"}
@@ -97,3 +99,33 @@ def test_bad_kinds_are_refused(kind: str) -> None:
 def test_no_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"data\.kinds is empty.*such as 3\+3"):
         make_problems([], 10, "train", 0)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_problems_of_the_data_set_are_distinct(split: str) -> None:
+    """Of 256 that are drawn 5 stood twice, of 20,000 for training 1,668."""
+    source = ArithmeticSource(["2+2", "3+2", "3-2"], train_size=20000, validation_size=256, seed=1)
+    questions = source.questions(split)  # type: ignore[arg-type]
+    assert (
+        len({question.text for question in questions}) == len(questions) == {"train": 20000, "validation": 256}[split]
+    )
+    drawn = [problem.question for problem in make_problems(source.kinds, 20000, split, 1)]  # type: ignore[arg-type]
+    assert [question.text for question in questions[:100]] == [*dict.fromkeys(drawn)][:100], "in the order of drawing"
+
+
+def test_kinds_of_few_problems_give_what_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    every = {f"{a}{sign}{b}" for a in range(10) for b in range(10) for sign in ("+", " plus ")}
+    source = ArithmeticSource(["1+1"], train_size=1000, validation_size=1000)
+    with caplog.at_level(logging.INFO, logger="gmpo"):
+        train, validation = ({q.text for q in source.questions(split)} for split in ("train", "validation"))  # type: ignore[arg-type]
+    assert train | validation == every
+    assert not train & validation
+    assert caplog.messages == [
+        f"arithmetic, {split}: there are {len(found)} different problems of the kinds 1+1, not 1000"
+        for split, found in (("train", train), ("validation", validation))
+    ]
+
+
+def test_no_problem_where_none_is_asked_for() -> None:
+    assert ArithmeticSource(["1+1"], 0, 1).questions("train") == []
+    assert make_distinct_problems(["1+1"], 0, "train", 0) == []

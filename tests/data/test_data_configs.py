@@ -4,12 +4,14 @@ import dataclasses
 import inspect
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.data import ArithmeticSource, MathDataModule, MixedSource, ProblemSource
+from gmpo.data.selection import Question
 from gmpo.policy.tiny import character_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +69,7 @@ def source(primary: Path, *overrides: str) -> ProblemSource:
 
 @pytest.mark.parametrize("choice", DATA)
 def test_every_data_set_instantiates_without_loading(primary: Path, choice: str) -> None:
-    made = datamodule(primary, f"data={choice}", *(["data.path=x.jsonl"] if choice == "files" else [])).source
+    made = datamodule(primary, f"data={choice}", *(["data.path=x.jsonl"] if choice in ("files", "verl") else [])).source
     assert made.name == choice
     assert made == made
     assert isinstance(made, ArithmeticSource | MixedSource | ProblemSource)
@@ -75,14 +77,15 @@ def test_every_data_set_instantiates_without_loading(primary: Path, choice: str)
 
 @pytest.mark.parametrize("choice", BENCHMARKS)
 def test_every_benchmark_instantiates_without_loading(primary: Path, choice: str) -> None:
-    made = datamodule(primary, f"benchmark={choice}").benchmarks
+    given = ["benchmark.files.path=x.jsonl"] if choice == "files" else []
+    made = datamodule(primary, f"benchmark={choice}", *given).benchmarks
     assert isinstance(made, dict)
     assert [*made] == ([] if choice == "none" else [choice])
     for name, benchmark in made.items():
         assert benchmark.name == name
         if isinstance(benchmark, ProblemSource):
             assert benchmark.node == f"benchmark.{name}"
-            assert benchmark.hub_id
+            assert benchmark.hub_id or choice == "files"
             assert benchmark.train_split is None
             assert benchmark.duplicates == "drop"
 
@@ -151,7 +154,7 @@ def test_dapo_wrapping_is_that_of_the_file(primary: Path) -> None:
 
 NAMED_IN_MESSAGES = {
     *("path", "hub_id", "hub_config", "validation_split", "question", "answer", "question_format", "result"),
-    *("empty_answers", "duplicates"),
+    *("empty_answers", "duplicates", "leave_out", "validation_path", "held_out"),
 }
 
 
@@ -163,7 +166,7 @@ def test_every_option_that_a_message_names_is_a_key_of_a_benchmark(primary: Path
 def test_and_of_each_part_of_a_mixture(primary: Path) -> None:
     data = composed(primary, "data=gsm8k_math").data
     for part in (data.gsm8k, data.math):
-        assert part.keys() >= {*NAMED_IN_MESSAGES, "validation_path", "held_out"}
+        assert part.keys() >= NAMED_IN_MESSAGES
 
 
 @pytest.mark.parametrize("choice", [name for name in DATA if name not in ("arithmetic", "gsm8k_math")])
@@ -189,9 +192,45 @@ def test_every_option_is_a_key(primary: Path, choice: str) -> None:
         "data.empty_answers=drop",
         "data.duplicates=keep",
         "data.held_out=7",
+        "data.leave_out={answer: [proof, null], extra_info.kind: open}",
     )
+    assert made.leave_out == {"answer": ["proof", None], "extra_info.kind": "open"}
     assert (made.path, made.validation_path, [*(made.levels or ())]) == ("a.jsonl", "b.jsonl", [1, 2])
     assert (made.empty_answers, made.duplicates, made.held_out) == ("drop", "keep", 7)
+
+
+def test_each_data_set_of_rows_has_the_defaults_of_the_class(primary: Path) -> None:
+    """They stand in two files: for those that a person names by `data.KEY`, and under each benchmark."""
+    base = OmegaConf.load(ROOT / "configs" / "problem_source.yaml")
+    own = inspect.signature(ProblemSource).parameters
+    assert {key: base[key] for key in own if key not in ("name", "node")} == {
+        key: parameter.default for key, parameter in own.items() if key not in ("name", "node")
+    }
+
+
+def test_problems_in_verl_s_format(primary: Path) -> None:
+    path = primary / "train.parquet"
+    row = {
+        "data_source": "mine",
+        "prompt": [{"role": "system", "content": "Box it."}, {"role": "user", "content": "1+1"}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "2"},
+        "extra_info": {"split": "train", "index": 0},
+    }
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    (question,) = source(primary, "data=verl", f"data.path={path}").questions("train")
+    assert (question.text, question.answer, question.source) == ("1+1", "2", "verl")
+    assert question.chat == tuple(row["prompt"])
+
+
+@pytest.mark.parametrize("name", ["files", "mine"])
+def test_problems_of_one_s_own_as_a_benchmark(primary: Path, name: str) -> None:
+    path = primary / "mine.csv"
+    path.write_text("q,gold\n1+1,2\n2+2,4\n")
+    options = [f"benchmark.files.{key}" for key in (f"path={path}", "question=q", "answer=gold", f"name={name}")]
+    made = datamodule(primary, "benchmark=[files,math500]", *options).benchmarks
+    assert made
+    assert made["files"].questions("validation") == [Question("1+1", "2", name), Question("2+2", "4", name)]
 
 
 def test_paths_of_the_parts_of_a_mixture(primary: Path) -> None:

@@ -1,12 +1,14 @@
+import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
 
-from gmpo.data import ArithmeticSource, MathDataModule, MixedSource
+from gmpo.data import ArithmeticSource, MathDataModule, MixedSource, ProblemSource, Wrapping
 from gmpo.data.selection import Question
 from gmpo.data.stream import PromptStream
 from gmpo.policy.tiny import ASSISTANT, END, USER, character_tokenizer
@@ -34,12 +36,13 @@ class TrainOnly:
 
 @dataclass(frozen=True)
 class Listed:
-    """Ten questions of 1 to 10 characters."""
+    """Ten questions of 1 to 10 characters, others for validation."""
 
     name: str = "listed"
 
     def questions(self, split: str) -> list[Question]:
-        return [Question("x" * length, str(length), self.name) for length in range(1, 11)]
+        letter = {"train": "x", "validation": "y"}[split]
+        return [Question(letter * length, str(length), self.name) for length in range(1, 11)]
 
 
 def datamodule(**changes: object) -> MathDataModule:
@@ -204,7 +207,7 @@ def test_tokenizer_without_chat_template_is_refused() -> None:
     tokenizer.chat_template = None
     with pytest.raises(ValueError, match=r"data\.template=chat.*no chat template.*none, question_answer"):
         datamodule(tokenizer=tokenizer)
-    assert ready(tokenizer=tokenizer, template="none").validation_prompts[0].text == "x"
+    assert ready(tokenizer=tokenizer, template="none").validation_prompts[0].text == "y"
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(None, 10), (1, 1), (3, 3), (99, 10)])
@@ -275,3 +278,59 @@ def test_parts_of_a_mixture_are_limited_and_named_apart() -> None:
     assert sources(data) == [("b", 0), ("b", 1), ("a", 2), ("a", 3)]
     batches = [p for batch in data.train_dataloader() for p in batch.prompts]
     assert {(p.source, p.index) for p in batches} == {("b" if index < 10 else "a", index) for index in range(20)}
+
+
+@dataclass(frozen=True)
+class Overlapping:
+    """Ten problems, some of them in both splits."""
+
+    train: str
+    validation: str
+    name: str = "both"
+
+    def questions(self, split: str) -> list[Question]:
+        letters = self.train if split == "train" else self.validation
+        return [Question(f" {letter}\n" * (split == "train") or letter, "1", self.name) for letter in letters]
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "said"),
+    [
+        ("abc", "xyz", []),
+        ("abc", "xbc", ["both, validation: 2 of 3 problems are training problems as well (the first: 'b')"]),
+        ("abc", "abc", ["both, validation: 3 of 3 problems are training problems as well (the first: 'a')"]),
+    ],
+)
+def test_problems_of_both_splits_are_counted(
+    train: str, validation: str, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ready(source=Overlapping(train, validation))
+    assert caplog.messages == said
+    caplog.clear()
+    ready(source=Overlapping(train, "xyz"), benchmarks={"bench": Overlapping("", validation, "bench")})
+    assert caplog.messages == [message.replace("both", "bench") for message in said]
+
+
+def test_only_what_is_validated_on_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    ready(source=Overlapping("abc", "xabc"), validation_limit=2)
+    assert caplog.messages == ["both, validation: 1 of 2 problems are training problems as well (the first: 'a')"]
+    caplog.clear()
+    ready(source=Overlapping("abc", "abc"), validate=False)
+    assert not caplog.messages
+
+
+def test_an_instruction_does_not_hide_a_problem_of_both_splits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, rows in (("train", ["Solve: 1+1", "Solve: 2+2"]), ("test", ["1+1", "3+3"])):
+        lines = [json.dumps({"problem": row, "answer": "2"}) + "\n" for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    path = str(tmp_path / "train.jsonl")
+    ready(source=ProblemSource("mine", path=path, unwrap=Wrapping("Solve: ")))
+    said = f"mine, validation: 1 of 2 problems are training problems as well (the first: {tmp_path}/test.jsonl, line 1)"
+    assert caplog.messages == [said]
+
+
+def test_problems_that_are_made_are_never_in_both_splits(caplog: pytest.LogCaptureFixture) -> None:
+    ready(source=ArithmeticSource(["1+1", "2-1"], train_size=200, validation_size=20))
+    assert not [message for message in caplog.messages if "training problems" in message]

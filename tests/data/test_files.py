@@ -207,3 +207,59 @@ def test_decimals_of_a_table(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
     found = ProblemSource("mine", path=str(tmp_path / "train.parquet")).questions("train")
     assert [question.answer for question in found] == ["3.5", "120"]
+
+
+def test_numbers_of_a_table_that_are_wide(tmp_path: Path) -> None:
+    wide = Decimal("12345678901234567890123456789012345.50")
+    table = pyarrow.table({"problem": ["a"], "answer": pyarrow.array([wide], pyarrow.decimal128(38, 2))})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    (question,) = questions(tmp_path / "train.parquet")
+    assert question.answer == "12345678901234567890123456789012345.5"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["train-00000-of-00001-a09b74b3ef9c3b56"],
+        ["train-00000-of-00002-a09b74b3ef9c3b56", "train-00001-of-00002-0123456789abcdef"],
+        ["train-00000-of-00002", "train-00001-of-00002-0123456789abcdef"],
+    ],
+)
+@pytest.mark.parametrize("place", ["", "data"])
+def test_parts_with_a_hash_in_their_names(tmp_path: Path, parts: list[str], place: str) -> None:
+    """As data sets on the hub were written until 2023."""
+    folder = make(tmp_path / place)
+    for name, rows in zip(parts, ([ROWS] if len(parts) == 1 else [ROWS[:1], ROWS[1:]]), strict=True):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{name}.parquet")
+    validation = [{"problem": "v", "answer": "1"}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(validation), folder / "test-00000-of-00001-ffff0000.parquet")
+    assert questions(tmp_path) == EXPECTED
+    assert ProblemSource("mine", path=str(tmp_path)).questions("validation") == [Question("v", "1", "mine")]
+
+
+def test_one_part_twice_is_not_all_of_them(tmp_path: Path) -> None:
+    for name in ("train-00000-of-00002-aaaa", "train-00000-of-00002-bbbb"):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / f"{name}.parquet")
+    assert "it must be one file or all parts of one" in refusal(tmp_path)
+
+
+def test_a_folder_of_other_splits_names_them(tmp_path: Path) -> None:
+    for split in ("train", "hard"):
+        (tmp_path / f"{split}.jsonl").write_text(as_json_lines(ROWS))
+    with pytest.raises(ValueError, match=r"no split test, only hard, train: name one by data\.validation_split"):
+        ProblemSource("mine", path=str(tmp_path)).questions("validation")
+
+
+def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "train.jsonl").write_text(as_json_lines(ROWS))
+    (tmp_path / "test.jsonl").write_text(as_json_lines(ROWS[:1]))
+    (tmp_path / "other.jsonl").write_text(as_json_lines(ROWS[1:]))
+    source = ProblemSource("mine", path="~/train.jsonl")
+    assert (source.questions("train"), source.questions("validation")) == (EXPECTED, EXPECTED[:1])
+    named = ProblemSource("mine", path="~/train.jsonl", validation_path="~/other.jsonl")
+    assert named.questions("validation") == EXPECTED[1:]
+    benchmark = ProblemSource("mine", path="~/other.jsonl", train_split=None)
+    assert benchmark.questions("validation") == EXPECTED[1:]
+    assert "no_such_user" in refusal(Path("~no_such_user/train.jsonl"))
+    assert f"{tmp_path}/no.jsonl does not exist" in refusal(Path("~/no.jsonl"))

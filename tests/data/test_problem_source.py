@@ -143,6 +143,51 @@ def test_repeats_without_another_answer(tmp_path: Path, caplog: pytest.LogCaptur
     assert caplog.messages == ["mine, train: 1 of 2 rows repeat a problem and are dropped"]
 
 
+def test_problems_with_more_than_one_answer_are_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = problems("a", "b", "c", "d", "b") + problems("c", "a ", answer="2") + problems("d", "d")
+    path = write(tmp_path / "train.jsonl", rows + problems("c", answer="3"))
+    source = ProblemSource("mine", path=path, duplicates="drop_conflicting")
+    with caplog.at_level("INFO", logger="gmpo"):
+        assert source.questions("train") == [Question(text, "1", "mine") for text in "bd"]
+    assert caplog.messages == [
+        f"mine, train: 2 of 4 problems have more than one answer and are dropped with all of their 5 rows "
+        f"(see {path}, line 6)",
+        "mine, train: 3 of 10 rows repeat a problem and are dropped",
+    ]
+
+
+@pytest.mark.parametrize("instruction", ["keep", "replace"])
+def test_a_problem_is_the_same_with_and_without_its_wrapping(tmp_path: Path, instruction: str) -> None:
+    rows = problems("Solve: a", "b") + problems("a", answer="2")
+    path = write(tmp_path / "train.jsonl", rows)
+    options = {"unwrap": Wrapping("Solve: "), "instruction": instruction, "duplicates": "drop_conflicting"}
+    assert texts(ProblemSource("mine", path=path, **options), "train") == ["b"]  # type: ignore[arg-type]
+
+
+def test_without_conflicts_nothing_but_repeats_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "train.jsonl", problems("a", "b", "a"))
+    with caplog.at_level("INFO", logger="gmpo"):
+        assert texts(ProblemSource("mine", path=path, duplicates="drop_conflicting"), "train") == ["a", "b"]
+    assert caplog.messages == ["mine, train: 1 of 3 rows repeat a problem and are dropped"]
+
+
+def test_nothing_but_conflicts(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.jsonl", problems("a", "b") + problems("a", "b", answer="2"))
+    said = refusal(ProblemSource("mine", path=path, duplicates="drop_conflicting"), "train")
+    assert said == (
+        f"mine, train: 2 of 2 problems have more than one answer (see {path}, line 3); mend the rows, "
+        "or keep each first one by data.duplicates=drop"
+    )
+
+
+def test_held_out_problems_have_one_answer(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.jsonl", problems(*LETTERS) + problems(*LETTERS[:10], answer="2"))
+    source = ProblemSource("mine", path=path, held_out=4, duplicates="drop_conflicting")
+    train, validation = texts(source, "train"), texts(source, "validation")
+    assert (len(train), len(validation)) == (6, 4)
+    assert {*train, *validation} == {*LETTERS[10:]}
+
+
 def test_held_out_problems_leave_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "train.jsonl", problems(*LETTERS, *LETTERS))
     source = ProblemSource("mine", path=path, held_out=5)
@@ -246,7 +291,7 @@ def test_split_that_the_hub_has_not(tmp_path: Path) -> None:
         ({"question_format": "html"}, "data.question_format=html must be text or chat"),
         ({"instruction": "cut"}, "data.instruction=cut must be keep or replace"),
         ({"empty_answers": "keep"}, "data.empty_answers=keep must be drop or error"),
-        ({"duplicates": "error"}, "data.duplicates=error must be drop or keep"),
+        ({"duplicates": "error"}, "data.duplicates=error must be drop or keep or drop_conflicting"),
         ({"held_out": -1}, "data.held_out=-1 must be a whole number"),
         ({"held_out": 0.1}, "data.held_out=0.1 must be a whole number"),
         ({"levels": 3}, "data.levels=3 must be a list such as [3,4,5]"),

@@ -186,6 +186,12 @@ def test_missing_columns(tmp_path: Path, row: object, options: dict[str, object]
     assert moved == said.replace("data.", "benchmark.mine.")
 
 
+def test_rows_in_verl_s_format_are_recognised(tmp_path: Path) -> None:
+    row = {"data_source": "x", "prompt": CHAT, "reward_model": {"ground_truth": "2"}}
+    said = refusal(tmp_path, row)
+    assert "found columns 'data_source', 'prompt', 'reward_model' (verl's format: data=verl reads it). Choose " in said
+
+
 def test_the_row_that_lacks_a_column_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path}/train.jsonl, line 2 lacks column 'answer'" in refusal(tmp_path, GOOD, {"problem": "q"})
 
@@ -282,3 +288,151 @@ def test_ways_to_write_a_level(value: object, level: int | None) -> None:
 def test_half_a_character_in_an_answer(tmp_path: Path) -> None:
     said = refusal(tmp_path, GOOD, {"problem": "q", "answer": "\ud800"})
     assert f"{tmp_path}/train.jsonl, line 2: column 'answer' holds half a character" in said
+
+
+LOST = [  # what JSON and Python make of one backslash, and the command that was meant
+    ("\frac{1}{2}", "frac"),
+    ("x=\frac12", "frac"),
+    ("\boxed{4}", "boxed"),
+    ("3\text{ cm}", "text"),
+    ("\text{Blue}", "text"),
+    ("0\rightarrow 1", "rightarrow"),
+    ("2\theta", "theta"),
+    ("\binom{4}{2}", "binom"),
+    ("\vec{v}", "vec"),
+    ("\alpha", "alpha"),
+    ("x\neq 3", "neq"),
+    ("x\ne 3", "ne"),
+    ("1\notin A", "notin"),
+]
+
+
+@pytest.mark.parametrize(("answer", "command"), LOST)
+def test_answers_that_lost_a_backslash(tmp_path: Path, answer: str, command: str) -> None:
+    said = refusal(tmp_path, GOOD, {"problem": "q", "answer": answer}, empty_answers="drop")
+    assert (
+        f"{tmp_path}/train.jsonl, line 2: column 'answer' holds {answer.strip(' ')!r}, where \\{command} has " in said
+    )
+    assert f"write it with two in JSON, as \\\\{command}" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "answer", [" 4\t", "4\r\n", "a\r\nb", "\n4", "\t4", "x\n e", "no\nyes", "\\frac{1}{2}", "1\n2\n3"]
+)
+def test_blanks_of_answers_that_lost_nothing(tmp_path: Path, answer: str) -> None:
+    assert read(tmp_path, {"problem": "q", "answer": answer})[1] == answer.strip()
+
+
+@pytest.mark.parametrize(
+    ("result", "solution", "command"),
+    [
+        ("boxed", "So\tit is \\boxed{\frac{1}{2}}.", "frac"),
+        ("boxed", "It is \boxed{4}.", "boxed"),
+        ("after_hashes", "\tSo\n#### \frac{1}{2}", "frac"),
+    ],
+)
+def test_solutions_that_lost_a_backslash(tmp_path: Path, result: str, solution: str, command: str) -> None:
+    """In the answer: a tab in the text before it is nobody's concern."""
+    said = refusal(tmp_path, {"problem": "q", "answer": solution}, result=result, empty_answers="drop")
+    assert f"where \\{command} has lost its backslash" in said
+    assert read(tmp_path, {"problem": "q", "answer": "\tSo\r\n\tit is \\boxed{4}\n#### 4"}, result=result)[1] == "4"
+
+
+def json_row(folder: Path, name: str, number: str) -> Path:
+    row = f'{{"problem": "q", "answer": {number}}}'
+    path = folder / name
+    path.write_text(row if name.endswith("l") else f"[{row}]")
+    return path
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.json"])
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [
+        ("12345678901234567890.0", "12345678901234567890"),
+        ("0.30000000000000000000000000000000000001", "0.30000000000000000000000000000000000001"),
+        ("-0.10", "-0.1"),
+        ("1E2", "100"),
+        ("1e-2", "0.01"),
+        ("-0.0", "0"),
+        ("0.000", "0"),
+        ("100.0", "100"),
+        ("1e400", "1" + "0" * 400),
+        ("12345678901234567890123", "12345678901234567890123"),
+    ],
+)
+def test_numbers_of_json_stay_exact(tmp_path: Path, name: str, number: str, answer: str) -> None:
+    (question,) = ProblemSource("mine", path=str(json_row(tmp_path, name, number))).questions("train")
+    assert question.answer == answer
+
+
+@pytest.mark.parametrize("number", ["1e9999999", "1e-9999999", "-1E5000", "1e99999999999999999999"])
+def test_numbers_of_too_many_digits(tmp_path: Path, number: str) -> None:
+    """Written out they would fill the memory."""
+    source = ProblemSource("mine", path=str(json_row(tmp_path, "train.jsonl", number)))
+    with pytest.raises(ValueError, match=rf"train\.jsonl, line 1.*({number}|digits|JSON)"):
+        source.questions("train")
+
+
+def test_a_list_of_which_one_is_taken_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"problem": f"{i}", "answer": answer} for i, answer in enumerate(("3", ["3"], ["3", "5"], ["4", "x"], [7]))]
+    with caplog.at_level("INFO", logger="gmpo"):
+        found = questions(tmp_path, *rows, answer="answer.0")
+    assert [question.answer for question in found] == ["3", "3", "3", "4", "7"]
+    assert caplog.messages == [
+        "mine, train: 2 of 5 rows have a list of answers, of which the one in 'answer.0' is taken: right only where "
+        f"they are alternatives (the first: {tmp_path}/train.jsonl, line 3)"
+    ]
+
+
+KINDS = [
+    {"problem": "a", "answer": "proof", "kind": "open", "meta": {"type": 1}},
+    {"problem": "b", "answer": " proof\n", "kind": "closed", "meta": {"type": 2.0}},
+    {"problem": "c", "answer": "notfound", "kind": None, "meta": {"type": "2"}},
+    {"problem": "d", "answer": "4", "kind": True, "meta": {"type": None}},
+]
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "left"),
+    [
+        ({"answer": ["proof", "notfound"]}, "d"),
+        ({"answer": "proof"}, "cd"),
+        ({"answer": ["Proof", "proofs"]}, "abcd"),
+        ({"kind": [None]}, "abd"),
+        ({"kind": [None, True]}, "ab"),
+        ({"kind": "true", "answer": ["notfound"]}, "ab"),
+        ({"meta.type": [2]}, "ad"),
+        ({"meta.type": ["2", 1]}, "d"),
+        ({}, "abcd"),
+        (None, "abcd"),
+    ],
+)
+def test_rows_are_left_out_by_value(tmp_path: Path, leave_out: object, left: str) -> None:
+    assert "".join(question.text for question in questions(tmp_path, *KINDS, leave_out=leave_out)) == left
+
+
+def test_rows_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="gmpo"):
+        questions(tmp_path, *KINDS, leave_out={"answer": ["proof", "notfound", "prof"]})
+    path = f"{tmp_path}/train.jsonl"
+    assert caplog.messages == [
+        f"mine, train: 2 of 4 rows have proof in column 'answer' and are left out (the first: {path}, line 1)",
+        f"mine, train: 1 of 4 rows have notfound in column 'answer' and are left out (the first: {path}, line 3)",
+        "mine, train: no row has prof in column 'answer' (data.leave_out)",
+    ]
+
+
+def test_rows_that_are_left_out_need_nothing_else(tmp_path: Path) -> None:
+    rows = [{"problem": None, "answer": None, "kind": "open"}, GOOD | {"kind": "closed"}]
+    assert len(questions(tmp_path, *rows, leave_out={"kind": ["open"]})) == 1
+
+
+def test_what_cannot_be_left_out(tmp_path: Path) -> None:
+    said = refusal(tmp_path, GOOD, leave_out={"kind": ["open"]})
+    assert "line 1 lacks column 'kind'; found columns 'problem', 'answer', 'level'" in said
+    assert said.endswith("Choose one by data.leave_out={COLUMN: VALUES}")
+    said = refusal(tmp_path, GOOD, leave_out=["proof"])
+    assert "data.leave_out=['proof'] must name a column and values, such as {answer: [proof, notfound]}" in said
+    assert "none of 1 rows is left" in refusal(tmp_path, GOOD, leave_out={"answer": ["0"]})

@@ -29,15 +29,27 @@ def paths(node: Mapping[str, object], prefix: str) -> Iterator[str]:
             yield from paths(value, f"{prefix}{key}.")
 
 
+def laid_under(config: Mapping[str, object]) -> Iterator[str]:
+    """The keys of files at the root that a choice lays under a node of its own: /FILE@NODE."""
+    for entry in config.get("defaults", ()):  # type: ignore[attr-defined]
+        if isinstance(entry, str) and entry.startswith("/"):
+            file, _, node = entry[1:].partition("@")
+            yield from paths(yaml.safe_load((CONFIGS / f"{file}.yaml").read_text()), f"{node}.")
+
+
 def all_keys() -> set[str]:
     """Of every config and every choice of a group, in whatever combination."""
     keys = set(GROUPS)
     for path in CONFIGS.glob("*.yaml"):
+        if path.stem == "problem_source":  # no command's, see laid_under
+            continue
         keys |= set(paths(yaml.safe_load(path.read_text()), ""))
     for group in GROUPS:
         for path in (CONFIGS / group).glob("*.yaml"):
+            config = yaml.safe_load(path.read_text()) or {}
             of_all = group == "experiment"  # the keys in its files are whole ones
-            keys |= set(paths(yaml.safe_load(path.read_text()) or {}, "" if of_all else f"{group}."))
+            keys |= set(paths(config, "" if of_all else f"{group}."))
+            keys |= {f"{group}.{key}" for key in laid_under(config)}
     return keys
 
 

@@ -12,6 +12,7 @@ from gmpo.policy.tiny import ASSISTANT, END, USER, character_tokenizer
 ENDINGS = ("<|im_start|>assistant\n", ASSISTANT)  # of data.template=qwen_math, and of the tokenizer's own
 KINDS = {
     "qwen2": {"intermediate_size": 128, "num_key_value_heads": 2},
+    "qwen3": {"intermediate_size": 128, "num_key_value_heads": 2, "head_dim": 32},
     "qwen3_moe": {
         "intermediate_size": 128,
         "moe_intermediate_size": 64,

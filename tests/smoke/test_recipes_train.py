@@ -18,6 +18,7 @@ from conftest import ENVIRONMENT, ROOT
 from datasets import Dataset, load_dataset
 from guessing_model import make_guessing_model
 from omegaconf import OmegaConf
+from transformers import AutoTokenizer
 
 from gmpo.data.templates import TEMPLATES
 
@@ -37,7 +38,7 @@ DAPO = (
     *("batch.prompts=16", "batch.mini_batch_prompts=1", "rollout.engine.tensor_parallel=2", "overlong.buffer=12"),
     "data.max_prompt_tokens=520",  # the model has 512 positions, and they are raised
     *("batch.max_tokens_per_micro_batch=600", "batch.max_tokens_per_log_prob_batch=900"),
-    f"benchmark.aime24.path={SHARED}/aime24/test.jsonl",
+    "validation.samples=2",
 )
 MATH = (
     *("batch.prompts=8", "batch.mini_batch_prompts=2", "data.max_prompt_tokens=400"),
@@ -53,7 +54,7 @@ def one_digit(rows: Dataset, answer: Callable[[dict[str, Any]], str]) -> Dataset
 
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """gsm8k.jsonl, math.jsonl and dapo.parquet, in the columns that the recipes' data sets have."""
+    """gsm8k.jsonl, math.jsonl, dapo.parquet and aime.parquet, in the columns that the recipes' data sets have."""
     folder = tmp_path_factory.mktemp("problems")
 
     def read(path: str) -> Dataset:
@@ -65,6 +66,15 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one_digit(read("math500/test.jsonl"), lambda row: row["answer"]).to_json(folder / "math.jsonl")
     dapo = one_digit(read("dapo_math_schema/train.parquet"), lambda row: row["reward_model"]["ground_truth"])
     dapo.to_parquet(folder / "dapo.parquet")
+    wrapping = OmegaConf.load(ROOT / "configs" / "data" / "dapo_math_17k.yaml").unwrap
+    aime = [
+        {
+            "prompt": [{"role": "user", "content": f"{wrapping.prefix}{row['problem']}{wrapping.suffix}"}],
+            "reward_model": {"ground_truth": row["answer"]},
+        }
+        for row in map(json.loads, first_lines("aime24", 30))
+    ]
+    Dataset.from_list(aime * 2).to_parquet(folder / "aime.parquet")
     return folder
 
 
@@ -124,24 +134,46 @@ def test_gmpo_qwen2_5_math_7b(tmp_path: Path, problems: Path, qwen2: str) -> Non
 
 
 def test_dapo_qwen2_5_7b(tmp_path: Path, problems: Path, qwen2: str) -> None:
-    rows = trained("dapo_qwen2_5_7b", qwen2, tmp_path, *DAPO, f"data.path={problems}/dapo.parquet", "cluster.cp=2")
+    files = [f"data.path={problems}/dapo.parquet", f"benchmark.aime24_dapo.path={problems}/aime.parquet"]
+    rows = trained("dapo_qwen2_5_7b", qwen2, tmp_path, *DAPO, *files, "cluster.cp=2")
     run = tmp_path / "dapo_qwen2_5_7b"
     assert rows[2]["policy/learning_rate"] == pytest.approx(1e-3 * (0.1 + 0.9 * 32 / 160)), "32 updates of a warm-up"
     assert json.loads((run / "model" / "config.json").read_text())["max_position_embeddings"] == 32768
     validated = [json.loads(line) for line in (run / "rollouts" / "validation.jsonl").read_text().splitlines()]
-    assert len([row for row in validated if row["rollout_step"] == 2]) == 4, "of ten, all that there are"
+    last = [row for row in validated if row["rollout_step"] == 2]
+    assert len(last) == 2 * len({row["prompt"] for row in last}) == 8, "two responses each to 4 of 30 problems"
     prompts = {json.loads(line)["prompt"] for line in (run / "rollouts" / "train.jsonl").read_text().splitlines()}
-    assert all(prompt.endswith('after "Answer:".<|assistant|>') for prompt in prompts)
+    asked = prompts | {row["prompt"] for row in last}
+    assert all(prompt.endswith('after "Answer:".<|assistant|>') for prompt in asked), "training and validation alike"
     assert any(not prompt.startswith("<|user|>") for prompt in prompts), "the longer ones are cut off on the left"
 
 
 def test_dapo_qwen3_30b(tmp_path: Path, problems: Path) -> None:
     model = make_guessing_model("qwen3_moe", tmp_path / "model")
-    rows = trained("dapo_qwen3_30b", model, tmp_path, *DAPO, f"data.path={problems}/dapo.parquet")
-    assert "val/aime24/mean@1" in rows[2]
+    files = [f"data.path={problems}/dapo.parquet", f"benchmark.aime24_dapo.path={problems}/aime.parquet"]
+    rows = trained("dapo_qwen3_30b", model, tmp_path, *DAPO, *files)
+    assert "val/aime24_dapo/mean@2" in rows[2]
     cfg = OmegaConf.load(tmp_path / "dapo_qwen3_30b" / "config.yaml")
     assert (cfg.sharding.offload, cfg.sharding.reduce_gradients, cfg.checkpoint.asynchronous) == (True, "shards", True)
     assert (cfg.objective.clip_low, cfg.objective.clip_high) == (0.4, 0.4)
+
+
+def test_qwen3_8b_math(tmp_path: Path, problems: Path) -> None:
+    model = make_guessing_model("qwen3", tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = (
+        "{% if not enable_thinking | default(true) %}/no_think {% endif %}" + tokenizer.chat_template
+    )
+    tokenizer.save_pretrained(model)
+    files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={SHARED}/gsm8k/test.jsonl"]
+    files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={SHARED}/math500/test.jsonl"]
+    columns = ["data.math.answer=answer", "data.math.result=whole"]
+    rows = trained("qwen3_8b_math", model, tmp_path, *MATH, *files, *columns)
+    assert {"val/gsm8k/mean@1", "val/math/mean@1"} <= rows[2].keys()
+    assert "policy/kl_ref" in rows[2], "a reference is loaded"
+    lines = (tmp_path / "qwen3_8b_math" / "rollouts" / "train.jsonl").read_text().splitlines()
+    asked = {json.loads(line)["prompt"] for line in lines}
+    assert all(prompt.startswith("/no_think ") and "within \\boxed{}." in prompt for prompt in asked)
 
 
 def test_qwen2_5_0_5b_gsm8k(tmp_path: Path, problems: Path, qwen2: str) -> None:

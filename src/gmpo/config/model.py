@@ -24,6 +24,12 @@ def model_config(cfg: DictConfig) -> dict[str, Any] | None:
     return None if found is None else {**found, **_plain(cfg.model.overrides)}
 
 
+def vocabulary_size(cfg: DictConfig) -> int | None:
+    """How many tokens the model knows; None where no config.json that tells is on this machine."""
+    size = (model_config(cfg) or {}).get("vocab_size")
+    return size if isinstance(size, int) else None
+
+
 def _plain(node: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 

@@ -3,8 +3,9 @@
 import random
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 Split = Literal["train", "validation"]
@@ -15,6 +16,7 @@ FORMS = {
     "*": ("{a}*{b}", "{a} times {b}"),
 }
 VALIDATION_SHARE = 10  # one pair of operands in so many is kept for validation
+GIVE_UP = 20  # repeats in a row for each problem that there is: then there are no more
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,37 @@ def make_problems(kinds: Sequence[str], count: int, split: Split, seed: int) -> 
     The operands decide the split, whatever the seed, their order or the wording: train and validation never
     share a problem.
     """
+    return list(islice(_drawn(kinds, split, seed), count))
+
+
+def make_distinct_problems(kinds: Sequence[str], count: int, split: Split, seed: int) -> list[Problem]:
+    """Return `count` problems as `make_problems` draws them, each wording of each pair of operands once.
+
+    There are fewer where nothing new is drawn for long: few numbers have one digit.
+    """
+    problems: dict[str, Problem] = {}
+    repeated = 0
+    for problem in _drawn(kinds, split, seed) if count else ():
+        repeated = repeated + 1 if problem.question in problems else 0
+        problems.setdefault(problem.question, problem)
+        if len(problems) == count or repeated == GIVE_UP * (len(problems) + 1):
+            break
+    return list(problems.values())
+
+
+def _drawn(kinds: Sequence[str], split: Split, seed: int) -> Iterator[Problem]:
     parsed = [_parse(kind) for kind in kinds]
     if not parsed:
         raise ValueError("data.kinds is empty: name at least one kind of problem, such as 3+3")
     rng = random.Random(f"{split}/{seed}")
-    problems: list[Problem] = []
-    while len(problems) < count:
+    while True:
         left_digits, operation, right_digits = rng.choice(parsed)
         a, b = _number(rng, left_digits), _number(rng, right_digits)
         if operation == "-":
             a, b = max(a, b), min(a, b)
         question = rng.choice(FORMS[operation]).format(a=a, b=b)
         if split_of(a, operation, b) == split:
-            problems.append(_solve(question, a, operation, b))
-    return problems
+            yield _solve(question, a, operation, b)
 
 
 def split_of(a: int, operation: str, b: int) -> Split:

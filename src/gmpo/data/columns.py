@@ -1,8 +1,12 @@
 """Which cell of a row: columns by name, and what lies within them."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeGuard
 
+MOST_DIGITS = 4300  # of a number: what Python reads as a whole one
 Row = dict[str, object]
 Located = tuple[Row, str]  # a row, and where it stands, for messages: "FILE, line 3"
 
@@ -17,6 +21,7 @@ class Column:
 
     path: str
     option: str  # what chooses another one: "data.answer"
+    form: str = "COLUMN"  # of the option's value, for messages
 
     def of(self, row: Row, where: str) -> object:
         """This cell of the row. Raises ValueError where there is no such column."""
@@ -27,7 +32,8 @@ class Column:
             if isinstance(value, dict):
                 if name not in value:
                     raise ValueError(
-                        f"{where} lacks column {self.path!r}; found {names(value)}. Choose one by {self.option}=COLUMN"
+                        f"{where} lacks column {self.path!r}; found {names(value)}{_verl(value)}. "
+                        f"Choose one by {self._remedy}"
                     )
                 value = value[name]
             elif value is None:
@@ -38,9 +44,23 @@ class Column:
             else:
                 raise ValueError(
                     f"{where}: column {self.path!r} asks for {name!r} within {shown(value)}; "
-                    f"choose another by {self.option}=COLUMN"
+                    f"choose another by {self._remedy}"
                 )
         return value
+
+    @property
+    def list(self) -> "Column | None":
+        """The column whose element this is; None where the path does not end in a number."""
+        path, _, last = self.path.rpartition(".")
+        return Column(path, self.option, self.form) if path and last.isdigit() else None
+
+    @property
+    def _remedy(self) -> str:
+        return f"{self.option}={self.form}"
+
+
+def _verl(columns: Iterable[str]) -> str:
+    return " (verl's format: data=verl reads it)" if {"prompt", "reward_model"} <= {*columns} else ""
 
 
 def to_read(paths: Iterable[str], available: Sequence[str]) -> list[str]:
@@ -57,5 +77,38 @@ def names(columns: Iterable[str]) -> str:
 
 def shown(value: object) -> str:
     """A cell for a message: its type and how it begins."""
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    kind = "number" if isinstance(value, Decimal) else type(value).__name__
+    return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def cell_text(value: object) -> str:
+    """Return what a cell is compared by: its text without outer blanks, a number in digits, null for nothing."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return number_text(value) if is_number(value) else str(value).strip()
+
+
+def is_number(value: object) -> TypeGuard[int | float | Decimal]:
+    """Return whether a cell holds a finite number; true and false are none."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def number_text(value: int | float | Decimal) -> str:
+    """Return a finite number in digits, exactly and without an exponent: 142.0 is "142", 1e20 has 21 digits.
+
+    Raises ValueError where that would be more digits than Python reads.
+    """
+    if isinstance(value, int):
+        return str(value)
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    if exact == 0:
+        return "0"  # the negative one too
+    if abs(exact.adjusted()) > MOST_DIGITS:
+        raise ValueError(f"the number {exact} has more than {MOST_DIGITS} digits; write it as text")
+    text = format(exact, "f")
+    return text.rstrip("0").removesuffix(".") if "." in text else text

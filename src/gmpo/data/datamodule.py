@@ -1,16 +1,21 @@
 """The LightningDataModule that yields the prompts of each rollout step."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
-from gmpo.data.prompts import OverLong, PromptMaker
+from gmpo.data.prompts import OverLong, PromptMaker, first_of_each
+from gmpo.data.selection import Question
 from gmpo.data.sources import Source, check_names
 from gmpo.data.stream import PromptStream
 from gmpo.types import Prompt, PromptBatch
+
+log = logging.getLogger(__name__)
 
 
 class MathDataModule(LightningDataModule):
@@ -19,8 +24,8 @@ class MathDataModule(LightningDataModule):
     prompts_per_step: P, the prompts of a training batch. steps: training batches, whatever the size of the
     data set: it is gone through again in another order. benchmarks: validate on the problems of all of these,
     each under its name, instead of on the source's own. validation_limit: validate on the first so many problems of
-    each name. validate: whether validation problems are read at all. over_long: what happens to prompts of more
-    than max_prompt_tokens.
+    each name. validate: whether validation problems are read at all. What becomes of a question (template to
+    vocabulary) is as in `PromptMaker`.
     """
 
     def __init__(
@@ -37,6 +42,10 @@ class MathDataModule(LightningDataModule):
         validation_batch: int = 256,
         benchmarks: Mapping[str, Source] | None = None,
         validate: bool = True,
+        system: str | None = None,
+        suffix: str | None = None,
+        chat_template_arguments: Mapping[str, object] | None = None,
+        vocabulary: int | None = None,
     ) -> None:
         super().__init__()
         if benchmarks:
@@ -44,7 +53,10 @@ class MathDataModule(LightningDataModule):
         self.source = source
         self.benchmarks = benchmarks
         self.validate = validate
-        self.maker = PromptMaker(tokenizer, template, max_prompt_tokens, over_long)
+        self.maker = PromptMaker(
+            *(tokenizer, template, max_prompt_tokens, over_long),
+            *(system, suffix, chat_template_arguments, vocabulary),
+        )
         self.prompts_per_step = prompts_per_step
         self.steps = steps
         self.seed = seed
@@ -57,9 +69,10 @@ class MathDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read, template and tokenise both splits; raises ValueError where nothing usable is left."""
         if self.stream is None:
-            self.stream = PromptStream(self.maker.prompts(self.source, "train"), self.seed)
+            questions = self.source.questions("train")
+            self.stream = PromptStream(self.maker.of(questions, f"{self.source.name}, train"), self.seed)
             if self.validate:
-                self.validation_prompts = self._validation_prompts()
+                self.validation_prompts = self._validation_prompts({_problem(question) for question in questions})
 
     def draw(self, count: int) -> list[Prompt]:
         """The next prompts of the same stream, beyond the batch: for a refill."""
@@ -95,9 +108,29 @@ class MathDataModule(LightningDataModule):
         """Every validation prompt once, in order."""
         return _loader(_ValidationBatches(self.validation_prompts, self.validation_batch))
 
-    def _validation_prompts(self) -> list[Prompt]:
-        measured = self.benchmarks.values() if self.benchmarks else [self.source]
-        return [p for source in measured for p in self.maker.prompts(source, "validation", self.validation_limit)]
+    def _validation_prompts(self, trained_on: set[str]) -> list[Prompt]:
+        prompts: list[Prompt] = []
+        for source in self.benchmarks.values() if self.benchmarks else [self.source]:
+            questions = first_of_each(source.questions("validation"), self.validation_limit)
+            _say_overlap(questions, trained_on)
+            prompts += self.maker.of(questions, f"{source.name}, validation")
+        return prompts
+
+
+def _say_overlap(questions: Sequence[Question], trained_on: set[str]) -> None:
+    """Log how many validation problems are training problems, whatever instruction is around them."""
+    total = Counter(question.source for question in questions)
+    shared = [question for question in questions if _problem(question) in trained_on]
+    for name, count in Counter(question.source for question in shared).items():
+        first = next(question for question in shared if question.source == name)
+        log.warning(
+            "%s, validation: %d of %d problems are training problems as well (the first: %s)",
+            *(name, count, total[name], first.where or repr(first.text[:60])),
+        )
+
+
+def _problem(question: Question) -> str:
+    return question.text.strip() if question.problem is None else question.problem
 
 
 def _loader(batches: IterableDataset) -> DataLoader:

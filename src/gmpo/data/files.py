@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow
@@ -117,8 +118,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _parsed(text: str, where: str, expected: str) -> object:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json.loads(text, parse_float=Decimal)  # exactly as it stands
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON ({error}): {text.strip()[:60]!r}; expected {expected}") from error
 
 

@@ -11,7 +11,7 @@ from gmpo.data.hub import table_rows
 
 SAVED_SPLITS = "dataset_dict.json"  # what save_to_disk leaves of a DatasetDict
 SAVED_TABLE = "state.json"  # and of a Dataset
-PART = re.compile(r"(.+)-\d{5}-of-(\d{5})")  # train-00000-of-00001
+PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?")  # train-00000-of-00001, older ones with a hash
 
 
 def read_folder(folder: Path, config: str | None, split: str, columns: Sequence[str], node: str) -> Iterator[Located]:
@@ -60,8 +60,8 @@ def _files(folder: Path, config: str | None) -> dict[str, list[Path]]:
 
 
 def _complete(files: list[Path], folder: Path, split: str) -> list[Path]:
-    totals = {int(part[2]) if (part := PART.fullmatch(file.stem)) else 1 for file in files}
-    if totals != {len(files)}:
+    found = [(int(part[2]), int(part[3])) if (part := PART.fullmatch(file.stem)) else (0, 1) for file in files]
+    if sorted(found) != [(place, len(files)) for place in range(len(files))]:
         raise ValueError(
             f"data folder {folder} holds {', '.join(file.name for file in files)} for the split {split}: it must be "
             "one file or all parts of one; name a file instead"

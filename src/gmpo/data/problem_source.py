@@ -1,6 +1,6 @@
 """Data sets of real mathematics: from the hub, or from local files and folders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,17 +8,17 @@ from typing import Literal, NamedTuple, get_args
 
 from gmpo.data.answers import AnswerColumn, Result
 from gmpo.data.arithmetic import Split
-from gmpo.data.columns import Column, Located
+from gmpo.data.columns import Column, Located, cell_text
 from gmpo.data.files import read_file
 from gmpo.data.folders import folder_splits, read_folder
 from gmpo.data.hub import read_hub
 from gmpo.data.questions import QuestionColumn, QuestionFormat, Wrapping
 from gmpo.data.reading import RowReader
-from gmpo.data.selection import Found, Question, distinct, hold_out
+from gmpo.data.selection import Found, Question, distinct, hold_out, without_conflicts
 
 Instruction = Literal["keep", "replace"]
 EmptyAnswers = Literal["drop", "error"]
-Duplicates = Literal["drop", "keep"]
+Duplicates = Literal["drop", "keep", "drop_conflicting"]
 CHOICES = {
     "question_format": get_args(QuestionFormat),
     "result": get_args(Result),
@@ -59,6 +59,7 @@ class ProblemSource:
     question_format: QuestionFormat = "text"
     result: Result = "whole"
     levels: Sequence[int] | None = None  # only these; None: all
+    leave_out: Mapping[str, object] | None = None  # rows by a column's value, or values: {"answer": ["proof"]}
     unwrap: Wrapping | None = None  # the instruction around every question, where the data set has one
     instruction: Instruction = "keep"  # replace: cut it off, the template brings its own
     empty_answers: EmptyAnswers = "error"
@@ -76,6 +77,11 @@ class ProblemSource:
             raise ValueError(f"{self.node}.held_out={self.held_out} must be a whole number of at least 0")
         if self.levels is not None and not _whole_numbers(self.levels):
             raise ValueError(f"{self.node}.levels={self.levels} must be a list such as [3,4,5], or null for all")
+        if self.leave_out is not None and not isinstance(self.leave_out, Mapping):
+            raise ValueError(
+                f"{self.node}.leave_out={self.leave_out} must name a column and values, such as "
+                "{answer: [proof, notfound]}, or be null"
+            )
         if self.instruction == "replace" and self.unwrap is None:
             raise ValueError(
                 f"{self.node}.instruction=replace, but what {self.name} puts around a question is not known: "
@@ -108,6 +114,8 @@ class ProblemSource:
     def _found(self, place: Place, split: Split) -> Iterator[Found]:
         label = f"{self.name}, {split}"
         found = self._reader.read(self._rows(place), label)
+        if self.duplicates == "drop_conflicting":
+            return without_conflicts(found, label, f"{self.node}.duplicates")
         return distinct(found, label) if self.duplicates == "drop" else found
 
     def _rows(self, place: Place) -> Iterator[Located]:
@@ -138,15 +146,19 @@ class ProblemSource:
             self.unwrap,
             cut_wrapping=self.instruction == "replace",
             drop_empty=f"{self.node}.empty_answers=drop" if self.empty_answers == "error" else None,
+            leave_out={
+                Column(path, f"{self.node}.leave_out", "{COLUMN: VALUES}"): _texts(values)
+                for path, values in (self.leave_out or {}).items()
+            },
         )
 
     def _train_place(self) -> Place:
-        return Place(None if self.path is None else Path(str(self.path)), self.train_split or "", f"{self.node}.path")
+        return Place(None if self.path is None else _path(self.path), self.train_split or "", f"{self.node}.path")
 
     def _validation_place(self) -> Place | None:
         split = self.validation_split
         if self.validation_path is not None:
-            return Place(Path(str(self.validation_path)), split or BESIDE[0], f"{self.node}.validation_path")
+            return Place(_path(self.validation_path), split or BESIDE[0], f"{self.node}.validation_path")
         if split is None:
             return None
         same = self._train_place()._replace(split=split)
@@ -159,13 +171,29 @@ class ProblemSource:
     def _looked_for(self) -> str:
         if self.validation_split is None:
             return f"{self.node}.validation_split is null"
-        if self.path is None or Path(str(self.path)).is_dir():
-            return f"no split {self.validation_split}"
-        return f"{' and '.join(map(str, _beside(Path(str(self.path)))))} do not exist"
+        path = None if self.path is None else _path(self.path)
+        if path is None or path.is_dir():
+            others = [] if path is None else folder_splits(path, self.hub_config)
+            named = f", only {', '.join(others)}: name one by {self.node}.validation_split" if others else ""
+            return f"no split {self.validation_split}{named}"
+        return f"{' and '.join(map(str, _beside(path)))} do not exist"
 
 
 def _beside(path: Path) -> list[Path]:
     return [beside for name in BESIDE if (beside := path.with_name(f"{name}{path.suffix}")) != path]
+
+
+def _path(path: str) -> Path:
+    """Return the path, with ~ for the home folder: no shell expands it behind KEY=."""
+    try:
+        return Path(str(path)).expanduser()
+    except RuntimeError:  # no such user: the path does not exist, which is said elsewhere
+        return Path(str(path))
+
+
+def _texts(values: object) -> list[str]:
+    several = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+    return [cell_text(value) for value in several]
 
 
 def _whole_numbers(levels: object) -> bool:

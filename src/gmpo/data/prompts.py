@@ -2,16 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 from transformers import PreTrainedTokenizerBase
 
 from gmpo.data.arithmetic import Split
-from gmpo.data.selection import Question
+from gmpo.data.selection import Message, Question
 from gmpo.data.sources import Source
 from gmpo.data.templates import CHAT, check_template, render
+from gmpo.data.tokens import PromptTokens
 from gmpo.types import Prompt
 
 log = logging.getLogger(__name__)
@@ -24,30 +26,84 @@ class PromptMaker:
     """Templates and tokenises the problems of a source.
 
     template: as `gmpo.data.templates`. over_long: what happens to prompts of more than max_prompt_tokens; truncate cuts
-    them off on the left.
+    them off on the left. system: a system message in place of the rows' own; "" leaves those out, None keeps them.
+    suffix: what follows each question, as it is. chat_template_arguments: what the tokenizer's chat template is told.
+    vocabulary: how many tokens the model knows; None: unknown.
     """
 
     tokenizer: PreTrainedTokenizerBase
     template: str
     max_prompt_tokens: int
     over_long: OverLong
+    system: str | None = None
+    suffix: str | None = None
+    chat_template_arguments: Mapping[str, object] | None = None
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         if self.over_long not in get_args(OverLong):
             raise ValueError(f"data.over_long={self.over_long} must be {' or '.join(get_args(OverLong))}")
-        check_template(self.template, self.tokenizer)
+        for option, value in (("system", self.system), ("suffix", self.suffix)):
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"data.{option}={value} must be a text: write data.{option}='\"{value}\"'")
+        arguments = self.chat_template_arguments
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise ValueError(
+                f"data.chat_template_arguments={arguments} must hold names and values, such as "
+                "{enable_thinking: false}"
+            )
+        check_template(self.template, self.tokenizer, self.system, arguments)
+        if self.suffix and not self.suffix[0].isspace():
+            log.warning(
+                "data.suffix=%r follows each question without a blank; begin it with one, in quotes: "
+                "'data.suffix=\" %s\"'",
+                *(self.suffix, self.suffix),
+            )
 
     def prompts(self, source: Source, split: Split, limit: int | None = None) -> list[Prompt]:
         """Of each name among the questions the first `limit`; raises ValueError where nothing usable is left."""
-        questions = list(_first(source.questions(split), limit))
-        texts = [render(question.text, self.template, self.tokenizer) for question in questions]
-        special = self.template != CHAT  # a chat template writes them itself
-        ids = self.tokenizer(texts, add_special_tokens=special)["input_ids"] if texts else []
+        return self.of(first_of_each(source.questions(split), limit), f"{source.name}, {split}")
+
+    def of(self, questions: Sequence[Question], label: str) -> list[Prompt]:
+        """Return the prompts of these questions; raises ValueError where nothing usable is left."""
+        places = [question.where or f"{label}, question {index}" for index, question in enumerate(questions)]
+        self._say_what_is_replaced(questions, label)
+        texts = [self._render(question, where) for question, where in zip(questions, places, strict=True)]
         prompts = [
-            Prompt(index, question.text, text, list(token_ids), question.answer, question.source)
-            for index, (question, text, token_ids) in enumerate(zip(questions, texts, ids, strict=True))
+            Prompt(index, question.text, text, token_ids, question.answer, question.source)
+            for index, (question, text, token_ids) in enumerate(
+                zip(questions, texts, self._tokens.of(texts, places), strict=True)
+            )
         ]
-        return self._within_length(prompts, f"{source.name}, {split}")
+        return self._within_length(prompts, label)
+
+    @cached_property
+    def _tokens(self) -> PromptTokens:
+        return PromptTokens(self.tokenizer, special=self.template != CHAT, vocabulary=self.vocabulary)
+
+    def _render(self, question: Question, where: str) -> str:
+        try:
+            return render(self._messages(question), self.template, self.tokenizer, self.chat_template_arguments)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+    def _messages(self, question: Question) -> list[Message]:
+        """The chat that the template is given."""
+        alone: Message = {"role": "user", "content": question.text}
+        messages = [*(question.chat or (alone,))]
+        if self.system is not None:
+            messages = [message for message in messages if message["role"] != "system"]
+        if self.system:
+            messages.insert(0, {"role": "system", "content": self.system})
+        if self.suffix:
+            messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}{self.suffix}"}
+        return messages
+
+    def _say_what_is_replaced(self, questions: Sequence[Question], label: str) -> None:
+        own = sum(any(message["role"] == "system" for message in question.chat or ()) for question in questions)
+        if self.system is not None and own:
+            done = "replaced by data.system" if self.system else "left out (data.system='')"
+            log.info("%s: the system messages of %d of %d questions are %s", label, own, len(questions), done)
 
     def _within_length(self, prompts: list[Prompt], label: str) -> list[Prompt]:
         most = self.max_prompt_tokens
@@ -79,8 +135,12 @@ class PromptMaker:
         return replace(prompt, token_ids=kept, text=self.tokenizer.decode(kept))
 
 
-def _first(questions: Sequence[Question], limit: int | None) -> Iterator[Question]:
-    """The first so many of each name."""
+def first_of_each(questions: Iterable[Question], limit: int | None) -> list[Question]:
+    """Return the first so many questions of each data set's name."""
+    return list(_first(questions, limit))
+
+
+def _first(questions: Iterable[Question], limit: int | None) -> Iterator[Question]:
     taken: Counter[str] = Counter()
     for question in questions:
         taken[question.source] += 1

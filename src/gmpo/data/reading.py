@@ -3,18 +3,20 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from gmpo.data.answers import AnswerColumn, EmptyAnswerError
-from gmpo.data.columns import Column, Located, Row
-from gmpo.data.questions import QuestionColumn, Wrapping
+from gmpo.data.columns import Column, Located, Row, cell_text
+from gmpo.data.questions import Asked, QuestionColumn, Wrapping
 from gmpo.data.selection import Found, Question
 
 log = logging.getLogger(__name__)
 OTHER_LEVEL = "are not of the levels asked for and are dropped"
 NO_ANSWER = "have no answer and are dropped"
 NOT_WRAPPED = "are not in the wrapping of this data set and stay as they are"
+SEVERAL = "have a list of answers, of which the one in {column!r} is taken: right only where they are alternatives"
+LEFT_OUT = "have {value} in column {column!r} and are left out"
 LEVEL = re.compile(r"(?:level\s*)?(\d{1,9})(?:\.0)?", re.IGNORECASE)
 
 
@@ -30,23 +32,27 @@ class RowReader:
     wrapping: Wrapping | None
     cut_wrapping: bool
     drop_empty: str | None  # the option by which rows without an answer can be left out; None: they are
+    leave_out: Mapping[Column, Sequence[str]] = field(default_factory=dict)  # rows with one of these, as `cell_text`
 
     @property
     def columns(self) -> list[str]:
         """The columns that are needed."""
-        columns = [self.question.column.path, self.answer.column.path]
+        columns = [self.question.column.path, self.answer.column.path, *(column.path for column in self.leave_out)]
         return columns if self.levels is None else [*columns, self.level.path]
 
     def read(self, rows: Iterable[Located], label: str) -> Iterator[Found]:
         """The rows that are used, one at a time; says how many are not. Raises ValueError where one cannot be read."""
-        unusual = _Tally()
+        unusual, noted = _Tally(), _Tally()
         count = used = 0
         for row, where in rows:
             count += 1
+            if unwanted := self._unwanted(row, where):
+                unusual.add(unwanted, where)
+                continue
             if self.levels is not None and level_of(self.level.of(row, where)) not in self.levels:
                 unusual.add(OTHER_LEVEL, where)
                 continue
-            text, bare = self._texts(row, where)
+            asked, bare = self._asked(row, where)
             try:
                 answer = self.answer.read(row, where)
             except EmptyAnswerError as error:
@@ -54,23 +60,40 @@ class RowReader:
                     raise ValueError(f"{error}; mend the row, or leave such rows out by {self.drop_empty}") from error
                 unusual.add(NO_ANSWER, where)
                 continue
-            if self.cut_wrapping and bare == text:
+            if self.cut_wrapping and bare == asked:
                 unusual.add(NOT_WRAPPED, where)
+            if self.answer.one_of_several(row, where):
+                noted.add(SEVERAL.format(column=self.answer.column.path), where)
             _check_characters(answer, where, self.answer.column.path)
             used += 1
-            yield Found(Question(bare if self.cut_wrapping else text, answer, self.source), bare.strip(), where)
+            kept = bare if self.cut_wrapping else asked
+            yield Found(Question(kept.text, answer, self.source, kept.chat, bare.problem, where), bare.key, where)
         unusual.say(label, count)
+        noted.say(label, count)
+        for column, values in self.leave_out.items():
+            for value in values:
+                if LEFT_OUT.format(value=value, column=column.path) not in unusual.counts:
+                    log.info("%s: no row has %s in column %r (%s)", label, value, column.path, column.option)
         if not used:
             raise ValueError(f"{label}: none of {count} rows is left; choose other columns or levels")
 
-    def _texts(self, row: Row, where: str) -> tuple[str, str]:
+    def _unwanted(self, row: Row, where: str) -> str | None:
+        """Return the reason to leave a row out."""
+        for column, values in self.leave_out.items():
+            value = cell_text(column.of(row, where))
+            if value in values:
+                return LEFT_OUT.format(value=value, column=column.path)
+        return None
+
+    def _asked(self, row: Row, where: str) -> tuple[Asked, Asked]:
         """The question with and without its wrapping."""
-        text = self.question.read(row, where)
-        bare = text if self.wrapping is None else self.wrapping.cut(text)
-        if not bare.strip():
+        asked = self.question.read(row, where)
+        bare = asked.without(self.wrapping)
+        if not bare.text.strip():
             raise ValueError(f"{where}: column {self.question.column.path!r} holds no question; mend or delete the row")
-        _check_characters(text, where, self.question.column.path)
-        return text, bare
+        for text in (asked.text, *(str(message["content"]) for message in asked.chat or ())):
+            _check_characters(text, where, self.question.column.path)
+        return asked, bare
 
 
 def _check_characters(text: str, where: str, column: str) -> None:

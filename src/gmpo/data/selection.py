@@ -1,11 +1,14 @@
 """Which rows of a split are used: repeated problems, and problems kept for validation."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 log = logging.getLogger(__name__)
+
+Message = dict[str, object]  # role, content, and what else a chat template may read
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,9 @@ class Question:
     text: str
     answer: str
     source: str  # the data set's name; validation metrics are named val/SOURCE/...
+    chat: tuple[Message, ...] | None = None  # all messages, where the text is not the only one; the question ends it
+    problem: str | None = field(default=None, compare=False)  # without the instruction around it; None: the text
+    where: str = field(default="", compare=False)  # where it stands, for messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class Found:
     """A question, what makes it the same as another, and where it stands."""
 
     question: Question
-    key: str  # its text without wrapping and outer blanks
+    key: str  # its text without wrapping and outer blanks, and a chat's other messages
     where: str
 
 
@@ -45,6 +51,32 @@ def distinct(found: Iterable[Found], label: str) -> Iterator[Found]:
         log.info(
             "%s: %d of %d rows repeat a problem and are dropped%s", label, repeated, rows, differ if others else ""
         )
+
+
+def without_conflicts(found: Iterable[Found], label: str, option: str) -> Iterator[Found]:
+    """Yield the first row of each problem that has one answer only; log how many rows and problems are dropped.
+
+    Reads all rows before it yields. Raises ValueError where every problem has more than one answer.
+    """
+    first: dict[str, Found] = {}
+    rows: Counter[str] = Counter()
+    conflicts: dict[str, str] = {}  # problem -> where its second answer stands
+    for one in found:
+        rows[one.key] += 1
+        if one.question.answer != first.setdefault(one.key, one).question.answer:
+            conflicts.setdefault(one.key, one.where)
+    lost = sum(rows[key] for key in conflicts)
+    if conflicts:
+        facts = f"{len(conflicts)} of {len(rows)} problems have more than one answer"
+        where = next(iter(conflicts.values()))
+        if len(conflicts) == len(rows):
+            raise ValueError(f"{label}: {facts} (see {where}); mend the rows, or keep each first one by {option}=drop")
+        log.info("%s: %s and are dropped with all of their %d rows (see %s)", label, facts, lost, where)
+    total = rows.total()
+    repeated = total - lost - (len(rows) - len(conflicts))
+    if repeated:
+        log.info("%s: %d of %d rows repeat a problem and are dropped", label, repeated, total)
+    yield from (one for key, one in first.items() if key not in conflicts)
 
 
 def hold_out(found: Iterable[Found], count: int, label: str, option: str) -> tuple[list[Question], list[Question]]:

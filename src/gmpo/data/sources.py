@@ -1,11 +1,14 @@
 """Where problems come from: made from a seed, or several data sets together; see also `gmpo.data.problem_source`."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gmpo.data.arithmetic import Split, make_problems
+from gmpo.data.arithmetic import Split, make_distinct_problems
 from gmpo.data.selection import Question
+
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -23,7 +26,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class ArithmeticSource:
-    """Arithmetic made from a seed; see `gmpo.data.arithmetic.make_problems`."""
+    """Arithmetic made from a seed, each problem once; see `gmpo.data.arithmetic.make_distinct_problems`."""
 
     kinds: Sequence[str]
     train_size: int
@@ -34,7 +37,12 @@ class ArithmeticSource:
     def questions(self, split: Split) -> list[Question]:
         """As `Source`; the two splits share no problem by construction."""
         size = self.train_size if split == "train" else self.validation_size
-        problems = make_problems(list(self.kinds), size, split, self.seed)
+        problems = make_distinct_problems(list(self.kinds), size, split, self.seed)
+        if len(problems) < size:
+            log.info(
+                "%s, %s: there are %d different problems of the kinds %s, not %d",
+                *(self.name, split, len(problems), ", ".join(self.kinds), size),
+            )
         return [Question(problem.question, problem.answer, self.name) for problem in problems]
 
 

@@ -1,9 +1,18 @@
 """How a question becomes a prompt."""
 
-from transformers import PreTrainedTokenizerBase
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gmpo.data.selection import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CHAT = "chat"  # the tokenizer's own chat template
 PLACE = "{question}"
+SYSTEM_PLACE = "{system}"  # a text may have one for the system message
+PLACES = re.compile("|".join(map(re.escape, (PLACE, SYSTEM_PLACE))))
 TEMPLATES = {
     "none": PLACE,
     "question_answer": "Question: {question}\nAnswer:",
@@ -22,9 +31,19 @@ TEMPLATES = {
     ),
 }
 
+RESERVED = (  # arguments of apply_chat_template that are set here, or that make something else of the prompt
+    *("conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "padding"),
+    *("truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
+)
 
-def check_template(template: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise ValueError where this tokenizer cannot render this template."""
+
+def check_template(
+    template: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    system: str | None = None,
+    arguments: Mapping[str, object] | None = None,
+) -> None:
+    """Raise ValueError where this tokenizer cannot render this template, or where it has no place for what is given."""
     if template != CHAT and template not in TEMPLATES and PLACE not in str(template):
         known = ", ".join([CHAT, *TEMPLATES])
         raise ValueError(
@@ -36,13 +55,86 @@ def check_template(template: str, tokenizer: PreTrainedTokenizerBase) -> None:
             f"data.template=chat, but the tokenizer {tokenizer.name_or_path} has no chat template; "
             f"choose one of {', '.join(TEMPLATES)}"
         )
+    if system and template != CHAT and SYSTEM_PLACE not in template:
+        raise ValueError(
+            f"data.system={system!r} has no place in data.template={template}, which is a text: choose "
+            f"data.template=chat, or write a text that contains {SYSTEM_PLACE} and {PLACE}"
+        )
+    if arguments:
+        _check_arguments(arguments, template, tokenizer)
 
 
-def render(question: str, template: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The prompt's text, special tokens included."""
-    if template == CHAT:
-        message = [{"role": "user", "content": question}]
-        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        assert isinstance(text, str)
-        return text
-    return TEMPLATES.get(template, template).replace(PLACE, question)  # not format(): texts hold braces of LaTeX
+def _check_arguments(arguments: Mapping[str, object], template: str, tokenizer: "PreTrainedTokenizerBase") -> None:
+    said = f"data.chat_template_arguments={dict(arguments)}"
+    if template != CHAT:
+        raise ValueError(
+            f"{said} is for the tokenizer's own chat template, and data.template={template} is a text: choose "
+            "data.template=chat, or leave it out"
+        )
+    source = tokenizer.get_chat_template()
+    for name in arguments:
+        if name in RESERVED:
+            raise ValueError(f"{said}: {name} is not the template's to read; leave it out")
+        if not re.search(rf"\b{re.escape(str(name))}\b", source):
+            raise ValueError(
+                f"{said}: the chat template of {tokenizer.name_or_path} reads no {name!r}; look for the right name in "
+                "it, or leave it out"
+            )
+
+
+def render(
+    question: str | Sequence[Message],
+    template: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    arguments: Mapping[str, object] | None = None,
+) -> str:
+    """Return the prompt's text, special tokens included.
+
+    question: the user's words, or all messages of a chat that they end. Raises ValueError where the template has no
+    place for one of these, or refuses them.
+    """
+    messages: list[Message] = [{"role": "user", "content": question}] if isinstance(question, str) else [*question]
+    if template != CHAT:
+        return _render_text(messages, TEMPLATES.get(template, template), template)
+    try:
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **dict(arguments or {})
+        )
+    except Exception as error:  # a template is a program of the model's makers
+        roles = ", ".join(str(message["role"]) for message in messages)
+        raise ValueError(
+            f"the chat template of {tokenizer.name_or_path} refuses the messages {roles}: {_one_line(error)}; change "
+            "them, data.system or data.chat_template_arguments, or choose another data.template"
+        ) from error
+    assert isinstance(text, str)
+    for role in ("system", "user"):
+        last = next((str(message["content"]).strip() for message in reversed(messages) if message["role"] == role), "")
+        if last not in text:
+            raise ValueError(
+                f"the chat template of {tokenizer.name_or_path} leaves out the {role} message {last[:60]!r}: choose "
+                f"another data.template{', or leave it out by data.system=' + repr('') if role == 'system' else ''}"
+            )
+    return text
+
+
+def _render_text(messages: Sequence[Message], text: str, name: str) -> str:
+    words: dict[str, list[str]] = {"system": [], "user": [], "assistant": []}
+    for message in messages:
+        words[str(message["role"])].append(str(message["content"]))
+    if words["assistant"]:
+        raise ValueError(
+            f"a chat of {len(messages)} messages has no place in data.template={name}, which is a text: choose "
+            "data.template=chat"
+        )
+    if words["system"] and SYSTEM_PLACE not in text:
+        raise ValueError(
+            f"the system message {words['system'][0][:60]!r} has no place in data.template={name}, which is a text: "
+            f"choose data.template=chat, write a text that contains {SYSTEM_PLACE}, or leave system messages out by "
+            "data.system=''"
+        )
+    parts = {PLACE: "\n\n".join(words["user"]), SYSTEM_PLACE: "\n\n".join(words["system"])}
+    return PLACES.sub(lambda place: parts[place[0]], text)  # not format(): texts hold braces of LaTeX
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -13,3 +13,11 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
             f"model.path={path} has no tokenizer that can be loaded ({reason}): give a folder in the Hugging Face "
             "format, or the id of a model that the hub has and this machine can reach"
         ) from error
+
+
+def padding_id(tokenizer: PreTrainedTokenizerBase, vocabulary: int | None) -> int:
+    """Return the id that batches are padded with: any that the model knows will do, since padding is never seen."""
+    for token_id in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token_id is not None and (vocabulary is None or token_id < vocabulary):
+            return token_id
+    return 0

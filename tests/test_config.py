@@ -18,8 +18,10 @@ from gmpo.config.resolvers import STOP_OF_TEMPLATE
 from gmpo.data.templates import TEMPLATES
 from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, KLPenalty
 from gmpo.policy import PolicyModule
+from gmpo.resume import differences
 from gmpo.rewards import Overlong
 from gmpo.rollout import DynamicSampling
+from gmpo.run_folder import save_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -187,6 +189,14 @@ def test_a_template_brings_its_stop_strings() -> None:
                 assert instantiate(cfg.sampling).stop == instantiate(cfg.validation).stop == expected
 
 
+def test_a_run_goes_on_with_the_same_stop_strings_alone(tmp_path: Path) -> None:
+    save_config(composed("data.template=r1"), tmp_path)
+    assert differences(composed("data.template=r1"), tmp_path) == []
+    assert differences(composed("data.template=r1", 'sampling.stop=["</answer>"]'), tmp_path) == []
+    said = differences(composed("data.template=r1", "sampling.stop=[]"), tmp_path)
+    assert said == ["sampling.stop was ['</answer>'], is []", "validation.stop was ['</answer>'], is []"]
+
+
 @pytest.mark.parametrize(
     ("stop", "said"),
     [
@@ -203,6 +213,8 @@ def test_stop_strings_are_texts(stop: str, said: str) -> None:
         instantiate(composed(f"sampling.stop={stop}").sampling)
     assert isinstance(error.value.__cause__, ValueError)
     assert said in str(error.value.__cause__)
+    for name in ("sampling", "validation"):
+        assert f"{name}.stop=" in refusal(f"{name}.stop={stop}")
 
 
 def test_generation_ahead_brings_a_process_and_ratios_to_the_weights_that_sampled() -> None:

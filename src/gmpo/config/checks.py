@@ -4,7 +4,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.config.cluster import check_cluster, check_launch, check_ranks
 from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions
-from gmpo.config.values import at_least_1, check_complete, check_seed, divisors, is_number
+from gmpo.config.values import at_least_1, check_complete, check_seed, check_texts, divisors, is_number
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 
@@ -41,6 +41,7 @@ def check_evaluation(cfg: DictConfig) -> None:
     check_overrides(cfg)
     at_least_1(cfg, ["data.max_prompt_tokens", "sampling.max_tokens", "sampling.samples"], optional=["data.limit"])
     check_seed(cfg)
+    check_texts(cfg, ["sampling.stop"])
     for name in ("sampling.temperature", "sampling.top_p"):
         if not is_number(value := OmegaConf.select(cfg, name)):
             raise ValueError(f"{name}={value} must be a number")
@@ -81,6 +82,7 @@ def _check_whole_numbers(cfg: DictConfig) -> None:
     names += ["validation.max_tokens", "validation.samples"]
     names += [f"batch.{key}" for key in cfg.batch]
     at_least_1(cfg, names, optional=["run.validate_every", "data.validation_limit", "policy.logits_at_once"])
+    check_texts(cfg, ["sampling.stop", "validation.stop"])
     check_seed(cfg)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 
 def is_number(value: object) -> bool:
@@ -22,6 +22,16 @@ def at_least_1(cfg: DictConfig, names: Sequence[str], optional: Sequence[str]) -
         if (value is not None or name in names) and (type(value) is not int or value < 1):
             off = ", or null" if name in optional else ""
             raise ValueError(f"{name}={value} must be a whole number of at least 1{off}")
+
+
+def check_texts(cfg: DictConfig, names: Sequence[str]) -> None:
+    """Raise ValueError unless these are lists of texts that are not empty."""
+    for name in names:
+        value = OmegaConf.select(cfg, name)
+        if not isinstance(value, list | ListConfig) or not all(isinstance(text, str) and text for text in value):
+            raise ValueError(
+                f'{name}={value} must be a list of texts, such as ["</answer>"], none of them empty; [] is off'
+            )
 
 
 def check_seed(cfg: DictConfig) -> None:

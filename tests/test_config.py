@@ -187,6 +187,9 @@ def test_a_template_brings_its_stop_strings() -> None:
             ]:
                 cfg = compose(name, ["++run.name=test", "sampling.max_tokens=9", "++batch.group_size=2", *overrides])
                 assert instantiate(cfg.sampling).stop == instantiate(cfg.validation).stop == expected
+                if name == "train":  # the way of a run: through what refers to them
+                    callback = instantiate(cfg.callbacks.rollout)
+                    assert callback.sampling.stop == callback.validation_sampling.stop == expected
 
 
 def test_a_run_goes_on_with_the_same_stop_strings_alone(tmp_path: Path) -> None:

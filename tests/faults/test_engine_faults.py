@@ -105,7 +105,12 @@ def broken(qwen3_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(
     "where",
-    [(), ("rollout.own_process=true",), ("rollout.async_steps=1", "run.validate_every=null"), ("cluster=cpu2",)],
+    [
+        (),
+        ("rollout.own_process=true",),
+        ("rollout.async_steps=1", "policy.old_log_probs=rollout", "run.validate_every=null"),
+        ("cluster=cpu2",),
+    ],
 )
 def test_weights_of_nan_end_the_run_and_are_named(broken: str, tmp_path: Path, where: tuple[str, ...]) -> None:
     done = start(broken, tmp_path, *where)

@@ -42,4 +42,5 @@ class NaNWeight(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: PolicyModule, *_: object) -> None:
         if pl_module.rollout_step == self.step:
             with torch.no_grad():
-                dict(pl_module.named_parameters())["_policy.model.norm.weight"].fill_(torch.nan)
+                weights = dict(pl_module._policy.named_parameters())
+                weights["model.norm.weight"].fill_(torch.nan)

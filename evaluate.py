@@ -1,5 +1,6 @@
 """Evaluate a language model: `python evaluate.py --help` shows how."""
 
+import os
 import sys
 
 import hydra
@@ -7,6 +8,8 @@ from omegaconf import DictConfig
 
 from gmpo.command import accept_model_path, one_clear_error
 from gmpo.config import check_evaluation
+from gmpo.failures import RunError
+from gmpo.redaction import redact
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
@@ -17,7 +20,13 @@ def main(cfg: DictConfig) -> None:
         from gmpo.evaluating import prepare, print_results  # heavy: torch, transformers
 
         evaluation = prepare(cfg)
-    print_results(evaluation.run(), evaluation.folder)
+    try:
+        results = evaluation.run()
+    except RunError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        sys.exit(redact(f"error: {error}"))
+    print_results(results, evaluation.folder)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from transformers import (
+    Olmo2Config,
+    Olmo2ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -64,6 +66,14 @@ def qwen2_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     config = Qwen2Config(vocab_size=260, intermediate_size=64, tie_word_embeddings=True, **SMALL)
     return save(Qwen2ForCausalLM(config), tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture(scope="session")
+def olmo2_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random OLMo 2, which vLLM runs in the code of transformers."""
+    torch.manual_seed(0)
+    config = Olmo2Config(vocab_size=260, intermediate_size=64, tie_word_embeddings=False, **SMALL)
+    return save(Olmo2ForCausalLM(config), tmp_path_factory.mktemp("olmo2"))
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,14 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.config import check, check_recipe, divisors
+from gmpo.config.resolvers import STOP_OF_TEMPLATE
+from gmpo.data.templates import TEMPLATES
 from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, KLPenalty
 from gmpo.policy import PolicyModule
+from gmpo.resume import differences
 from gmpo.rewards import Overlong
 from gmpo.rollout import DynamicSampling
+from gmpo.run_folder import save_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -157,6 +161,63 @@ def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
     check(composed("policy.old_log_probs=rollout"))
     for truncated in ("sampling.top_p=0.9", "sampling.top_k=50"):
         assert truncated in refusal("policy.old_log_probs=rollout", truncated)
+
+
+@pytest.mark.parametrize("cut", ["sampling.top_p=0.9", "sampling.top_k=50", "sampling.top_p=0.999"])
+@pytest.mark.parametrize("choice", ["masked", "truncated"])
+def test_a_correction_needs_the_whole_distribution(cut: str, choice: str) -> None:
+    said = refusal(f"correction={choice}", cut)
+    assert "the correction gmpo.objectives.ImportanceSampling with sampling." in said
+    assert cut in said
+    assert "Choose top_p=1 and top_k=0, or correction=none" in said
+    assert cut in refusal(f"correction={choice}", cut, "rollout.async_steps=1")
+    check(composed(f"correction={choice}", "validation.top_p=0.7", "validation.top_k=3", "sampling.temperature=0.7"))
+    check(composed(cut))  # nothing is compared with what the engine reports
+
+
+def test_a_template_brings_its_stop_strings() -> None:
+    assert set(STOP_OF_TEMPLATE) <= set(TEMPLATES)
+    for name in ("train", "evaluate"):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            for overrides, expected in [
+                ([], ()),
+                (["data.template=r1"], ("</answer>",)),
+                (["data.template=r1", "sampling.stop=[]"], ()),
+                (['data.template="<answer>{question}: "', 'sampling.stop=["</answer>",b]'], ("</answer>", "b")),
+            ]:
+                cfg = compose(name, ["++run.name=test", "sampling.max_tokens=9", "++batch.group_size=2", *overrides])
+                assert instantiate(cfg.sampling).stop == instantiate(cfg.validation).stop == expected
+                if name == "train":  # the way of a run: through what refers to them
+                    callback = instantiate(cfg.callbacks.rollout)
+                    assert callback.sampling.stop == callback.validation_sampling.stop == expected
+
+
+def test_a_run_goes_on_with_the_same_stop_strings_alone(tmp_path: Path) -> None:
+    save_config(composed("data.template=r1"), tmp_path)
+    assert differences(composed("data.template=r1"), tmp_path) == []
+    assert differences(composed("data.template=r1", 'sampling.stop=["</answer>"]'), tmp_path) == []
+    said = differences(composed("data.template=r1", "sampling.stop=[]"), tmp_path)
+    assert said == ["sampling.stop was ['</answer>'], is []", "validation.stop was ['</answer>'], is []"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        ('"</answer>"', 'stop=</answer> must be a list of texts, such as stop=["</answer>"]'),
+        ("null", "stop=None must be a list of texts"),
+        ('["a",""]', "stop=['a', ''] holds '': each entry must be a text of at least one character"),
+        ("[1]", "stop=[1] holds 1"),
+        ("[null]", "stop=[None] holds None"),
+        ("{a:b}", "stop={'a': 'b'} must be a list of texts"),
+    ],
+)
+def test_stop_strings_are_texts(stop: str, said: str) -> None:
+    with pytest.raises(InstantiationException) as error:
+        instantiate(composed(f"sampling.stop={stop}").sampling)
+    assert isinstance(error.value.__cause__, ValueError)
+    assert said in str(error.value.__cause__)
+    for name in ("sampling", "validation"):
+        assert f"{name}.stop=" in refusal(f"{name}.stop={stop}")
 
 
 def test_generation_ahead_brings_a_process_and_ratios_to_the_weights_that_sampled() -> None:

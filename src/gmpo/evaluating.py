@@ -62,6 +62,8 @@ def settings_of(cfg: DictConfig) -> dict[str, object]:
     sampling, reward = (OmegaConf.to_container(cfg[section], resolve=True) for section in ("sampling", "reward"))
     assert isinstance(sampling, dict)
     del sampling["samples"]  # more of them go on from fewer
+    if not sampling["stop"]:  # evaluations from before there were stop strings go on
+        del sampling["stop"]
     assert isinstance(reward, dict)
     reward.pop("processes", None)  # changes no score
     model, overrides = Path(cfg.model.path), OmegaConf.to_container(cfg.model.overrides, resolve=True)

@@ -1,5 +1,7 @@
 """What ends a run on all ranks together, with everything saved."""
 
+LOGITS_NOT_FINITE = "the model's logits are not finite: its weights hold NaN or infinity, or its dtype overflows"
+
 
 class RunError(RuntimeError):
     """Something outside the trainer gave up; its text says what, and what to do."""
@@ -7,6 +9,10 @@ class RunError(RuntimeError):
 
 class EngineError(RunError):
     """An engine has died, or does not answer."""
+
+
+class NonFiniteError(EngineError):
+    """A model without a distribution to sample from: another start of the engine would not help."""
 
 
 class RewardError(RunError):

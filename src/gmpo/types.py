@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from math import isfinite
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from gmpo.failures import LOGITS_NOT_FINITE, NonFiniteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Sampling:
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     top_k: int = 0  # 0 keeps every token
+    stop: tuple[str, ...] = ()  # texts that end a response; the token that completes one is its last
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.samples < 1:
@@ -41,16 +46,34 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
         if self.top_k < 0:
             raise ValueError(f"top_k must be 0 (off) or above, not {self.top_k}")
+        if isinstance(self.stop, str) or not isinstance(self.stop, Sequence):
+            raise ValueError(f'stop={self.stop} must be a list of texts, such as stop=["</answer>"]; [] is off')
+        for text in self.stop:
+            if not isinstance(text, str) or not text:
+                raise ValueError(
+                    f"stop={list(self.stop)} holds {text!r}: each entry must be a text of at least one character"
+                )
+        object.__setattr__(self, "stop", tuple(self.stop))  # whatever kind of list a config gives
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What an engine returned: the token ids are trained on as they are, never re-tokenised from text."""
+    """What an engine returned: the token ids are trained on as they are, never re-tokenised from text.
 
-    token_ids: list[int]  # the end-of-sequence token included
+    Raises NonFiniteError for log-probs that are not finite.
+    """
+
+    token_ids: list[int]  # the end-of-sequence token, or those of a stop string, included
     log_probs: list[float]  # of each token, under the distribution it was sampled from
     text: str
-    truncated: bool  # stopped by max_tokens, not by the end-of-sequence token
+    truncated: bool  # stopped by max_tokens, not by an end-of-sequence token or a stop string
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, self.log_probs)):
+            raise NonFiniteError(
+                f"{LOGITS_NOT_FINITE}. torch.isfinite tells which tensors of the model's files do; where all are "
+                "finite, choose cluster.dtype=float32"
+            )
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
-"""A callback that makes the loss of one rank not a number, in chosen optimizer steps."""
+"""Callbacks that make a loss or a weight not a number, at chosen moments."""
 
+import torch
 from lightning import Callback, Trainer
 
 from gmpo.parallel import rank
@@ -30,3 +31,16 @@ class NotANumber(Callback):
                 return poisoned(*args)
 
         pl_module.loss = Poisoned()
+
+
+class NaNWeight(Callback):
+    """In the norm after the last block, at the end of a rollout step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: PolicyModule, *_: object) -> None:
+        if pl_module.rollout_step == self.step:
+            with torch.no_grad():
+                weights = dict(pl_module._policy.named_parameters())
+                weights["model.norm.weight"].fill_(torch.nan)

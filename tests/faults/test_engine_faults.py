@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import save
 from short_runs import responses, rows, run, start, steps_saved
+from transformers import AutoModelForCausalLM
 
 from gmpo.failures import EngineError
 from gmpo.rollout import EngineProcess
@@ -90,6 +92,52 @@ def test_one_that_raises_in_the_trainers_process_is_started_again(
     assert done.wait() == 0, done.said()
     assert "step 3: the engine failed: MemoryError: out of it. It is started again, once" in done.said()
     assert rows(tmp_path / "quickstart") == rows(whole)
+
+
+@pytest.fixture(scope="module")
+def broken(qwen3_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model of which one weight is NaN."""
+    model = AutoModelForCausalLM.from_pretrained(qwen3_folder)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[3, 4] = torch.nan
+    return save(model, tmp_path_factory.mktemp("broken"))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        (),
+        ("rollout.own_process=true",),
+        ("rollout.async_steps=1", "policy.old_log_probs=rollout", "run.validate_every=null"),
+        ("cluster=cpu2",),
+    ],
+)
+def test_weights_of_nan_end_the_run_and_are_named(broken: str, tmp_path: Path, where: tuple[str, ...]) -> None:
+    done = start(broken, tmp_path, *where)
+    assert done.wait() == 1, done.said()
+    assert "error: the model's logits are not finite: its weights hold NaN" in done.said()
+    assert "overflows: model.layers.1.mlp.down_proj.weight of the policy (after 0 updates)" in done.said()
+    for useless in ("It is started again", "Traceback", "no group carries a signal"):
+        assert useless not in done.said()
+    assert not (tmp_path / "quickstart" / "model").exists()
+
+
+def test_weights_that_become_nan_end_the_run(qwen2_folder: str, tmp_path: Path) -> None:
+    poison = ("+callbacks.poison._target_=bad_numbers.NaNWeight", "+callbacks.poison.step=2")
+    done = start(qwen2_folder, tmp_path, *poison)
+    assert done.wait() == 1, done.said()
+    assert "model.norm.weight of the policy (after 4 updates). Begin from other weights" in done.said()
+    assert "It is started again" not in done.said()
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+def test_a_model_that_vllm_runs_in_the_code_of_transformers_trains(olmo2_folder: str, tmp_path: Path) -> None:
+    started = start(olmo2_folder, tmp_path, "rollout=vllm", "run.steps=2", "run.validate_every=1")
+    assert started.wait(300) == 0, started.said()[-3000:]
+    _, *steps = rows(tmp_path / "quickstart")
+    assert len(steps) == 2
+    assert all(float(step["rollout/log_prob_gap_max"]) < 1e-5 for step in steps)
 
 
 @pytest.mark.vllm

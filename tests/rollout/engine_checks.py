@@ -1,7 +1,8 @@
 """What the tests of every engine share: weights that moved, seeds, and the trainer's view of the responses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from gmpo.batching import pad_sequences
 from gmpo.policy.log_probs import response_log_probs
+from gmpo.policy.tiny import character_tokenizer
 from gmpo.rollout.engine import Engine, request_seed
 from gmpo.types import MicroBatch, Prompt, Response, Rollout, Sampling
 
@@ -38,6 +40,36 @@ def check_handing_over(engine: Engine, prompts: Sequence[Prompt], sampling: Samp
     assert dict(handed) == returned
     assert len(handed) == len(returned)
     return [len(response.token_ids) for _, response in handed]
+
+
+def check_stops(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling) -> int:
+    """A response ends with the token that completes a stop string, as sampled; returns how many ended so.
+
+    The stop string is two characters that the first response with two in a row holds without one.
+    """
+    tokenizer, own = character_tokenizer(), seeds(prompts, sampling)
+    whole = engine.generate(prompts, sampling, own)
+    ids = [token for response in chain(*whole) for token in response.token_ids]
+    pairs = [tokenizer.decode(pair) for pair in pairwise(ids[:-1])]
+    stop = next(pair for pair in pairs if len(pair) == 2 and pair.isascii() and pair.isprintable())
+    ended = 0
+    stopping = engine.generate(prompts, replace(sampling, stop=("never there", stop)), own)
+    for response, without in zip(chain(*stopping), chain(*whole), strict=True):
+        beginnings = [without.token_ids[:length] for length in range(1, len(without.token_ids) + 1)]
+        expected = next((ids for ids in beginnings if stop in tokenizer.decode(ids)), None)
+        ended += expected is not None
+        assert response.token_ids == (without.token_ids if expected is None else expected)
+        assert response.log_probs == without.log_probs[: len(response.token_ids)]
+        assert response.truncated == (without.truncated and expected is None)
+    return ended
+
+
+def poisoned(folder: str, name: str, value: float) -> list[tuple[str, Tensor]]:
+    """A folder's weights, one number of one tensor replaced."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    weights = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    weights[name].view(-1)[5] = value
+    return list(weights.items())
 
 
 def seeds(prompts: Sequence[Prompt], sampling: Sampling, run_seed: int = 0) -> list[list[int]]:

@@ -1,11 +1,15 @@
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_prompt, save
-from engine_checks import check_handing_over, perturbed, seeds, trainer_log_probs
+from engine_checks import check_handing_over, check_stops, perturbed, poisoned, seeds, trainer_log_probs
 from transformers import GenerationConfig
 
+from gmpo.failures import EngineError, NonFiniteError
+from gmpo.rollout import EngineProcess
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Sampling
 
@@ -109,3 +113,59 @@ def test_a_started_engine_holds_the_model_as_loaded(qwen2_folder: str) -> None:
     engine.close()
     engine.start()
     assert engine.policy_version == 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_response_ends_at_a_stop_string(qwen2_folder: str, temperature: float) -> None:
+    sampling = Sampling(max_tokens=60, samples=8, temperature=temperature)
+    assert check_stops(started(qwen2_folder, max_sequences=16), PROMPTS, sampling) >= 1
+
+
+def test_a_stop_string_within_the_last_token_is_an_end(qwen2_folder: str) -> None:
+    engine, prompts = started(qwen2_folder), PROMPTS[:1]
+    sampling = Sampling(max_tokens=1, samples=16)
+    (whole,) = engine.generate(prompts, sampling, seeds(prompts, sampling))
+    last = next(r for r in whole if r.truncated and r.text.isascii() and r.text)
+    (ended,) = engine.generate(prompts, replace(sampling, stop=(last.text,)), seeds(prompts, sampling))
+    assert [r.token_ids for r in ended] == [r.token_ids for r in whole]
+    assert [r.truncated for r in ended] == [r.truncated and r.text != last.text for r in whole]
+
+
+def test_a_stop_string_may_be_a_special_token(qwen2_folder: str) -> None:
+    """The text of a response leaves special tokens out; what ends it does not."""
+    model = perturbed(qwen2_folder, seed=0, size=0.0)
+    sampling = Sampling(max_tokens=60, samples=32, stop=("<|user|>",))
+    groups = started(qwen2_folder).generate(PROMPTS, sampling, seeds(PROMPTS, sampling))
+    responses = [r for group in groups for r in group]
+    assert [r for r in responses if r.token_ids[-1] == 2 and not r.truncated]
+    assert not [r for r in responses if 2 in r.token_ids[:-1]]
+    assert trainer_log_probs(model, PROMPTS, groups, 1.0).gap < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model.layers.0.self_attn.q_proj.weight", math.nan),
+        ("model.layers.1.mlp.down_proj.weight", math.nan),
+        ("model.layers.1.mlp.up_proj.weight", math.inf),
+        ("model.norm.weight", -math.inf),
+        ("lm_head.weight", math.nan),  # one column of the logits
+    ],
+)
+@pytest.mark.parametrize("sampling", [Sampling(4, temperature=0), Sampling(4), Sampling(4, top_p=0.5, top_k=9)])
+def test_weights_that_are_not_finite_are_an_error(
+    qwen3_folder: str, name: str, value: float, sampling: Sampling
+) -> None:
+    engine = started(qwen3_folder)
+    engine.load_weights(poisoned(qwen3_folder, name, value), 1)
+    with pytest.raises(EngineError, match="the model's logits are not finite: its weights hold NaN"):
+        engine.generate(PROMPTS, sampling, seeds(PROMPTS, sampling))
+
+
+def test_an_engine_in_a_process_of_its_own_says_the_same(qwen3_folder: str) -> None:
+    engine = EngineProcess(TransformersEngine(qwen3_folder, "float32", 8), timeout=60.0)
+    engine.start()
+    engine.load_weights(poisoned(qwen3_folder, "model.norm.weight", math.nan), 1)
+    with pytest.raises(NonFiniteError, match=r"^the model's logits are not finite"):
+        engine.generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
+    engine.close()

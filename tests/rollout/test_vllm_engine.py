@@ -1,13 +1,19 @@
 """The real vLLM engine: one for each model, shared by all tests of the session."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 import torch
 from conftest import make_prompt
-from engine_checks import check_handing_over, perturbed, seeds, trainer_log_probs
+from engine_checks import check_handing_over, check_stops, perturbed, poisoned, seeds, trainer_log_probs
+from transformers import Olmo2Model
 
+from gmpo.failures import EngineError
+from gmpo.policy.tiny import character_tokenizer
+from gmpo.rollout.transformers import TransformersEngine
 from gmpo.rollout.vllm import VLLMEngine
 from gmpo.types import Sampling
 
@@ -87,6 +93,28 @@ def test_responses_are_handed_over_as_they_are_finished(engine: VLLMEngine) -> N
     assert lengths[0] < lengths[-1]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_response_ends_at_a_stop_string(engine: VLLMEngine, temperature: float) -> None:
+    assert check_stops(engine, LONG, Sampling(max_tokens=100, samples=8, temperature=temperature)) >= 1
+
+
+def test_both_engines_end_at_the_same_token(engine: VLLMEngine, qwen2_folder: str) -> None:
+    model = perturbed(qwen2_folder, seed=4)
+    other = TransformersEngine(qwen2_folder, "float32", 64)
+    other.start()
+    for each in (engine, other):
+        each.load_weights(model.named_parameters(), 5)
+    greedy = Sampling(max_tokens=60, temperature=0)
+    ids = [r.token_ids for (r,) in other.generate(LONG, greedy, seeds(LONG, greedy))]
+    stop = tuple(character_tokenizer().decode(own[5 * n : 5 * n + 2]) for n, own in enumerate(ids))
+    stopping = replace(greedy, stop=(*stop, "<|user|>"))
+    groups = [each.generate(LONG, stopping, seeds(LONG, stopping)) for each in (engine, other)]
+    ended, expected = ([(r.token_ids, r.text, r.truncated) for (r,) in group] for group in groups)
+    assert ended == expected
+    assert len({len(token_ids) for token_ids, _, truncated in ended if not truncated}) > 2
+    assert trainer_log_probs(model, LONG, groups[0], 1.0).gap < 1e-5
+
+
 def test_starting_leaves_the_process_as_it_was(engine: VLLMEngine) -> None:
     torch.set_num_threads(2)
     assert torch.get_num_threads() == 2  # not vLLM's stub
@@ -100,3 +128,55 @@ def test_another_engine_may_follow_and_agrees_with_a_mixture_of_experts(
     following = started(qwen3_moe_folder)
     check_syncs(following, qwen3_moe_folder)
     following.close()
+
+
+@pytest.fixture(scope="module")
+def olmo2_engine(engine: VLLMEngine, olmo2_folder: str) -> Iterator[VLLMEngine]:
+    """One whose model vLLM runs in the code of transformers."""
+    engine.close()
+    engine = started(olmo2_folder)
+    yield engine
+    engine.close()
+
+
+def test_the_classes_of_transformers_stay_as_they_are(olmo2_folder: str, request: pytest.FixtureRequest) -> None:
+    """vLLM decorates those whose code it runs, in place; the trainer's models are of the same classes."""
+    before = perturbed(olmo2_folder, seed=0)
+    attributes, bases = dict(vars(Olmo2Model)), Olmo2Model.__bases__
+    olmo2_engine = request.getfixturevalue("olmo2_engine")
+    for _ in range(2):
+        assert Olmo2Model.__bases__ == bases
+        assert attributes.items() <= vars(Olmo2Model).items()
+        assert "__call__" not in vars(Olmo2Model)
+        check_syncs(olmo2_engine, olmo2_folder)  # with models made after the engine was started
+        called: list[object] = []
+        handle = before.model.register_forward_hook(lambda *_, called=called: called.append(True))
+        olmo2_engine.load_weights(before.named_parameters(), 9)
+        responses = olmo2_engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+        assert trainer_log_probs(before, LONG, responses, 1.0).gap < 1e-5
+        assert called, "a decorated class calls no hooks"
+        handle.remove()
+        olmo2_engine.close()
+        olmo2_engine.start()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lm_head.weight", math.nan),  # a column of the logits
+        ("lm_head.weight", math.inf),
+        ("model.layers.1.self_attn.q_proj.weight", math.nan),  # the last one: NaN stays in the cache of keys and values
+    ],
+)
+def test_weights_that_are_not_finite_are_an_error(
+    olmo2_engine: VLLMEngine, olmo2_folder: str, name: str, value: float
+) -> None:
+    model = perturbed(olmo2_folder, seed=0)
+    olmo2_engine.load_weights(model.named_parameters(), 1)
+    responses = olmo2_engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+    assert trainer_log_probs(model, LONG, responses, 1.0).gap < 1e-5
+    olmo2_engine.load_weights(poisoned(olmo2_folder, name, value), 2)
+    for temperature in (0.0, 1.0):
+        sampling = Sampling(max_tokens=32, samples=8, temperature=temperature)
+        with pytest.raises(EngineError, match="the model's logits are not finite: its weights hold NaN"):
+            olmo2_engine.generate(LONG, sampling, seeds(LONG, sampling))

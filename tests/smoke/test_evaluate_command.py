@@ -9,8 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, ROOT
+import torch
+from conftest import ENVIRONMENT, ROOT, save
 from hydra import compose, initialize_config_dir
+from transformers import AutoModelForCausalLM
 
 from gmpo.config import check_evaluation
 from gmpo.evaluating import open_folder, prepare
@@ -87,6 +89,7 @@ def test_with_vllm(tmp_path: Path, qwen2_folder: str) -> None:
         (["model.path=/nowhere"], ["model.path=/nowhere", "does not exist"]),
         (["pass_k=[2]"], ["pass_k=[2]", "sampling.samples=1"]),
         (["data.limit=0"], ["data.limit=0"]),
+        (['sampling.stop=[""]'], ["sampling.stop=['']", "none of them empty"]),
         (["data.max_prompt_tokens=3"], ["data.max_prompt_tokens=3", "none is left"]),
         (["sampling.max_tokens=480"], ["data.max_prompt_tokens=100 + 480 tokens", "512 positions"]),
         (["rollout.requires=not_there"], ["not_there", "make setup"]),
@@ -124,3 +127,16 @@ def test_another_evaluation_s_folder_is_left_alone(tmp_path: Path) -> None:
     named = {open_folder(None, tmp_path, {**settings, "seed": seed}).name for seed in (0, 1, 0)}
     assert len(named) == 2
     assert all(name.startswith("some-model-") for name in named)
+
+
+@pytest.mark.slow
+def test_a_model_of_nan_is_one_sentence(tmp_path: Path, qwen3_folder: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(qwen3_folder)
+    with torch.no_grad():
+        model.lm_head.weight[7] = torch.nan
+    overrides = [f"model={save(model, tmp_path / 'model')}", "data.limit=3", "rollout=transformers"]
+    done = evaluate(*overrides, "benchmark=arithmetic", f"run.root={tmp_path}")
+    assert done.returncode == 1
+    assert "error: the model's logits are not finite: its weights hold NaN" in done.stderr
+    assert "torch.isfinite tells which tensors" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from typing import Any
 
 from gmpo.callbacks.saved_groups import as_groups, as_state
 from gmpo.clock import StepClock
-from gmpo.failures import EngineError, RunError
+from gmpo.failures import LOGITS_NOT_FINITE, EngineError, NonFiniteError, RunError
 from gmpo.layout import EngineLayout
 from gmpo.parallel import gather, rank, world_size
 from gmpo.policy import PolicyModule
@@ -86,14 +86,14 @@ class Generation:
             return self._make(prompts, sampling, seeds, reward, policy.clock)
 
         groups, errors = self._try(policy, make)
-        if errors and all(isinstance(error, EngineError) for error in errors):
+        if errors and _another_start_may_help(errors):
             if rank() == 0:
                 log.error("step %d: %s. It is started again, once", policy.rollout_step, errors[0])
             errors = self._restart()
             if not errors:
                 groups, errors = self._try(policy, make)
         if errors:
-            raise errors[0]
+            raise _reason(policy, errors)
         return groups
 
     def begin_ahead(self, policy: PolicyModule, prompts: list[Prompt], sampling: Sampling) -> None:
@@ -129,11 +129,11 @@ class Generation:
         errors = _errors(lambda: groups.extend(ahead.future.result()))
         if not errors:
             return ahead, groups
-        if all(isinstance(error, EngineError) for error in errors):
+        if _another_start_may_help(errors):
             if rank() == 0:
                 log.error("step %d: %s, while it generated ahead", policy.rollout_step, errors[0])
             return None
-        raise errors[0]
+        raise _reason(policy, errors)
 
     def state(self) -> dict[str, Any]:
         """What every rank has generated ahead, and lengths, for a checkpoint between two steps; collective."""
@@ -216,6 +216,28 @@ class Generation:
             seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
             asked[prompt.source, prompt.index] += samples
         return seeds
+
+
+def _another_start_may_help(errors: list[RunError]) -> bool:
+    return all(isinstance(error, EngineError) and not isinstance(error, NonFiniteError) for error in errors)
+
+
+def _reason(policy: PolicyModule, errors: list[RunError]) -> RunError:
+    """The first error; where logits are not finite, one that names the policy's weights that are not. Collective."""
+    if not any(isinstance(error, NonFiniteError) for error in errors):
+        return errors[0]
+    dtype = policy.source.compute_dtype
+    names = [name for name, tensor in policy.weights(dtype) if not tensor.isfinite().all()]
+    if not names:
+        return NonFiniteError(
+            f"{LOGITS_NOT_FINITE}: the policy's weights are all finite, so that computing in {dtype} overflows. Choose "
+            "cluster.dtype=float32 or another model.attention"
+        )
+    named = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+    return NonFiniteError(
+        f"{LOGITS_NOT_FINITE}: {named} of the policy (after {policy.policy_version} updates). Begin from other "
+        "weights, or from a checkpoint before them (resume=RUN/checkpoints/step-N)"
+    )
 
 
 def _errors(act: Callable[[], None]) -> list[RunError]:

@@ -6,7 +6,7 @@ from gmpo.config.cluster import check_cluster, check_launch, check_ranks
 from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions
 from gmpo.config.ranges import check_numbers
 from gmpo.config.trainer import check_trainer
-from gmpo.config.values import check_complete, divisors
+from gmpo.config.values import check_complete, check_texts, divisors
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 
@@ -25,6 +25,7 @@ def check_recipe(cfg: DictConfig) -> None:
     check_numbers(cfg)
     check_cluster(cfg)
     check_overrides(cfg)
+    check_texts(cfg, ["sampling.stop", "validation.stop"])
     _check_switches(cfg)
     _check_batch(cfg)
     check_ranks(cfg)
@@ -43,6 +44,7 @@ def check_evaluation(cfg: DictConfig) -> None:
     check_numbers(cfg)
     check_cluster(cfg)
     check_overrides(cfg)
+    check_texts(cfg, ["sampling.stop"])
     if not cfg.benchmark:
         raise ValueError(
             "benchmark=none leaves nothing to evaluate on: choose some, such as benchmark=[aime24,math500]"
@@ -127,16 +129,20 @@ def _check_temperature(cfg: DictConfig) -> None:
 
 def _check_old_log_probs(cfg: DictConfig) -> None:
     correction = cfg.correction._target_
-    if cfg.policy.old_log_probs != "rollout":
-        return
-    if cfg.sampling.top_p != 1 or cfg.sampling.top_k != 0:
-        raise ValueError(
-            f"policy.old_log_probs=rollout with sampling.top_p={cfg.sampling.top_p}, sampling.top_k="
-            f"{cfg.sampling.top_k}: the engine reports log-probs of the truncated distribution and the trainer those "
-            "of the whole one, so ratios would be off from the start. Choose policy.old_log_probs=trainer, or top_p=1 "
-            "and top_k=0"
+    corrected = correction != "gmpo.objectives.NoCorrection"
+    of_engine = cfg.policy.old_log_probs == "rollout"
+    if (of_engine or corrected) and (cfg.sampling.top_p != 1 or cfg.sampling.top_k != 0):
+        reads, remedy = (
+            ("policy.old_log_probs=rollout", "policy.old_log_probs=trainer")
+            if of_engine
+            else (f"the correction {correction}", "correction=none")
         )
-    if correction != "gmpo.objectives.NoCorrection":
+        raise ValueError(
+            f"{reads} with sampling.top_p={cfg.sampling.top_p}, sampling.top_k={cfg.sampling.top_k}: the engine "
+            "reports log-probs of the truncated distribution and the trainer those of the whole one, so ratios "
+            f"between them would be off from the start. Choose top_p=1 and top_k=0, or {remedy}"
+        )
+    if of_engine and corrected:
         raise ValueError(
             f"policy.old_log_probs=rollout with the correction {correction}: the ratios start from the engine's "
             "log-probs, which leaves no mismatch to correct. Choose correction=none or policy.old_log_probs=trainer"

@@ -1,6 +1,9 @@
 """What ${...} may compute in a config; imported for that alone."""
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+# of prompt templates (gmpo/data/templates.py) that tell the model by which text its response ends
+STOP_OF_TEMPLATE = {"r1": ["</answer>"]}
 
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)
 OmegaConf.register_new_resolver("max", lambda *numbers: max(numbers), replace=True)
@@ -10,6 +13,9 @@ OmegaConf.register_new_resolver(
 OmegaConf.register_new_resolver("if", lambda value, then, other: then if value else other, replace=True)
 OmegaConf.register_new_resolver(
     "unless_cpu", lambda accelerator, then: None if accelerator == "cpu" else then, replace=True
+)
+OmegaConf.register_new_resolver(
+    "stop_of_template", lambda template: ListConfig(STOP_OF_TEMPLATE.get(str(template), [])), replace=True
 )
 
 

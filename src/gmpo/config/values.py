@@ -1,13 +1,23 @@
-"""Values by themselves: divisors of sizes, and what is left open."""
+"""Values by themselves: divisors of sizes, texts, and what is left open."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 
 def divisors(number: int) -> list[int]:
     """All divisors, ascending."""
     return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def check_texts(cfg: DictConfig, names: Sequence[str]) -> None:
+    """Raise ValueError unless these are lists of texts that are not empty."""
+    for name in names:
+        value = OmegaConf.select(cfg, name)
+        if not isinstance(value, list | ListConfig) or not all(isinstance(text, str) and text for text in value):
+            raise ValueError(
+                f'{name}={value} must be a list of texts, such as ["</answer>"], none of them empty; [] is off'
+            )
 
 
 def check_complete(cfg: DictConfig) -> None:

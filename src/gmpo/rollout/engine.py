@@ -48,7 +48,8 @@ class Engine(Protocol):
         """As many responses to each prompt as it has seeds.
 
         The same seed, prompt and weights give the same response, whatever else is in the batch. on_response is
-        called with each response as soon as it is finished, while others are still generated.
+        called with each response as soon as it is finished, while others are still generated. A response ends at an
+        end token, at the token that completes one of `sampling.stop` (both are kept), or after `sampling.max_tokens`.
         """
         ...
 

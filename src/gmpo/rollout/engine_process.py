@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
-from gmpo.failures import EngineError
+from gmpo.failures import EngineError, RunError
 from gmpo.launch import end_with_parent
 from gmpo.rollout.engine import Engine, OnResponse, ignore
 from gmpo.signals import leave_to_trainer
@@ -164,6 +164,8 @@ class EngineProcess:
             kind, content = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._failed() from error
+        if kind == "failure":
+            raise content
         if kind == "error":
             raise EngineError(f"the engine failed: {content}")
         return content
@@ -191,6 +193,8 @@ def _serve(engine: Engine, connection: Connection, gpu: int | None) -> None:
             connection.send(("done", _act(engine, connection, *connection.recv())))
     except (EOFError, BrokenPipeError):
         engine.close()
+    except RunError as failure:  # tells the reason by itself
+        connection.send(("failure", failure))
     except Exception as error:
         connection.send(("error", f"{type(error).__name__}: {error}"))
         raise

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -13,12 +13,15 @@ from transformers import (
     LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from gmpo.rollout.engine import OnResponse, ignore
+from gmpo.rollout.stop_text import StopText
 from gmpo.types import Prompt, Response, Sampling
 
 
@@ -98,27 +101,53 @@ class TransformersEngine:
         model = self._started()
         draw = SeededDraw([seed for _, seed in requests], sampling.temperature > 0)
         input_ids, attention_mask = _padded_on_the_left([p.token_ids for p, _ in requests], self._ends[0])
+        texts = [StopText(self._tokenizer, p.token_ids, sampling.stop) for p, _ in requests] if sampling.stop else []
+        endings = Endings(input_ids.shape, self._ends, texts)
         output_ids = model.generate(
             input_ids=input_ids.to(model.device),
             attention_mask=attention_mask.to(model.device),
             max_new_tokens=sampling.max_tokens,
             do_sample=False,
             logits_processor=LogitsProcessorList([*_warpers(sampling), draw]),
+            stopping_criteria=StoppingCriteriaList([endings]),
         )
         new_ids = output_ids[:, input_ids.shape[1] :].tolist()
         log_probs = torch.stack(draw.log_probs, dim=1).tolist()
-        return [self._response(*row) for row in zip(new_ids, log_probs, strict=True)]
+        return [self._response(*row) for row in zip(new_ids, log_probs, endings.lengths, strict=True)]
 
-    def _response(self, token_ids: list[int], log_probs: list[float]) -> Response:
-        length = next((i for i, token in enumerate(token_ids, start=1) if token in self._ends), len(token_ids))
+    def _response(self, token_ids: list[int], log_probs: list[float], length: int | None) -> Response:
         token_ids = token_ids[:length]
         text = self._tokenizer.decode(token_ids, skip_special_tokens=True)
-        return Response(token_ids, log_probs[:length], text, truncated=token_ids[-1] not in self._ends)
+        return Response(token_ids, log_probs[:length], text, truncated=length is None)
 
     def _started(self) -> PreTrainedModel:
         if self._model is None:
             raise RuntimeError("the transformers engine generates only between start() and close()")
         return self._model
+
+
+class Endings(StoppingCriteria):
+    """Where each row's response ends: at an end token, or at the token that completes a stop string.
+
+    prompts: shape of their batch. texts: one for each row; none without stop strings. `lengths` holds the number of
+    tokens of each response, None where it has not ended.
+    """
+
+    def __init__(self, prompts: Sequence[int], ends: Sequence[int], texts: Sequence[StopText]) -> None:
+        rows, self.width = prompts
+        self.ends = frozenset(ends)
+        self.texts = texts
+        self.lengths: list[int | None] = [None] * rows
+
+    def __call__(self, input_ids: Int[Tensor, "B S"], scores: object, **_: object) -> Bool[Tensor, "B"]:
+        """Take the newest token of each row; returns whether the row has ended."""
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            if self.lengths[row] is None and self._ended(row, token):
+                self.lengths[row] = input_ids.shape[1] - self.width
+        return torch.tensor([length is not None for length in self.lengths], device=input_ids.device)
+
+    def _ended(self, row: int, token: int) -> bool:
+        return token in self.ends or (bool(self.texts) and self.texts[row].completed_by(token))
 
 
 class SeededDraw(LogitsProcessor):

@@ -13,7 +13,9 @@ import torch.distributed as dist
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
+from gmpo.failures import NonFiniteError
 from gmpo.rollout.engine import ASLEEP, OnResponse, ignore
+from gmpo.rollout.vllm_classes import decorated_classes_restored
 from gmpo.rollout.weight_sync import with_tied_head
 from gmpo.types import Prompt, Response, Sampling
 
@@ -80,7 +82,7 @@ class VLLMEngine:
             os.environ["RANK"], os.environ["WORLD_SIZE"] = str(dist.get_rank()), str(ranks)
         else:
             os.environ["VLLM_HOST_IP"] = "127.0.0.1"  # where it meets itself: no other machine is to be there
-        with _process_left_as_it_is():
+        with _process_left_as_it_is(), decorated_classes_restored() as moved:
             from vllm import LLM
 
             self._llm = LLM(
@@ -104,6 +106,7 @@ class VLLMEngine:
                 use_tqdm_on_load=False,
                 **({} if self.block_size is None else {"block_size": self.block_size}),
             )
+        self._llm.collective_rpc("take_classes", args=(moved,))
         self.policy_version = 0
         trust = {"trust_remote_code": self.trust_remote_code}
         self._tied = bool(AutoConfig.from_pretrained(self.model_path, **trust, **self.overrides).tie_word_embeddings)
@@ -142,12 +145,16 @@ class VLLMEngine:
                 places[request] = (place, number)
                 engine.add_request(request, {"prompt_token_ids": prompt.token_ids}, _parameters(sampling, seed))
         finished: dict[tuple[int, int], Response] = {}
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                if output.finished:
-                    which = places[output.request_id]
-                    finished[which] = self._response(output)
-                    on_response(*which, finished[which])
+        try:
+            while engine.has_unfinished_requests():
+                for output in engine.step():
+                    if output.finished:
+                        which = places[output.request_id]
+                        finished[which] = self._response(output)
+                        on_response(*which, finished[which])
+        except NonFiniteError:
+            engine.abort_request([request for request, which in places.items() if which not in finished])
+            raise
         return [[finished[place, number] for number in range(len(own))] for place, own in enumerate(seeds)]
 
     def sleep(self) -> None:
@@ -206,6 +213,9 @@ def _parameters(sampling: Sampling, seed: int) -> SamplingParams:
         top_k=sampling.top_k,
         seed=seed,
         logprobs=0,  # of the sampled token alone
-        detokenize=False,
+        detokenize=bool(sampling.stop),
+        stop=list(sampling.stop),
+        include_stop_str_in_output=True,  # nothing that was sampled is left out
+        skip_special_tokens=False,  # a stop string may be one; the text of a response is decoded here
         output_kind=RequestOutputKind.FINAL_ONLY,
     )

@@ -1,6 +1,6 @@
 """The part of the vLLM engine that runs where vLLM keeps its model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,12 @@ class WeightLoading:
         if not torch.cuda.is_available():
             self._forget_packed_experts()
         self.reload_weights(weights_iterator=weights)  # type: ignore[attr-defined]
+
+    def take_classes(self, moved: Mapping[type, type]) -> None:
+        """Make the model's modules of these classes ones of their subclasses: see `decorated_classes_restored`."""
+        model: nn.Module = self.get_model()  # type: ignore[attr-defined]
+        for module in model.modules():
+            module.__class__ = moved.get(type(module), type(module))
 
     def _forget_packed_experts(self) -> None:
         """Make the CPU build pack the experts again: it skips a mixture-of-experts layer packed before."""

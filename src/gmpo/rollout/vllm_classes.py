@@ -1,0 +1,53 @@
+"""The classes of transformers, kept free of what vLLM puts into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+Classes = dict[type, type]
+
+
+@contextmanager
+def decorated_classes_restored() -> Iterator[Classes]:
+    """Restore on leaving what vLLM changes in classes that are not its own; yields where vLLM's changes went.
+
+    For a model that it has no code of, vLLM runs the one of transformers and decorates its class in place: bases,
+    `__init__` and `__call__`. In the trainer's process that breaks models made before (they lack what the new
+    `__call__` reads) and after (the new `__init__` wants vLLM's settings), and skips the hooks of modules. The mapping,
+    filled on leaving, holds for each decorated class a subclass with vLLM's changes: the class for vLLM's own models.
+    """
+    from vllm.compilation import decorators
+
+    decorate = decorators._support_torch_compile
+    before: dict[type, tuple[tuple[type, ...], dict[str, Any]]] = {}
+    moved: Classes = {}
+
+    def noting(cls: type, *args: Any, **kwargs: Any) -> type:
+        if cls.__module__.split(".")[0] != "vllm":
+            before.setdefault(cls, (cls.__bases__, dict(vars(cls))))
+        return decorate(cls, *args, **kwargs)
+
+    decorators._support_torch_compile = noting
+    try:
+        yield moved
+    finally:
+        decorators._support_torch_compile = decorate
+        moved.update({cls: _restored(cls, bases, attributes) for cls, (bases, attributes) in before.items()})
+
+
+def _restored(cls: type, bases: tuple[type, ...], attributes: Mapping[str, Any]) -> type:
+    """Put back bases and attributes; returns a subclass that has what was there instead."""
+    added = tuple(base for base in cls.__bases__ if base not in bases)
+    changed = {
+        name: value for name, value in vars(cls).items() if name not in attributes or attributes[name] is not value
+    }
+    cls.__bases__ = bases
+    for name in changed:
+        if name in attributes:
+            setattr(cls, name, attributes[name])
+        else:
+            delattr(cls, name)
+    place = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls)(cls.__name__, (cls, *added), changed | place)

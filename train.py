@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gmpo.command import accept_model_path, need_launcher, one_clear_error, outlive_the_screen
-from gmpo.config import check
+from gmpo.config import check, check_added_keys, clear_config_errors
 from gmpo.launch import follow, launch
 from gmpo.planning import check_fits
 from gmpo.redaction import redact
@@ -19,6 +19,7 @@ def main(cfg: DictConfig) -> None:
     outlive_the_screen()
     with one_clear_error(started):
         follow(started, cfg)
+        check_added_keys(cfg)
         check(cfg)
         check_fits(cfg)
         from gmpo.training import prepare  # heavy: torch, transformers, lightning
@@ -32,4 +33,5 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     need_launcher(sys.argv[1:])
     sys.argv[1:] = accept_model_path(sys.argv[1:])
-    main()
+    with clear_config_errors():
+        main()

@@ -10,6 +10,7 @@ from gmpo.config import check, check_added_keys, clear_config_errors
 from gmpo.launch import follow, launch
 from gmpo.planning import check_fits
 from gmpo.redaction import redact
+from gmpo.signals import stop_before_training
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
@@ -17,6 +18,7 @@ def main(cfg: DictConfig) -> None:
     """Check, instantiate, fit."""
     started = launch()
     outlive_the_screen()
+    stop_before_training()
     with one_clear_error(started):
         follow(started, cfg)
         check_added_keys(cfg)

@@ -58,9 +58,9 @@ class RunLog:
     def close(self) -> None:
         """Record nothing more."""
         with self._lock, suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-            self._file = self._waiting = None
+            file, self._file, self._waiting = self._file, None, None
+            if file is not None:
+                file.close()
 
 
 RUN_LOG = RunLog()  # of this process: of several ranks, only the first one opens it

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
 
 from gmpo.callbacks.responses import ResponseCount
 from gmpo.callbacks.summary import SummaryCallback
 from gmpo.clock import StepClock
 from gmpo.loggers import write_metrics
+from gmpo.planning import expected_duration
 from gmpo.planning.duration import in_words
 
 
@@ -51,10 +54,25 @@ def test_first_and_last_steps_are_compared_where_there_are_six(
         (150, "2.5 min"),
         (6692, "1.9 h"),
         (140 * 6692, "11 days"),
-        (119, "119 s"),
+        (59, "59 s"),
         (7200, "2.0 h"),
-        (172_800, "2.0 days"),
+        (36 * 3600, "1.5 days"),
     ],
 )
 def test_durations_in_words(seconds: float, said: str) -> None:
     assert in_words(seconds) == said
+
+
+def test_a_run_of_minutes_a_step_says_how_long_it_takes() -> None:
+    smollm2 = (
+        "{model_type: llama, hidden_size: 576, intermediate_size: 1536, num_hidden_layers: 30, vocab_size: 49152, "
+        "num_attention_heads: 9, num_key_value_heads: 3, max_position_embeddings: 8192, tie_word_embeddings: true}"
+    )
+    own = ("model=local", "model.path=some/model", "data=gsm8k", "sampling.max_tokens=512", "run.name=first")
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        large, unknown = compose("train", [*own, f"model.shape={smollm2}"]), compose("train", [*own])
+        quickstart = compose("train", ["run.name=quickstart"])
+    said = "a step takes about 1.9 h on this cluster by the estimate of plan.py, and 140 of them 11 days"
+    assert expected_duration(large, 140) == f"{said}, without validation"
+    assert expected_duration(quickstart, 140) is None
+    assert expected_duration(unknown, 140) is None

@@ -31,7 +31,7 @@ def expected_duration(cfg: DictConfig, steps: int) -> str | None:
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration in the largest unit that it has at least two of, with two digits."""
-    name, size = next(((name, size) for name, size in UNITS if seconds >= 2 * size), ("s", 1.0))
+    """Return a duration in its largest unit, with two digits or more."""
+    name, size = next(((name, size) for name, size in UNITS if seconds >= size), ("s", 1.0))
     number = seconds / size
     return f"{number:.1f} {name}" if number < 10 else f"{number:.0f} {name}"

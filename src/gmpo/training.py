@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -83,6 +84,8 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     started: this process among those of the run. The first one makes the run's folder, and the model where it is made.
     """
     quieten(started.rank)
+    if started.rank > 0:
+        RUN_LOG.close()  # the first rank's is the run's
     check_machine(cfg)
     if cfg.model.path is not None:
         check_reachable(cfg.model.path)
@@ -111,6 +114,8 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
             run_folder.save_config(cfg, folder, typed)
             RUN_LOG.open(folder, ["python", "train.py", *typed])
             begin(start)
+            if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+                log.info("job %d: %s in %s", HydraConfig.get().job.num + 1, " ".join(typed), folder)
             if (layout := layout_of(cfg)).world_size > 1:
                 log.info("%s", layout)
             if said := expected_duration(cfg, cfg.run.steps - start.step):

@@ -43,6 +43,7 @@ def test_the_path_can_be_gone(tmp_path: Path, qwen2_folder: str) -> None:
     log = (tmp_path / "runs" / "grpo-1" / "log.txt").read_text()
     assert log.count("step 2/2") == 1
     assert "run folder: runs/grpo-1" in log
+    assert "job 4: experiment=quickstart objective=grpo run.seed=1" in log
 
     (tmp_path / "mine").mkdir()
     (line,) = SHELL

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ENVIRONMENT, ROOT
@@ -11,10 +12,10 @@ from gmpo.config import clear_config_errors
 from gmpo.config.keys import tree, unread_keys
 
 
-def said(*overrides: str, script: str = "train") -> str:
+def said(folder: Path, *overrides: str, script: str = "train") -> str:
     """What the command says of overrides that it refuses."""
     command = [sys.executable, str(ROOT / f"{script}.py"), *overrides]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1, "one sentence"
@@ -67,8 +68,8 @@ def test_a_name_that_does_not_exist_is_one_sentence(override: str, sentence: str
         ("train", ["-m", "objective=gmpo,grop"], "no choice grop of objective: did you mean objective=grpo?"),
     ],
 )
-def test_every_command_refuses_them(script: str, overrides: list[str], sentence: str) -> None:
-    assert sentence in said(*overrides, script=script)
+def test_every_command_refuses_them(tmp_path: Path, script: str, overrides: list[str], sentence: str) -> None:
+    assert sentence in said(tmp_path, *overrides, script=script)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gmpo.config.keys import Tree, has, no_key, tree
 from gmpo.redaction import redact
 
-CLOSE = 0.5  # likeness of a choice that was likely meant; 1: equal
+CLOSE = 0.6  # likeness of a choice that was likely meant; 1: equal
 
 
 @contextmanager

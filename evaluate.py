@@ -7,7 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gmpo.command import accept_model_path, one_clear_error
-from gmpo.config import check_evaluation
+from gmpo.config import check_added_keys, check_evaluation, clear_config_errors
 from gmpo.failures import RunError
 from gmpo.redaction import redact
 
@@ -16,6 +16,7 @@ from gmpo.redaction import redact
 def main(cfg: DictConfig) -> None:
     """Check, instantiate, evaluate, print."""
     with one_clear_error():
+        check_added_keys(cfg)
         check_evaluation(cfg)
         from gmpo.evaluating import prepare, print_results  # heavy: torch, transformers
 
@@ -31,4 +32,5 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     sys.argv[1:] = accept_model_path(sys.argv[1:])
-    main()
+    with clear_config_errors():
+        main()

@@ -4,12 +4,14 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.command import one_clear_error
+from gmpo.config import check_added_keys, clear_config_errors
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="export")
 def main(cfg: DictConfig) -> None:
     """Check, read, write, and say what was written."""
     with one_clear_error():
+        check_added_keys(cfg)
         if missing := [key for key in ("checkpoint", "output") if OmegaConf.is_missing(cfg, key)]:
             raise ValueError(f"no value for {' and '.join(missing)}: python export.py checkpoint=PATH output=FOLDER")
         base_model, dtype = (None if cfg[key] is None else str(cfg[key]) for key in ("base_model", "dtype"))
@@ -21,4 +23,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with clear_config_errors():
+        main()

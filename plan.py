@@ -7,7 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gmpo.command import accept_model_path, one_clear_error
-from gmpo.config import check_recipe, layout_of, model_config
+from gmpo.config import check_added_keys, check_recipe, clear_config_errors, layout_of, model_config
 from gmpo.model_shape import ModelShape
 from gmpo.planning import make_plan
 from gmpo.planning.report import print_plan
@@ -18,6 +18,7 @@ from gmpo.planning.source import find_sizes
 def main(cfg: DictConfig) -> None:
     """Check, count, print."""
     with one_clear_error():
+        check_added_keys(cfg)
         if cfg.format not in ("text", "json"):
             raise ValueError(f"format={cfg.format} must be text or json")
         source = find_sizes(cfg)
@@ -36,4 +37,5 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     sys.argv[1:] = accept_model_path(sys.argv[1:])
-    main()
+    with clear_config_errors():
+        main()

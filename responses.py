@@ -4,12 +4,14 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.command import one_clear_error
+from gmpo.config import check_added_keys, clear_config_errors
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="responses")
 def main(cfg: DictConfig) -> None:
     """Read, choose, print."""
     with one_clear_error():
+        check_added_keys(cfg)
         if OmegaConf.is_missing(cfg, "run"):
             raise ValueError("no value for run: python responses.py run=runs/quickstart")
         from gmpo.record import print_responses
@@ -18,4 +20,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with clear_config_errors():
+        main()

@@ -6,10 +6,11 @@ import hydra
 from omegaconf import DictConfig
 
 from gmpo.command import accept_model_path, need_launcher, one_clear_error, outlive_the_screen
-from gmpo.config import check
+from gmpo.config import check, check_added_keys, clear_config_errors
 from gmpo.launch import follow, launch
 from gmpo.planning import check_fits
 from gmpo.redaction import redact
+from gmpo.signals import stop_before_training
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
@@ -17,8 +18,10 @@ def main(cfg: DictConfig) -> None:
     """Check, instantiate, fit."""
     started = launch()
     outlive_the_screen()
+    stop_before_training()
     with one_clear_error(started):
         follow(started, cfg)
+        check_added_keys(cfg)
         check(cfg)
         check_fits(cfg)
         from gmpo.training import prepare  # heavy: torch, transformers, lightning
@@ -32,4 +35,5 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     need_launcher(sys.argv[1:])
     sys.argv[1:] = accept_model_path(sys.argv[1:])
-    main()
+    with clear_config_errors():
+        main()

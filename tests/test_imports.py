@@ -10,7 +10,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 ORDER = [
     (
         *("launch", "layout", "signals", "redaction", "checkpoints", "random_state", "requeue"),
-        *("failures", "model_files", "model_shape", "tile_size"),
+        *("failures", "model_files", "model_shape", "tile_size", "run_log"),
     ),
     ("types", "config", "clock", "command", "loggers", "record", "run_folder", "screen"),
     ("rewards", "advantages", "objectives", "batching"),

@@ -1,9 +1,11 @@
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.loggers import Logger
 
-from gmpo.loggers import MetricsCSV
+from gmpo.loggers import MetricsCSV, MLflow, Wandb
 
 
 @pytest.fixture
@@ -60,3 +62,48 @@ def test_only_named_metrics_are_kept(logger: MetricsCSV) -> None:
 def test_step_is_required(logger: MetricsCSV) -> None:
     with pytest.raises(AssertionError, match="rollout step"):
         logger.log_metrics({"train/loss": 1.0})
+
+
+def logged_twice(make: Callable[[], Logger]) -> list[str]:
+    """The ids that two processes of one run, one after the other, log to."""
+    ids = []
+    for step in (1, 2):
+        logger = make()
+        logger.log_metrics({"reward/mean": 0.5 * step}, step=step)
+        ids.append(str(logger.version))
+        logger.finalize("success")
+    return ids
+
+
+def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
+    client = pytest.importorskip("mlflow").MlflowClient
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+
+    def make(folder: str) -> Logger:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return MLflow(str(tmp_path / folder), tracking_uri=uri, artifact_location=str(tmp_path / "mlruns"))
+
+    first, again = logged_twice(lambda: make("a"))
+    assert first == again
+    assert [(each.step, each.value) for each in client(uri).get_metric_history(first, "reward/mean")] == [
+        (1, 0.5),
+        (2, 1),
+    ]
+    assert first not in logged_twice(lambda: make("b")), "another run has an id of its own"
+
+
+def test_wandb_goes_on_with_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+    def make(folder: str) -> Logger:
+        wandb.finish()  # a process that ends does so
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return Wandb(str(tmp_path / folder), project="gmpo", name="run")
+
+    first, again = logged_twice(lambda: make("a"))
+    assert first == again == (tmp_path / "a" / "wandb_id").read_text()
+    assert len(list((tmp_path / "a" / "wandb").glob(f"offline-run-*-{first}"))) == 2, "files of both processes"
+    assert first not in logged_twice(lambda: make("b"))
+    wandb.finish()

@@ -13,6 +13,7 @@ class StepClock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.on_stage: list[Callable[[str], None]] = []  # told the name of each stage as it begins
+        self.on_responses: list[Callable[[int, int], None]] = []  # told how many are finished, and of how many
         self.mark: Callable[[str], AbstractContextManager[Any]] = nullcontext  # put around each stage, by its name
         self._began = time.perf_counter()
 
@@ -20,6 +21,11 @@ class StepClock:
         """Begin a rollout step."""
         self.seconds.clear()
         self._began = time.perf_counter()
+
+    def count_responses(self, finished: int, asked: int) -> None:
+        """Say how many responses of those that an engine was asked for are finished."""
+        for listener in self.on_responses:
+            listener(finished, asked)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from hydra.errors import InstantiationException
 
 from gmpo.launch import Launch
 from gmpo.redaction import redact
-from gmpo.signals import RESUME
+from gmpo.run_log import RUN_LOG
+from gmpo.signals import LAST_WORDS, RESUME
 
 FIRST_SPEAKS = 5.0  # seconds: a launcher ends all processes of a node as soon as one has failed
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -28,15 +29,26 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is valida
 
 
 class Forgiving:
-    """A stream whose disk may be full, or whose reader may be gone: what it refuses is not said. Nor are secrets."""
+    """A stream whose disk may be full, or whose reader may be gone: what it refuses is dropped, and so are secrets.
 
-    def __init__(self, stream: TextIO) -> None:
+    recorded: whether what is written stands in the run's log as well.
+    """
+
+    def __init__(self, stream: TextIO, recorded: bool = True) -> None:
         self._stream = stream
+        self._recorded = recorded
+
+    def unrecorded(self) -> "Forgiving":
+        """Return the same stream for what is not to be in the run's log."""
+        return Forgiving(self._stream, recorded=False)
 
     def write(self, text: str) -> int:
         """As a stream's."""
+        text = redact(text)
+        if self._recorded:
+            RUN_LOG.write(text)
         with suppress(OSError):
-            return self._stream.write(redact(text))
+            return self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
@@ -48,9 +60,37 @@ class Forgiving:
         return getattr(self._stream, name)
 
 
+class Recorded:
+    """A stream whose texts stand in the run's log as well, though it leads to one that does not record."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As a stream's."""
+        RUN_LOG.write(redact(text))
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def recorded(stream: TextIO) -> TextIO:
+    """Return a stream that records what is written to another one."""
+    return cast(TextIO, Recorded(stream))
+
+
+def unrecorded(stream: TextIO) -> TextIO:
+    """Return a stream for what is not to be in the run's log."""
+    return cast(TextIO, stream.unrecorded()) if isinstance(stream, Forgiving) else stream
+
+
 def outlive_the_screen() -> None:
-    """Let no message that cannot be written end the program, and no message hold a secret."""
-    sys.stdout, sys.stderr = Forgiving(sys.stdout), Forgiving(sys.stderr)
+    """Let no message that cannot be written end the program, and no message hold a secret; record them for the run."""
+    RUN_LOG.begin()
+    if not isinstance(sys.stdout, Forgiving):  # a second job of one process
+        sys.stdout, sys.stderr = Forgiving(sys.stdout), Forgiving(sys.stderr)
+        LAST_WORDS.append(RUN_LOG.write)
 
 
 @contextmanager
@@ -70,6 +110,7 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
             sys.exit(redact(f"error on rank {started.rank}: {wrapped or error}"))  # alive: it was not everyone's
         sys.exit(redact(f"error: {wrapped or error}"))
     except KeyboardInterrupt:
+        print("stopped by SIGINT", file=sys.stderr)
         sys.exit(RESUME)
 
 

@@ -1,13 +1,16 @@
-"""Where metrics go: the run's own record, and TensorBoard."""
+"""Where metrics go: the run's own record, TensorBoard, Weights & Biases and MLflow."""
 
 import csv
 import logging
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 log = logging.getLogger(__name__)
@@ -126,3 +129,50 @@ class TensorBoard(TensorBoardLogger):
                 raise
             log.error("%s could not be written (%s): what it lacks is in metrics.csv", self.log_dir, fault.strerror)
             self._experiment = None  # the thread that writes has ended
+
+
+class Wandb(WandbLogger):
+    """A run of Weights & Biases, the same one after each resume: its id is kept in FOLDER/wandb_id.
+
+    settings: of Lightning's logger and of wandb.init.
+    """
+
+    def __init__(self, folder: str, **settings: Any) -> None:
+        super().__init__(save_dir=folder, **settings | {"resume": "allow"})
+        self._kept_id = Path(folder, "wandb_id")
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The run; begun, or resumed, when it is asked for first."""
+        if self._experiment is None and self._wandb_init.get("id") is None:
+            if not self._kept_id.is_file():
+                self._kept_id.write_text(secrets.token_hex(8))
+            self._wandb_init["id"] = self._id = self._kept_id.read_text()
+        return super().experiment
+
+
+class MLflow(MLFlowLogger):
+    """A run of MLflow, the same one after each resume: its id is kept in FOLDER/mlflow_id.
+
+    settings: of Lightning's logger.
+    """
+
+    _run_id: str | None
+
+    def __init__(self, folder: str, **settings: Any) -> None:
+        if rank_zero_only.rank > 0:  # it logs nothing, and is not to make tables beside the first one
+            settings |= {"tracking_uri": "sqlite:///:memory:"}
+        super().__init__(**settings)
+        self._kept_id = Path(folder, "mlflow_id")
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """MLflow's client; the run is begun, or resumed, when it is asked for first."""
+        if self._run_id is None and self._kept_id.is_file():
+            self._run_id = self._kept_id.read_text()
+        client = super().experiment
+        if not self._kept_id.is_file():
+            self._kept_id.write_text(str(self._run_id))
+        return client

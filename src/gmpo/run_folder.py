@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from gmpo.redaction import redact
 
 log = logging.getLogger(__name__)
 
-CONFIG, FINISHED, LOCK = "config.yaml", "finished", ".lock"
+CONFIG, FINISHED, LOCK, OVERRIDES = "config.yaml", "finished", ".lock", "overrides.yaml"
 PART = f"{CONFIG}.part"
+BEFORE_CONFIG = {LOCK, PART, OVERRIDES}  # what a run that has not begun may have left
 LOCK_PATIENCE = 30.0  # seconds that a process which is just ending gets
 
 _locks: dict[Path, int] = {}  # open files: the system frees a lock when its process ends, however that happens
@@ -61,7 +62,9 @@ def candidates(root: str, name: str) -> Iterator[Path]:
 
 def is_free(folder: Path) -> bool:
     """Whether nothing stands there that a run has left."""
-    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, PART})
+    return not folder.exists() or (
+        folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, PART, OVERRIDES}
+    )
 
 
 def is_run(folder: Path) -> bool:
@@ -77,7 +80,7 @@ def claim(folder: Path) -> Path:
     until, said = time.monotonic() + LOCK_PATIENCE, False
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
+        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -106,7 +109,7 @@ def leave(folder: Path) -> None:
     if folder not in _locks:
         return
     if is_free(folder):
-        for name in (PART, LOCK):
+        for name in BEFORE_CONFIG:
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
     os.close(_locks.pop(folder))
@@ -122,15 +125,26 @@ def mark_finished(folder: Path, step: int) -> None:
     (folder / FINISHED).write_text(f"after rollout step {step}\n")
 
 
-def save_config(cfg: DictConfig, folder: Path) -> None:
-    """Write the resolved config, with every choice that was made; secrets of the environment stay there."""
+def finished_after(folder: Path) -> int | None:
+    """Return the last rollout step of a run that is finished, None for any other."""
+    words = (folder / FINISHED).read_text().split() if is_finished(folder) else []
+    return int(words[-1]) if words and words[-1].isdigit() else None
+
+
+def save_config(cfg: DictConfig, folder: Path, typed: Sequence[str] = ()) -> None:
+    """Write the resolved config, with every choice that was made, and the overrides that were typed.
+
+    Of a run that is resumed they are those of the newest command, as the config is. Secrets of the environment stay
+    there.
+    """
     resolved = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
     part = folder / PART
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(resolved)))
-            sync(file)
-        part.replace(folder / CONFIG)
+        for name, content in ((OVERRIDES, _without_secrets(list(typed))), (CONFIG, resolved)):
+            with part.open("w", encoding="utf-8") as file:
+                file.write(OmegaConf.to_yaml(OmegaConf.create(content)))
+                sync(file)
+            part.replace(folder / name)
     except OSError as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be written ({error.strerror}): make room, then try again"

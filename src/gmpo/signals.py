@@ -7,12 +7,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 RESUME = 75  # exit code: not finished, the same command goes on from here (EX_TEMPFAIL of sysexits.h)
 TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)  # a scheduler's warning of its time limit; submitit's is the second
 ASKING = (signal.SIGINT, signal.SIGTERM, *TIME_IS_UP)
 SHOW_CURSOR = b"\x1b[?25h"
+BEFORE_TRAINING = "stopped by {} before the first step: nothing to save, give the same command again"
+LAST_WORDS: list[Callable[[str], None]] = []  # told what a process says before it ends at once
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,9 @@ class StopRequest:
                 if self.is_over:
                     os._exit(RESUME)
                 name = signal.Signals(number).name
-                if self.signal is not None or not self.is_training:
+                if not self.is_training:
+                    _leave(BEFORE_TRAINING.format(name))
+                if self.signal is not None:
                     _leave_at_once(name)
                 self.signal, ends_at = name, time.monotonic() + self.grace
                 log.warning("%s: this step is finished and saved; once more stops at once", name)
@@ -80,8 +84,26 @@ def leave_to_trainer(numbers: Iterable[signal.Signals] = ASKING) -> None:
 
 
 def _leave_at_once(why: str) -> None:
+    _leave(f"stopped at once ({why}): the same command resumes from the last checkpoint")
+
+
+def _leave(message: str) -> None:
     """End this process as it is; what it started ends with it."""
     if sys.stderr.isatty():
         os.write(2, SHOW_CURSOR)
-    os.write(2, f"stopped at once ({why}): the same command goes on from the last checkpoint\n".encode())
+    os.write(2, f"{message}\n".encode())
+    for record in LAST_WORDS:
+        record(f"{message}\n")
     os._exit(RESUME)
+
+
+def stop_before_training() -> None:
+    """Answer SIGINT from now on, until a `StopRequest` does: end the program, which has nothing to save."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # engines that are about to start are ended on the way out
+        log.warning(BEFORE_TRAINING.format("SIGINT"))
+        raise Interrupted(RESUME)
+
+    signal.set_wakeup_fd(-1)  # of the job before, where one process makes several
+    signal.signal(signal.SIGINT, stop)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -22,9 +24,11 @@ from gmpo.failures import RunError
 from gmpo.launch import FIRST, Launch, end_with_parent
 from gmpo.model_files import check_reachable
 from gmpo.parallel import gather, join, leave
+from gmpo.planning import expected_duration
 from gmpo.policy import PolicyModule
 from gmpo.policy.optimization import try_out
 from gmpo.resume import Start, begin, choose_start
+from gmpo.run_log import RUN_LOG
 from gmpo.screen import quieten
 from gmpo.signals import RESUME, Interrupted
 
@@ -32,7 +36,8 @@ log = logging.getLogger(__name__)
 
 START, MODEL = "GMPO_START", "GMPO_MODEL"  # tell the processes that Lightning starts what the first one made
 
-PLACES = ("folder", "save_dir", "dirpath", "file")  # what callbacks and loggers call where they write
+ADDRESSES = ("tracking_uri", "artifact_location")  # of a server, or of a file
+PLACES = ("folder", "save_dir", "dirpath", "file", *ADDRESSES)  # what callbacks and loggers call where they write
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     started: this process among those of the run. The first one makes the run's folder, and the model where it is made.
     """
     quieten(started.rank)
+    if started.rank > 0:
+        RUN_LOG.close()  # the first rank's is the run's
     check_machine(cfg)
     if cfg.model.path is not None:
         check_reachable(cfg.model.path)
@@ -114,11 +121,22 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
         training.datamodule.setup()
         at_the_end.pop_all()  # the folder stays this process's
         if started.rank == 0:
-            run_folder.save_config(cfg, folder)
+            typed = typed_overrides()
+            run_folder.save_config(cfg, folder, typed)
+            RUN_LOG.open(folder, ["python", "train.py", *typed])
             begin(start)
+            if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+                log.info("job %d: %s in %s", HydraConfig.get().job.num + 1, " ".join(typed), folder)
             if (layout := layout_of(cfg)).world_size > 1:
                 log.info("%s", layout)
+            if said := expected_duration(cfg, cfg.run.steps - start.step):
+                log.info("%s", said)
     return training
+
+
+def typed_overrides() -> list[str]:
+    """Return what the command line overrides in the config; of a job of a sweep its own part."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def check_machine(cfg: DictConfig) -> None:
@@ -137,7 +155,7 @@ def check_places(cfg: DictConfig) -> None:
     for group in ("callbacks", "logger"):
         for name, node in cfg[group].items():
             keys = [key for key in PLACES if node.get(key) is not None]
-            places = {key: Path(str(node[key])) for key in keys}
+            places = {key: place for key in keys if (place := place_of(key, str(node[key]))) is not None}
             if "save_dir" in places:  # Lightning's loggers write to save_dir/name/version
                 below = [str(node[key]) for key in ("name", "version") if node.get(key) is not None]
                 places["save_dir"] = places["save_dir"].joinpath(*below)
@@ -147,6 +165,14 @@ def check_places(cfg: DictConfig) -> None:
                         f"{group}.{name}.{key} leads to {place}, outside the run's folder {folder}: choose a place in "
                         "it, such as ${run.folder}/NAME"
                     )
+
+
+def place_of(key: str, value: str) -> Path | None:
+    """Return the path that a callback's or logger's setting leads to; None for a server's address."""
+    scheme, found, rest = value.partition("://")
+    if key not in ADDRESSES or not found:
+        return Path(value)
+    return {"file": Path(rest), "sqlite": Path(rest.removeprefix("/"))}.get(scheme)
 
 
 def join_others(cfg: DictConfig, started: Launch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from math import isfinite
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -111,7 +110,9 @@ class Group:
         not a finite number.
         """
         rewards = {rollout.reward - rollout.penalty for rollout in self.rollouts}
-        return len(rewards) > 1 and all(map(isfinite, rewards)) and any(rollout.in_loss for rollout in self.rollouts)
+        return (
+            len(rewards) > 1 and all(map(math.isfinite, rewards)) and any(rollout.in_loss for rollout in self.rollouts)
+        )
 
 
 @dataclass(slots=True)

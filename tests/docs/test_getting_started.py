@@ -25,7 +25,7 @@ SMALL = (
 
 
 def test_the_path_can_be_gone(tmp_path: Path, qwen2_folder: str) -> None:
-    quickstart, read, grpo, plot, mine, model, evaluate = COMMANDS
+    quickstart, read, grpo, plot, several, mine, model, evaluate = COMMANDS
     small = (*SMALL, f"model={qwen2_folder}")
     run(tmp_path, quickstart, *small, FEW_SUMS)
     assert "run=runs/quickstart" in read
@@ -35,6 +35,15 @@ def test_the_path_can_be_gone(tmp_path: Path, qwen2_folder: str) -> None:
     assert OmegaConf.load(tmp_path / "runs" / "grpo" / "config.yaml").objective._target_ == "gmpo.objectives.GRPO"
     run(tmp_path, plot)
     assert (tmp_path / "grpo.png").stat().st_size > 1000
+
+    run(tmp_path, several, *small, FEW_SUMS)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} >= {"gmpo-0", "gmpo-1", "grpo-0", "grpo-1"}
+    typed = OmegaConf.load(tmp_path / "runs" / "grpo-1" / "overrides.yaml")
+    assert {"objective=grpo", "run.seed=1"} <= set(typed)
+    log = (tmp_path / "runs" / "grpo-1" / "log.txt").read_text()
+    assert log.count("step 2/2") == 1
+    assert "run folder: runs/grpo-1" in log
+    assert "job 4: experiment=quickstart objective=grpo run.seed=1" in log
 
     (tmp_path / "mine").mkdir()
     (line,) = SHELL
@@ -51,8 +60,9 @@ def test_the_path_can_be_gone(tmp_path: Path, qwen2_folder: str) -> None:
     for name in ("train.jsonl", "test.jsonl"):
         (tmp_path / name).write_text(f"{gsm8k}\n")
     own = model.replace("FOLDER_OR_HUB_ID", qwen2_folder)
-    run(tmp_path, own, *SMALL, "data.path=train.jsonl", "data.max_prompt_tokens=256")
-    assert rows(tmp_path / "runs" / "first")[-1]["reward/no_answer"] == 4 * 8
+    small_model = ("rollout=transformers", "sampling.max_tokens=12", "cluster.threads=1")
+    run(tmp_path, own, *small_model, "data.path=train.jsonl", "data.max_prompt_tokens=256")
+    assert rows(tmp_path / "runs" / "first")[-1]["reward/no_answer"] == 2 * 4
 
     said = run(tmp_path, evaluate, "rollout=transformers", "data.max_prompt_tokens=64", "data.limit=4")
     assert "mean@8" in said

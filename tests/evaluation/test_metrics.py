@@ -69,6 +69,17 @@ def test_metrics_of_several_problems() -> None:
     )
 
 
+def test_of_one_response_there_is_one_number() -> None:
+    metrics = ProblemMetrics(samples=1)
+    metrics.update([1], ["5"], [10], [False])
+    metrics.update([0], ["6"], [30], [True])
+    assert metrics.compute() == {"mean@1": 0.5, "truncated_fraction": 0.5, "response_length": 20.0}
+    asked_for = ProblemMetrics(samples=1, k=[1], solved_at=0.5)
+    asked_for.update([0.6], ["5"], [10], [False])
+    assert asked_for.compute()["pass@1"] == 1.0
+    assert asked_for.compute()["mean@1"] == pytest.approx(0.6)
+
+
 def test_without_answers_there_is_no_majority() -> None:
     metrics = ProblemMetrics(samples=2)
     metrics.update([1, 0], [None, None], [1, 1], [False, False])

@@ -35,6 +35,7 @@ from gmpo.policy.export import export
 from gmpo.policy.hugging_face import save_hugging_face, whole_folder
 from gmpo.policy.log_probs import response_log_probs
 from gmpo.policy.tiny import character_tokenizer
+from gmpo.run_folder import mark_finished
 from gmpo.types import Group, PromptBatch, Rollout, Sampling
 
 DAMAGED = "take another checkpoint"
@@ -201,7 +202,32 @@ def test_of_a_run_the_newest_checkpoint_else_its_model(
         assert export(str(tmp_path / "run"), str(tmp_path / "b")).source == checkpoints / "newest"
     assert tied.gap(tmp_path / "b") < 1e-6
     assert "unfinished is left out" in caplog.text
-    assert f"the run's last policy is in checkpoint={tmp_path / 'run' / 'model'}" in caplog.text
+    assert "last policy" not in caplog.text, "nothing says that the model is of a later step"
+
+
+def test_a_newer_model_than_the_newest_checkpoint_is_mentioned(
+    tied: Run, qwen2_folder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, hint = tmp_path / "run", f"the run's last policy is in checkpoint={tmp_path / 'run' / 'model'}"
+    shutil.copytree(qwen2_folder, run / "model")
+    shutil.copytree(tied.checkpoint, run / "checkpoints" / "step-2")
+    for name, last, differs in (("a", 2, False), ("b", 3, True)):
+        mark_finished(run, last)
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert export(str(run), str(tmp_path / name)).source == run / "checkpoints" / "step-2"
+        assert (hint in caplog.text) == differs
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_files_may_be_read_by_whom_the_umask_says(tied: Run, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        folder = export(str(tied.checkpoint), str(tmp_path / "out")).folder
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~mask}
+    assert folder.stat().st_mode & 0o777 == 0o777 & ~mask
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])

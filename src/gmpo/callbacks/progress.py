@@ -1,5 +1,10 @@
 """What a person sees while a run goes on."""
 
+import sys
+import threading
+import time
+from collections import Counter
+
 from lightning import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -13,7 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gmpo.callbacks.responses import ResponseCount
+from gmpo.callbacks.rollout import RolloutCallback
+from gmpo.command import recorded, unrecorded
 from gmpo.policy import PolicyModule
+from gmpo.run_log import RUN_LOG
 from gmpo.types import PromptBatch
 
 STAGES = {
@@ -27,30 +36,56 @@ STAGES = {
 
 
 class ProgressCallback(Callback):
-    """A bar with the stage at work, reward and response length; in a file or a pipe, a line for each step."""
+    """A bar with the stage at work, reward and response length; in a file or a pipe, a line for each step.
 
-    def __init__(self) -> None:
+    Where a generation takes long, the responses that are finished are shown: in the bar, else in a line every so many
+    seconds.
+    """
+
+    def __init__(self, validation_samples: int, every: float = 30.0) -> None:
+        self.validation_samples = validation_samples
+        self.every = every
         self.console = Console()
         self.bar: Progress | None = None
         self.task = TaskID(0)
+        self._responses: ResponseCount | None = None  # while they are generated
+        self._spoken = 0.0  # when the last line about them was printed
+        self._ended = threading.Event()
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
-        """Show the bar."""
-        if trainer.is_global_zero and self.console.is_terminal:
-            self.bar = Progress(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[stage]:<12}"),
-                TextColumn("{task.fields[facts]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
-            self.task = self.bar.add_task("train", total=None, stage="load", facts="")
-            self.bar.start()
-        pl_module.clock.on_stage.append(self._show_stage)
+        """Show the bar, or be ready to speak."""
+        if not trainer.is_global_zero:
+            return
+
+        def count(finished: int, asked: int) -> None:
+            self._count(trainer, pl_module, finished, asked)
+
+        def enter(stage: str) -> None:
+            self._enter(trainer, pl_module, stage)
+
+        pl_module.clock.on_stage.append(enter)
+        pl_module.clock.on_responses.append(count)
+        if self.console.is_terminal:
+            self._start_bar()
+        else:
+            threading.Thread(target=self._speak, name="progress", daemon=True).start()
+
+    def _start_bar(self) -> None:
+        self.console = Console(file=unrecorded(sys.stdout))  # what it redraws is not for the run's log
+        self.bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[stage]:<12}"),
+            TextColumn("{task.fields[facts]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self.task = self.bar.add_task("train", total=None, stage="load", facts="")
+        self.bar.start()
+        sys.stdout, sys.stderr = recorded(sys.stdout), recorded(sys.stderr)  # the bar has put its own in their place
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Count from here."""
@@ -66,20 +101,33 @@ class ProgressCallback(Callback):
         facts = f"reward {seen['reward/mean']:.3f}  length {seen['rollout/response_length']:.1f}"
         if "rollout/refilled_groups" in seen:
             facts += f"  refilled {seen['rollout/refilled_groups']:.0f} in {seen['rollout/refills']:.0f} rounds"
+        seconds = f"{pl_module.clock.elapsed():.1f} s"
+        line = f"step {pl_module.rollout_step}/{trainer.datamodule.steps}  {facts}  {seconds}"
         if self.bar is not None:
             self.bar.update(self.task, advance=1, facts=facts)
+            RUN_LOG.write(f"{line}\n")
         else:
-            seconds = f"{pl_module.clock.elapsed():.1f} s"
-            print(
-                f"step {pl_module.rollout_step}/{trainer.datamodule.steps}  {facts}  {seconds}",
-                flush=True,
-            )
+            print(line, flush=True)
+
+    @rank_zero_only
+    def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
+        """Count responses over all batches; say what begins, where nothing was said before."""
+        prompts, engines = trainer.datamodule.validation_prompts, _engines(trainer)
+        asked = -(-len(prompts) // engines) * self.validation_samples
+        self._responses = ResponseCount(_named("validation", engines), asked)
+        self._spoken = time.monotonic()
+        if pl_module.rollout_step == 0:
+            problems = Counter(prompt.source for prompt in prompts)
+            number = "" if self.validation_samples == 1 else f", {self.validation_samples} responses to each"
+            what = " and ".join(f"{count:,} problems of {name}" for name, count in problems.items())
+            print(f"validation before training: {what}{number} (data.validation_limit)", flush=True)
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Say what validation found."""
+        self._responses = None
         found = [f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items() if "/mean@" in name]
-        self.console.print(f"step {pl_module.rollout_step}  {'  '.join(found)}", highlight=False)
+        print(f"step {pl_module.rollout_step}  {'  '.join(found)}", flush=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Make room for the summary."""
@@ -93,11 +141,41 @@ class ProgressCallback(Callback):
         """Give the screen back."""
         self._stop()
 
-    def _show_stage(self, stage: str) -> None:
+    def _enter(self, trainer: Trainer, policy: PolicyModule, stage: str) -> None:
+        """Follow the stages of a step; each generation of training is counted by itself."""
+        if not trainer.validating:
+            self._responses = None
+            if stage == "generate":
+                self._responses = ResponseCount(_named(f"step {policy.rollout_step}", _engines(trainer)))
+                self._spoken = time.monotonic()
         if self.bar is not None:
             self.bar.update(self.task, stage=STAGES.get(stage, stage), refresh=True)
 
+    def _count(self, trainer: Trainer, policy: PolicyModule, finished: int, asked: int) -> None:
+        if self._responses is not None:
+            self._responses.count(finished, asked)
+            if self.bar is not None:
+                self.bar.update(self.task, stage=f"generate {self._responses.share}")
+
+    def _speak(self) -> None:
+        """Print from a thread of its own how many responses are finished: an engine may be silent for long."""
+        while not self._ended.wait(min(1.0, self.every)):
+            responses = self._responses
+            if responses is not None and time.monotonic() - self._spoken >= self.every:
+                self._spoken = time.monotonic()
+                print(f"{responses.of}: {responses.share} responses finished", flush=True)
+
     def _stop(self) -> None:
+        self._ended.set()
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def _engines(trainer: Trainer) -> int:
+    """Return how many engines generate; this rank's is the one whose responses are counted."""
+    return next(each.generation.layout.engines for each in trainer.callbacks if isinstance(each, RolloutCallback))
+
+
+def _named(what: str, engines: int) -> str:
+    return what if engines == 1 else f"{what}, 1 of {engines} engines"

@@ -13,6 +13,7 @@ from gmpo.loggers import read_metrics
 from gmpo.policy import PolicyModule
 
 FIRST, LAST = 3, 5  # rollout steps that "before" and "after" average over
+FEWEST = 6  # rollout steps: of fewer, first and last ones are largely the same
 
 
 class SummaryCallback(Callback):
@@ -36,15 +37,17 @@ class SummaryCallback(Callback):
         self.validations = [row for row in validations if row]
         console = Console()
         if self.steps:
-            console.print(self._before_and_after())
+            if len(self.steps) >= FEWEST or self.validations:
+                console.print(self._before_and_after())
             console.print(self._where_time_went())
         console.print(f"run folder: {self.folder}", highlight=False, soft_wrap=True)
 
     def _before_and_after(self) -> Table:
         table = Table("", "before", "after", title=f"after {len(self.steps)} rollout steps")
         first, last = self.steps[:FIRST], self.steps[-LAST:]
-        rewards = [f"{fmean(step['reward/mean'] for step in steps):.3f}" for steps in (first, last)]
-        table.add_row(f"reward/mean (first {len(first)}, last {len(last)} steps)", *rewards)
+        if len(self.steps) >= FEWEST:
+            rewards = [f"{fmean(step['reward/mean'] for step in steps):.3f}" for steps in (first, last)]
+            table.add_row(f"reward/mean (first {FIRST}, last {LAST} steps)", *rewards)
         if self.validations:
             before, after = self.validations[0], self.validations[-1]
             for name in before:

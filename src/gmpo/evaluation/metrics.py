@@ -37,7 +37,8 @@ def maj_at_k(correct: Sequence[bool], answers: Sequence[str]) -> float:
 class ProblemMetrics(Metric):
     """mean@n, pass@k and maj@n over problems with n responses each, their truncated share and mean length in tokens.
 
-    samples: n. k: for which pass@k is computed, n always among them. solved_at: the reward that counts as right.
+    Of a single response all three are the same number: there only mean@1 is computed, and pass@1 where k names it.
+    samples: n. k: for which pass@k is computed, n > 1 always among them. solved_at: the reward that counts as right.
     """
 
     full_state_update = False
@@ -45,14 +46,15 @@ class ProblemMetrics(Metric):
     def __init__(self, samples: int, k: Sequence[int] = (), solved_at: float = 1.0) -> None:
         super().__init__()
         self.samples = samples
-        self.k = sorted({*k, samples})
+        self.k = sorted({*k, samples} if samples > 1 else set(k))
         self.solved_at = solved_at
         unfit = [each for each in self.k if not 1 <= each <= samples]
         if unfit:
             raise ValueError(
                 f"pass@k for k={unfit}: k must lie between 1 and the {samples} responses to each problem; sample more"
             )
-        self.names = [f"mean@{samples}", *(f"pass@{each}" for each in self.k), f"maj@{samples}"]
+        self.names = [f"mean@{samples}", *(f"pass@{each}" for each in self.k)]
+        self.names += [f"maj@{samples}"] * (samples > 1)
         self.names += ["truncated_fraction", "response_length"]
         self.add_state("totals", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("problems", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
@@ -74,11 +76,9 @@ class ProblemMetrics(Metric):
             raise ValueError(f"{len(rewards)} responses to a problem, expected {self.samples}")
         correct = [reward >= self.solved_at for reward in rewards]
         values = [sum(rewards), *(self.samples * pass_at_k(sum(correct), self.samples, k) for k in self.k)]
-        values += [
-            self.samples * maj_at_k(correct, read) if len(read) == len(answers) else 0.0,
-            sum(truncated),
-            sum(lengths),
-        ]
+        if self.samples > 1:
+            values.append(self.samples * maj_at_k(correct, read) if len(read) == len(answers) else 0.0)
+        values += [sum(truncated), sum(lengths)]
         self.totals += torch.tensor(values, dtype=torch.float64, device=self.totals.device) / self.samples
         self.problems += 1
         self.unread += len(read) < len(answers)

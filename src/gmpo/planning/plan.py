@@ -75,7 +75,7 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
     by_phase, host = memory.phases(recipe, shard), memory.host(recipe, shard)
     complaints = complaints_of(recipe, shard)
     totals = {phase: sum(parts.values()) for phase, parts in by_phase.items()}
-    lengths = Lengths(min(EXPECTED_PROMPT, recipe.max_prompt_tokens), EXPECTED_RESPONSE * recipe.max_response_tokens)
+    lengths = expected_lengths(recipe)
     layout, batch = recipe.layout, recipe.batch
     return Plan(
         world_size=layout.world_size,
@@ -123,6 +123,11 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
         expected_tokens=asdict(lengths),
         assumptions=[*([f"the model's sizes are those of {source}"] if source else []), *assumptions(recipe, lengths)],
     )
+
+
+def expected_lengths(recipe: Recipe) -> Lengths:
+    """Return the mean lengths that are assumed."""
+    return Lengths(min(EXPECTED_PROMPT, recipe.max_prompt_tokens), EXPECTED_RESPONSE * recipe.max_response_tokens)
 
 
 def assumptions(recipe: Recipe, lengths: Lengths) -> list[str]:

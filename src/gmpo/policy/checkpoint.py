@@ -16,7 +16,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import AutoModelForCausalLM
 
-from gmpo.checkpoints import DAMAGED, MANIFEST, UNFINISHED, damage
+from gmpo import run_folder
+from gmpo.checkpoints import DAMAGED, MANIFEST, UNFINISHED, damage, folder_of
 from gmpo.parallel.storage import META, SafeReader, load_meta
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ def find_checkpoint(path: Path) -> Checkpoint:
     if (path / "config.json").is_file():
         return HuggingFaceFolder(path)
     if newest := _newest(path / "checkpoints"):
-        if (path / "model").is_dir():
+        last = run_folder.finished_after(path)
+        if (path / "model").is_dir() and last is not None and newest.path != folder_of(path / "checkpoints", last):
             log.info("this is the newest checkpoint; the run's last policy is in checkpoint=%s", path / "model")
         return newest
     if (path / "model" / "config.json").is_file():

@@ -1,8 +1,8 @@
 """The policy as a folder in the Hugging Face format."""
 
 import logging
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -40,12 +40,19 @@ def save_hugging_face(policy: PolicyModule, folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill beside `folder`, which takes its name in the end: who is killed leaves no half of it."""
+    """A folder to fill beside `folder`, which takes its name in the end: who is killed leaves no half of it.
+
+    Its files may be read by whom the umask says: safetensors writes them for the owner alone.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix="unfinished-"))
+    unfinished = folder.parent / f"unfinished-{secrets.token_hex(4)}"
+    unfinished.mkdir()
+    mode = unfinished.stat().st_mode & 0o666
     try:
         yield unfinished
-        unfinished.chmod(0o755)
+        for path in unfinished.rglob("*"):
+            if path.is_file():
+                path.chmod(mode)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

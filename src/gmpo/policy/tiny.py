@@ -1,7 +1,6 @@
 """A language model of about 1 M parameters that half knows arithmetic: something for a laptop to improve."""
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from gmpo.data.arithmetic import Problem, Split, make_problems
+from gmpo.policy.hugging_face import whole_folder
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
@@ -62,12 +62,9 @@ def make_tiny_model(folder: str, **settings: Any) -> str:
     if not (path / "config.json").is_file():
         tokenizer = character_tokenizer()
         model = train(wanted, tokenizer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=path.parent, prefix="unfinished-"))
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        unfinished.chmod(0o755)
-        unfinished.rename(path)
+        with whole_folder(path) as unfinished:
+            model.save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
     return str(path)
 
 

@@ -72,9 +72,14 @@ def scored_groups(
     """
     scores = _Scores(reward, prompts, on_rollout, scoring)
     finished: list[float] = []
+    asked = sum(map(len, seeds))
+    if clock:
+        clock.count_responses(0, asked)
 
     def add(place: int, number: int, response: Response) -> None:
         finished.append(time.perf_counter())
+        if clock:
+            clock.count_responses(len(finished), asked)
         scores.add(place, number, response)
 
     with clock("generate") if clock else nullcontext():

@@ -1,0 +1,97 @@
+"""Overrides that do not compose: Hydra's errors about names as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from gmpo.config.keys import Tree, has, no_key, tree
+from gmpo.redaction import redact
+
+CLOSE = 0.6  # likeness of a choice that was likely meant; 1: equal
+
+
+@contextmanager
+def clear_config_errors() -> Iterator[None]:
+    """End the program in one sentence where an override names a key, a group or a choice that does not exist.
+
+    Hydra's message for a misspelt key proposes to add it by +, where nothing would read it.
+    """
+    load = ConfigLoaderImpl.load_configuration
+
+    @wraps(load)
+    def explained(
+        self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        try:
+            return load(self, config_name, overrides, *args, **kwargs)
+        except ConfigCompositionException as error:
+            if (sentence := _explain(self, load, config_name, overrides)) is None:
+                raise
+            raise SystemExit(redact(f"error: {sentence}")) from error
+
+    ConfigLoaderImpl.load_configuration = explained  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+def _explain(
+    loader: ConfigLoaderImpl, load: Callable[..., DictConfig], config_name: str | None, lines: Sequence[str]
+) -> str | None:
+    """Return what is wrong with overrides that do not compose, where it is a name."""
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    overrides = [each for each in OverridesParser.create().parse_overrides(list(lines)) if not each.is_hydra_override()]
+    chosen = [each for each in overrides if each.package is not None or each.key_or_group in groups]
+    for override in chosen:
+        if sentence := _wrong_choice(override, loader.get_group_options(override.key_or_group)):
+            return sentence
+    try:
+        composed = load(loader, config_name, [each.input_line or "" for each in chosen], RunMode.RUN, from_shell=False)
+    except (HydraException, OmegaConfBaseException):
+        return None
+    cfg = dict.fromkeys(groups) | {key: value for key, value in tree(composed).items() if key != "hydra"}
+    return next((found for each in overrides if each not in chosen and (found := _wrong_key(each, cfg))), None)
+
+
+def _wrong_choice(override: Override, choices: Sequence[str]) -> str | None:
+    group, value = override.key_or_group, None if override.is_delete() else override.value()
+    for name in value if isinstance(value, list) else [value]:
+        if isinstance(name, str) and name not in choices and not override.is_sweep_override():
+            close = get_close_matches(name, choices, 1, CLOSE)
+            meant = f"did you mean {group}={close[0]}? " if close else ""
+            return f"no choice {name} of {group}: {meant}There are {', '.join(choices)}"
+    return None
+
+
+def _wrong_key(override: Override, cfg: Tree) -> str | None:
+    key = override.key_or_group
+    if override.is_force_add():
+        return None
+    if override.is_add():
+        plain = (override.input_line or "").removeprefix("+")
+        return f"the key {key} is there already: set it by {plain}" if has(cfg, key) else None
+    if not has(cfg, key):
+        return no_key(key, cfg)
+    value = None if override.is_delete() or override.is_sweep_override() else override.value()
+    return next((no_key(inner, cfg) for inner in _inner(value, key) if not has(cfg, inner)), None)
+
+
+def _inner(value: Any, key: str) -> Iterator[str]:
+    """Yield the keys within a value that is a mapping."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield f"{key}.{name}"
+            yield from _inner(inner, f"{key}.{name}")

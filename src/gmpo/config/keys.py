@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 Tree = Mapping[str, Any]  # a config as plain dicts, with references to other keys as text
 
-OPEN = ("model.overrides", "model.shape", "data.chat_template_arguments")  # any key: they are another program's
+OPEN = ("model.overrides", "model.shape", "data.chat_template_arguments", "data.leave_out")  # any key
 NAMED = ("callbacks", "logger", "benchmark", "guards")  # entries under names of the user's own, each with a _target_
 HYDRAS_OWN = ("_partial_", "_convert_", "_recursive_", "_args_")
 CLOSE, CLOSER = 0.7, 0.8  # likeness of names beside each other in the config, and of any; 1: equal

@@ -84,8 +84,10 @@ def shown(value: object) -> str:
 
 def cell_text(value: object) -> str:
     """Return what a cell is compared by: its text without outer blanks, a number in digits, null for nothing."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or value != value:  # tables write what is missing as NaN
+        return "null"
     return number_text(value) if is_number(value) else str(value).strip()
 
 

@@ -187,7 +187,7 @@ def _path(path: str) -> Path:
     """Return the path, with ~ for the home folder: no shell expands it behind KEY=."""
     try:
         return Path(str(path)).expanduser()
-    except RuntimeError:  # no such user: the path does not exist, which is said elsewhere
+    except RuntimeError:  # no such user: the path is reported as one that does not exist
         return Path(str(path))
 
 

@@ -17,7 +17,7 @@ class PromptTokens:
     """The tokens of prompts.
 
     special: whether the tokenizer's tokens for the beginning of a text are put before it, unless it begins with them;
-    a chat template writes them itself. What the tokenizer appends to a text is left out: a prompt goes on.
+    a chat template writes them itself. What the tokenizer appends to a text is left out: the response follows.
     vocabulary: how many tokens the model knows; None: unknown.
     """
 

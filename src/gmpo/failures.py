@@ -11,3 +11,7 @@ class EngineError(RunError):
 
 class RewardError(RunError):
     """A reward raised, died, or did not answer."""
+
+
+class ModelError(RunError, ValueError):
+    """A model that cannot be loaded, or not be trained."""

@@ -81,7 +81,7 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     quieten(started.rank)
     check_machine(cfg)
     if cfg.model.path is not None:
-        check_reachable(cfg.model.path)
+        check_reachable(cfg.model.path, trained=True)
     torch.set_num_threads(cfg.cluster.threads)
     seed_everything((cfg.run.seed + started.rank) % 2**32, verbose=False)  # for rewards and callbacks of a user's own
     if started.is_external or started.rank > 0:

@@ -111,7 +111,7 @@ def test_the_model_is_from_pretraineds_bit_by_bit(folders: dict[str, Path], name
     before = torch.get_rng_state()
     model = load_blockwise(path, dtype, nothing, **settings)
     assert torch.equal(torch.get_rng_state(), before)
-    assert model.training
+    assert not model.training
     assert model.config._attn_implementation == "eager"
     assert_the_same(model, AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **settings))
 

@@ -3,7 +3,13 @@
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.config.cluster import check_cluster, check_launch, check_ranks
-from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions
+from gmpo.config.model import (
+    check_model_folder,
+    check_overrides,
+    check_packages,
+    check_positions,
+    check_weights_of,
+)
 from gmpo.config.values import at_least_1, check_complete, check_seed, divisors, is_number
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
@@ -15,6 +21,7 @@ def check(cfg: DictConfig) -> None:
     check_launch(cfg)
     check_packages(cfg)
     check_model_folder(cfg)
+    check_weights_of(cfg, trained=True)
 
 
 def check_recipe(cfg: DictConfig) -> None:
@@ -55,6 +62,7 @@ def check_evaluation(cfg: DictConfig) -> None:
         raise ValueError(f"pass_k={unfit} must lie between 1 and sampling.samples={cfg.sampling.samples}: sample more")
     check_packages(cfg)
     check_model_folder(cfg)
+    check_weights_of(cfg, trained=False)
     check_positions(cfg)
 
 

@@ -87,20 +87,23 @@ def check_model_files(path: str) -> None:
 
 def check_is_model(path: str) -> None:
     """Raise ValueError for a file, and for a folder that holds something else than a model with its config."""
+    check_format(path)
+    folder = Path(path)
+    if folder.is_dir() and local_config(path) is None:
+        raise ValueError(f"model.path={folder} holds no {CONFIG}: it is not a model in the Hugging Face format")
+
+
+def check_format(path: str) -> None:
+    """Raise ValueError for a file, a folder of GGUF files, and a LoRA adapter."""
     folder = Path(path)
     if folder.is_file() or (list(folder.glob("*.gguf")) and not (folder / CONFIG).is_file()):
         kind = "GGUF" if folder.is_dir() or folder.suffix == ".gguf" else "a file"
         raise ValueError(
-            f"model.path={path} is {kind}, not a folder in the Hugging Face format: give the folder with {NEEDED} that "
+            f"the model {path} is {kind}, not a folder in the Hugging Face format: give the folder with {NEEDED} that "
             "it was made from"
         )
-    if not folder.is_dir():
-        return
     if (folder / ADAPTER).is_file():
         raise ValueError(_is_adapter(path, read_json(folder / ADAPTER)))
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"model.path={folder} holds no {CONFIG}: it is not a model in the Hugging Face format")
-    read_json(folder / CONFIG)
 
 
 def check_trainable(config: Mapping[str, Any], path: str) -> None:
@@ -109,14 +112,14 @@ def check_trainable(config: Mapping[str, Any], path: str) -> None:
     parts = [key for key in parts if key == "text_config"] or parts
     if parts:
         raise ValueError(
-            f"model.path={path} is made of several models: its config.json (model_type={config.get('model_type')}) has "
+            f"the model {path} is made of several: its config.json (model_type={config.get('model_type')}) has "
             f"the text model in {parts[0]} (model_type={config[parts[0]]['model_type']}). Give a text-only checkpoint"
         )
     quantized = config.get("quantization_config")
     if quantized:
         method = quantized.get("quant_method") if isinstance(quantized, Mapping) else quantized
         raise ValueError(
-            f"model.path={path} has quantized weights (quantization_config in its config.json: {method}), and only "
+            f"the model {path} has quantized weights (quantization_config in its config.json: {method}), and only "
             "plain ones can be trained: give the original"
         )
 
@@ -197,7 +200,7 @@ def _has_other_weights(folder: Path) -> bool:
 def _is_adapter(path: str, config: Mapping[str, Any]) -> str:
     base = config.get("base_model_name_or_path") or "its base model"
     return (
-        f"model.path={path} is a LoRA adapter of {base}: merge it first (PeftModel.from_pretrained(BASE, ADAPTER)"
+        f"the model {path} is a LoRA adapter of {base}: merge it first (PeftModel.from_pretrained(BASE, ADAPTER)"
         ".merge_and_unload().save_pretrained(FOLDER)) and give that folder"
     )
 

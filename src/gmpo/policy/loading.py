@@ -70,9 +70,9 @@ def _folder(path: str) -> Path:
     try:
         return Path(snapshot_download(path, allow_patterns=list(DOWNLOADED)))
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
-            f"{path} is neither a folder nor the id of a model that the hub has and this machine can reach ({reason})"
+            f"{path} is neither a folder nor the id of a model that the hub has and this machine can reach "
+            f"({reason(error)})"
         ) from error
 
 

@@ -16,6 +16,7 @@ from torch.distributed import ProcessGroup
 from transformers import PreTrainedModel
 
 from gmpo.batching import pad_sequences
+from gmpo.failures import ModelError
 from gmpo.parallel import gather, reshard
 from gmpo.policy.head import LogProbHead, given_logits, linear_head
 from gmpo.policy.log_probs import Rows, predict, rows_of
@@ -55,8 +56,8 @@ class Probe:
         together = self._log_probs([neighbour, sequence], last_position=len(neighbour))
         again = self._log_probs([neighbour, sequence], last_position=len(neighbour))
         found[CHANCE] = self._between(together, again)
-        end = self._log_probs([_with_another_end(ids, self._words) for ids in (neighbour, sequence)], len(neighbour))
-        found[LATER] = self._between(*([values[:-1] for values in own] for own in (together, end)))
+        end = self._log_probs([neighbour, _with_another_end(sequence, self._words)], last_position=len(neighbour))
+        found[LATER] = self._between([together[0], together[1][:-1]], [end[0], end[1][:-1]])
         if self.longest is not None and self.longest > len(neighbour):
             far = self._log_probs([neighbour, sequence], last_position=self.longest - 1)
             found[POSITION] = self._between(together, far)
@@ -86,12 +87,14 @@ class Probe:
     ) -> list[Float[Tensor, "n-1"]]:
         """Return the log-probs of each sequence's tokens but the first, as the run computes them.
 
-        last_position: of each last token, whose own prediction is not looked at.
+        last_position: of the very last token, whose own prediction is not looked at.
         """
         batch = _batch(sequences, padding).to(self.device)
         rows = rows_of(batch, self.packed)
         if last_position is not None:
-            rows = _with_last_positions(rows, batch.lengths, last_position, self.packed)
+            positions = rows.position_ids.clone()
+            positions[-1, -1 if self.packed else len(sequences[-1]) - 1] = last_position
+            rows = replace(rows, position_ids=positions)
         log_probs, _ = predict(self.model, rows, LogProbHead(1.0, False), self.cp_group)
         kept = (log_probs.squeeze(0) if self.packed else log_probs[batch.mask]).float()
         return list(kept.split([len(ids) - 1 for ids in sequences]))
@@ -136,15 +139,6 @@ def _with_another_end(ids: Int[Tensor, "n"], words: int) -> Int[Tensor, "n"]:
     return torch.cat([ids[:-1], (ids[-1:] + 1) % words])
 
 
-def _with_last_positions(rows: Rows, lengths: Int[Tensor, "B"], position: int, packed: bool) -> Rows:
-    positions = rows.position_ids.clone()
-    if packed:
-        positions[0, lengths.cumsum(0) - 1] = position
-    else:
-        positions[torch.arange(len(lengths)), lengths - 1] = position
-    return replace(rows, position_ids=positions)
-
-
 @contextmanager
 def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
     usual = model.config._attn_implementation
@@ -157,7 +151,7 @@ def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
 
 @torch.no_grad()
 def check_log_probs(probe: Probe, path: str) -> None:
-    """Raise ValueError where training would not compute the model's own log-probs.
+    """Raise ModelError where training would not compute the model's own log-probs.
 
     Collective: every rank calls it with its part of the model, and all raise the same. path: how the model is named.
     """
@@ -166,11 +160,11 @@ def check_log_probs(probe: Probe, path: str) -> None:
     everywhere = gather((found, fault))
     for _, other in everywhere:
         if other is not None:
-            raise ValueError(other)
+            raise ModelError(other)
     for kind in sorted(found):
         apart = max(differences[kind] for differences, _ in everywhere)
         if not apart <= probe.limit(kind):
-            raise ValueError(_refusal(kind, apart, probe, path))
+            raise ModelError(_refusal(kind, apart, probe, path))
 
 
 def check_head(model: PreTrainedModel, path: str) -> None:

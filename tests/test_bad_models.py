@@ -83,9 +83,15 @@ def adapter(folder: Path) -> None:
 
 INDEX = "model.safetensors.index.json"
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "config_not_json": (written("config.json", '{"model_type": '), r"config.json is not JSON \(Expecting value: line 1"),
+    "config_not_json": (
+        written("config.json", '{"model_type": '),
+        r"config.json is not JSON \(Expecting value: line 1",
+    ),
     "config_a_list": (written("config.json", "[]"), r"config.json holds a list and not an object"),
-    "config_of_git": (written("config.json", "version https://git-lfs"), r"config.json is git's pointer .* git lfs pull"),
+    "config_of_git": (
+        written("config.json", "version https://git-lfs"),
+        r"config.json is git's pointer .*git lfs pull",
+    ),
     "no_config": (without("config.json"), r"holds no config.json"),
     "composite": (
         edited("config.json", model_type="gemma3", text_config={"model_type": "gemma3_text"}),
@@ -152,7 +158,14 @@ COMMANDS = {
 
 def asked(command: str, folder: Path, *more: str) -> str:
     """Return the last line, after a refusal without a traceback."""
-    arguments = [sys.executable, command, f"model={folder}", *COMMANDS[command], f"run.root={folder.parent}/runs", *more]
+    arguments = [
+        sys.executable,
+        command,
+        f"model={folder}",
+        *COMMANDS[command],
+        f"run.root={folder.parent}/runs",
+        *more,
+    ]
     done = subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -11,6 +11,6 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except Exception as error:  # the tokenizers package raises plain ones
         raise ValueError(
-            f"model.path={path} has no tokenizer that can be loaded ({reason(error)}): give a folder in the Hugging Face "
-            "format, or the id of a model that the hub has and this machine can reach"
+            f"model.path={path} has no tokenizer that can be loaded ({reason(error)}): give a folder in the Hugging "
+            "Face format, or the id of a model that the hub has and this machine can reach"
         ) from error

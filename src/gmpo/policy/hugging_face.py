@@ -85,6 +85,6 @@ def tokenizer_of(source: str, trust_remote_code: bool = False) -> PreTrainedToke
 
 def unusable(source: str, what: str, error: Exception) -> str:
     return (
-        f"{source} has no {what} that can be loaded ({reason(error)}): give a folder in the Hugging Face format, or the "
-        "id of a model that the hub has and this machine can reach, by base_model=PATH"
+        f"{source} has no {what} that can be loaded ({reason(error)}): give a folder in the Hugging Face format, or "
+        "the id of a model that the hub has and this machine can reach, by base_model=PATH"
     )

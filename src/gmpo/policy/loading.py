@@ -150,7 +150,11 @@ def _parts(
 
 
 def _load(
-    model: PreTrainedModel, part: str, parts: dict[str, dict[str, str]], how: LoadStateDictConfig, block: re.Pattern[str]
+    model: PreTrainedModel,
+    part: str,
+    parts: dict[str, dict[str, str]],
+    how: LoadStateDictConfig,
+    block: re.Pattern[str],
 ) -> None:
     """Read one part's tensors and make its weights of them; tie those that the config says are one."""
     tensors = parts[part]

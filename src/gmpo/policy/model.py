@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 from torch.distributed import ProcessGroup
-from transformers import __version__ as transformers_version
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import __version__ as transformers_version
 
 from gmpo.batching import Cost
 from gmpo.failures import ModelError
 from gmpo.layout import kv_repeats
 from gmpo.model_files import check_trainable, reason
-from gmpo.parallel import Mesh, Sharding, blocks_of, gather
+from gmpo.parallel import Mesh, Sharding, gather
 from gmpo.parallel.context_parallel import FLASH, PACKING, SDPA, VARLEN, attention_name
 from gmpo.policy.head import linear_head
 from gmpo.policy.loading import load_blockwise, without_weights
@@ -113,7 +113,6 @@ class ModelSource:
         config = self._config()
         self.refuse_what_cannot_be(config, cp)
         model = without_weights(config, self.path, torch.bfloat16, **self._settings(None))
-        blocks_of(model)
         linear_head(model)
         check_head(model, self.path)
 

@@ -95,7 +95,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no_config": (without("config.json"), r"holds no config.json"),
     "composite": (
         edited("config.json", model_type="gemma3", text_config={"model_type": "gemma3_text"}),
-        r"made of several: .*model_type=gemma3\) has the text model in text_config \(model_type=gemma3_text\). Give a t",
+        r"made of several: .*model_type=gemma3\) has the text model in text_config \(model_type=gemma3_text\)",
     ),
     "composite_by_another_name": (
         edited("config.json", model_type="intern", llm_config={"model_type": "qwen2"}),

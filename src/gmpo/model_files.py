@@ -208,7 +208,7 @@ def _is_adapter(path: str, config: Mapping[str, Any]) -> str:
 def _refuse_adapter_on_hub(hub_id: str) -> None:
     try:
         config = _from_hub(hub_id, ADAPTER)
-    except Exception:  # noqa: BLE001 - as above: it is no adapter either
+    except Exception:  # noqa: BLE001  (as above: it is no adapter either)
         return
     raise ValueError(_is_adapter(hub_id, config))
 

@@ -301,7 +301,7 @@ def test_other_models(folders: dict[str, Path], tmp_path: Path) -> None:
     path = in_one_file(folders["qwen3"], tmp_path / "quantized", dict)
     config = tmp_path / "quantized" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": {"quant_method": "fp8"}}))
-    with pytest.raises(ValueError, match="quantized has quantized weights .*: fp8"):
+    with pytest.raises(ValueError, match=r"quantized has quantized weights .*: fp8"):
         load_blockwise(path, torch.float32, nothing)
     with pytest.raises(ValueError, match="/nowhere/at/all is neither a folder nor the id"):
         load_blockwise("/nowhere/at/all", torch.float32, nothing)

@@ -24,7 +24,7 @@ from gmpo.policy.log_probs import predict, rows_of
 from gmpo.types import MicroBatch, Prompt, Response, Rollout
 
 LIMIT, LIMIT_IN_HALF = 1e-3, 1e-2  # nats: of the largest difference, and of the mean one, which rounding leaves alone
-LIMIT_OF_ROUNDING = 0.5  # nats, in half precision, of the mean between passes of different shapes: gross faults alone
+LIMIT_OF_ROUNDING = 0.2  # nats, in half precision, of the mean between passes of different shapes
 LOGITS = 20.0  # what trained models reach: the given logits lie between this and its negative
 LENGTHS = (15, 9)  # tokens of the neighbour, and of the sequence that is looked at
 HALF = (torch.bfloat16, torch.float16)
@@ -178,7 +178,7 @@ def check_head(model: PreTrainedModel, path: str) -> None:
     probe = Probe(model, False, None, torch.device("meta"), torch.float32, None)
     try:
         apart = probe.after_the_head()
-    except Exception:  # noqa: BLE001 - of whatever needs values where there are only shapes
+    except Exception:  # noqa: BLE001  (of whatever needs values where there are only shapes)
         return
     if apart > LIMIT:
         raise ValueError(_refusal(AFTER_THE_HEAD, apart, probe, path))
@@ -189,7 +189,7 @@ def _tried(differences: Callable[[], dict[int, float]], path: str) -> tuple[dict
         return differences(), None
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - of whatever the model's code does with a row of ids
+    except Exception as error:  # noqa: BLE001  (of whatever the model's code does with a row of ids)
         return {}, (
             f"model.path={path} cannot compute log-probs as training does ({type(error).__name__}: {reason(error)}): "
             "take another model"
@@ -224,19 +224,21 @@ def _refusal(kind: int, apart: float, probe: Probe, path: str) -> str:
         return (
             f"model.path={path} gives a token another log-prob ({by}) where the longest sequence of the pass is of "
             f"{probe.longest} tokens, as RoPE that depends on the longest position does{_rope(probe.model)}: lower "
-            "data.max_prompt_tokens + sampling.max_tokens (and validation.max_tokens) to the length that it was trained "
-            "with, or choose another scaling by model.overrides"
+            "data.max_prompt_tokens + sampling.max_tokens (and validation.max_tokens) to the length that it was "
+            "trained with, or choose another scaling by model.overrides"
         )
     if kind in (NEIGHBOUR, ALONE):
+        split = probe.cp_group is not None  # over ranks, which hand on keys and values, and no other state
         remedy = "choose model.attention=sdpa, which pads" if probe.packed else "take another model"
+        remedy = "choose cluster.cp=1" if split and not probe.packed else remedy
         return (
             f"model.path={path} gives a sequence other log-probs ({by}) with other sequences or padding in the "
             f"micro-batch ({model}): {remedy}"
         )
     return (
-        f"model.path={path} has other log-probs by its own logits than training computes ({by}; {model}): its attention "
-        "or positions are not what this project's passes give it. Choose model.attention=sdpa with cluster.cp=1 where "
-        "that is not set, or take another model"
+        f"model.path={path} has other log-probs by its own logits than training computes ({by}; {model}): its "
+        "attention or positions are not what this project's passes give it. Choose model.attention=sdpa with "
+        "cluster.cp=1 where that is not set, or take another model"
     )
 
 

@@ -1,5 +1,7 @@
 """A loaded model's log-probs are its own and those of a sequence alone, or it is refused by what makes them others."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import ENVIRONMENT
 from small_training import fit, groups, module
 from tiny_models import tiny_config, tiny_folder
 from torch import Tensor, nn
@@ -237,3 +240,24 @@ def test_activations_are_checkpointed_in_evaluation_mode(qwen3_folder: str, chec
     model.model.layers[1].post_attention_layernorm.register_forward_hook(lambda *_: passes.append(1))
     model(torch.arange(4, 24).view(1, 20), use_cache=False).logits.sum().backward()
     assert len(passes) == 2, "once more in the backward pass"
+
+
+@pytest.mark.distributed
+def test_ranks_that_share_sequences_say_the_same(tmp_path: Path) -> None:
+    """A state that is not handed on between ranks, and RoPE that one of them chooses for itself."""
+    longrope = tiny_folder(tmp_path / "longrope", "phi3", num_key_value_heads=2, **LONGROPE)
+    folders = [tiny_folder(tmp_path / name, name, num_key_value_heads=2) for name in ("qwen3_moe", "jamba")]
+    script = Path(__file__).with_name("self_check_ranks.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*command, *folders, longrope], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=True
+    )
+    right, _, state, state_in_half, position, position_in_half = done.stdout.strip().splitlines()
+    assert right == "1 loaded"
+    for said in (state, state_in_half):
+        assert said.startswith("1 model.path=")
+        assert "with other sequences or padding" in said
+        assert said.endswith("choose cluster.cp=1")
+    for said in (position, position_in_half):
+        assert said.startswith("1 model.path=")
+        assert "longest sequence of the pass is of 100 tokens" in said

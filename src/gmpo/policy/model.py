@@ -167,15 +167,9 @@ def cost_of(model: PreTrainedModel) -> Cost:
     heads = getattr(config, "num_attention_heads", None)  # models without attention have none
     if not isinstance(heads, int):
         return Cost(linear=met, quadratic=0)
-    width = heads * (_head_dim(config) or config.hidden_size // heads)
+    head_dim = config.to_dict().get("head_dim")  # of some models alone, and in some each layer has its own
+    width = heads * (head_dim or config.hidden_size // heads)
     return Cost(linear=met, quadratic=config.num_hidden_layers * width)  # scores and averages of half of all pairs
-
-
-def _head_dim(config: PreTrainedConfig) -> int | None:
-    try:
-        return getattr(config, "head_dim", None)  # a key of some models alone
-    except AttributeError:  # each layer has its own
-        return None
 
 
 def _met(name: str, parameter: nn.Parameter, config: PreTrainedConfig) -> float:

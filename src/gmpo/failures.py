@@ -17,3 +17,7 @@ class NonFiniteError(EngineError):
 
 class RewardError(RunError):
     """A reward raised, died, or did not answer."""
+
+
+class ModelError(RunError, ValueError):
+    """A model that cannot be loaded, or not be trained."""

@@ -16,7 +16,7 @@ NOISE = (  # warnings that ask for nothing a user could do
     ".*torch.distributed.reduce_op.*",
     ".*`srun` command is available.*",  # a run may well start without it
     ".*`torch.distributed.all_gather_into_tensor` is deprecated.*",  # vLLM's, between ranks of an engine
-    ".*in eval mode at the start of training.*",  # the reference
+    ".*in eval mode at the start of training.*",  # all of it: dropout is off
     ".*It is recommended to use `self.log.*sync_dist=True.*",  # metrics come summed over the ranks
 )
 

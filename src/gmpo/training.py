@@ -97,7 +97,7 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
         RUN_LOG.close()  # the first rank's is the run's
     check_machine(cfg)
     if cfg.model.path is not None:
-        check_reachable(cfg.model.path)
+        check_reachable(cfg.model.path, trained=True)
     torch.set_num_threads(cfg.cluster.threads)
     optimizer_steps = cfg.run.steps * (cfg.batch.prompts // cfg.batch.mini_batch_prompts)
     try_out(instantiate(cfg.optimizer), instantiate(cfg.schedule), optimizer_steps)

@@ -3,7 +3,13 @@
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.config.cluster import check_cluster, check_launch, check_ranks
-from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions
+from gmpo.config.model import (
+    check_model_folder,
+    check_overrides,
+    check_packages,
+    check_positions,
+    check_weights_of,
+)
 from gmpo.config.ranges import check_numbers
 from gmpo.config.trainer import check_trainer
 from gmpo.config.values import check_complete, check_texts, divisors
@@ -17,6 +23,7 @@ def check(cfg: DictConfig) -> None:
     check_launch(cfg)
     check_packages(cfg)
     check_model_folder(cfg)
+    check_weights_of(cfg, trained=True)
 
 
 def check_recipe(cfg: DictConfig) -> None:
@@ -56,6 +63,7 @@ def check_evaluation(cfg: DictConfig) -> None:
         raise ValueError(f"pass_k={unfit} must lie between 1 and sampling.samples={cfg.sampling.samples}: sample more")
     check_packages(cfg)
     check_model_folder(cfg)
+    check_weights_of(cfg, trained=False)
     check_positions(cfg)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.model_files import TOKENIZER_FILES, local_config
+from gmpo.model_files import check_model_files, check_trainable, check_weights, local_config
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def check_positions(cfg: DictConfig) -> None:
     if positions is not None and cfg.data.max_prompt_tokens + response > positions:
         raise ValueError(
             f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + {response} tokens of a response "
-            f"(sampling.max_tokens) are more than the {positions} positions of the model {cfg.model.path}: lower "
+            f"(sampling.max_tokens) are more than the {positions} positions of the model "
+            f"{cfg.model.path or cfg.model.name}: lower "
             "one, or raise them by +model.overrides.max_position_embeddings=NUMBER where the model bears it"
         )
 
@@ -80,10 +81,17 @@ def check_model_folder(cfg: DictConfig) -> None:
         if path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise ValueError(f"model.path={path} does not exist; give a folder or an id on the hub (~ is not expanded)")
         return  # an id on the hub
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"model.path={folder} holds no config.json: it is not a model in the Hugging Face format")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise ValueError(
-            f"model.path={folder} holds no tokenizer (none of {', '.join(TOKENIZER_FILES)}): save it there with "
-            "tokenizer.save_pretrained(FOLDER)"
-        )
+    check_model_files(path)
+
+
+def check_weights_of(cfg: DictConfig, trained: bool) -> None:
+    """Raise ValueError where a folder's weights are not whole, or config.json tells that no training takes them.
+
+    A model on the hub that this machine does not have is left until its config.json is there.
+    """
+    path = cfg.model.path
+    config = None if path is None else local_config(path)
+    if trained and config is not None:
+        check_trainable(config, path)
+    if path is not None and Path(path).is_dir():
+        check_weights(Path(path), trained)

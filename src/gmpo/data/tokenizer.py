@@ -2,16 +2,17 @@
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from gmpo.model_files import reason
+
 
 def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The model's tokenizer; raises ValueError where neither a folder nor the hub has one."""
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # the tokenizers package raises plain ones
         raise ValueError(
-            f"model.path={path} has no tokenizer that can be loaded ({reason}): give a folder in the Hugging Face "
-            "format, or the id of a model that the hub has and this machine can reach"
+            f"model.path={path} has no tokenizer that can be loaded ({reason(error)}): give a folder in the Hugging "
+            "Face format, or the id of a model that the hub has and this machine can reach"
         ) from error
 
 

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.attention.varlen  # registers its kernel
 from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
-from torch.utils.checkpoint import create_selective_checkpoint_contexts
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from transformers import PreTrainedModel
 
+from gmpo.parallel.blocks import blocks_of
 from gmpo.parallel.mesh import Mesh
 
 aten = torch.ops.aten
@@ -86,13 +87,17 @@ class Sharding:
         )
 
     def checkpoint_activations(self, model: PreTrainedModel) -> None:
-        """Have blocks compute activations again in the backward pass instead of keeping them."""
+        """Have blocks compute activations again in the backward pass instead of keeping them.
+
+        transformers' own switch does so in training mode alone, which brings dropout with it.
+        """
         if self.checkpointing == "none":
             return
-        settings: dict[str, object] = {"use_reentrant": False}
+        settings: dict[str, Any] = {"use_reentrant": False}
         if self.checkpointing == "selective":
             settings["context_fn"] = partial(create_selective_checkpoint_contexts, KEPT)
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)
+        for block in blocks_of(model)[1]:
+            block.forward = partial(checkpoint, block.forward, **settings)
 
     def before_backward(self, model: nn.Module, is_last: bool) -> None:
         """Say which gradients are reduced over ranks after the coming micro-batch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
@@ -36,6 +37,12 @@ class Mesh:
     def data_parallel_group(self) -> ProcessGroup:
         """One rank of each data-parallel group: between them they train every sequence once."""
         return self.sequences.get_group(DATA_PARALLEL)
+
+    @property
+    def device(self) -> torch.device:
+        """This rank's."""
+        kind = self.parameters.device_type
+        return torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
 
     @property
     def context_parallel_group(self) -> ProcessGroup | None:

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from gmpo.config import model_config
-from gmpo.model_files import hub_config, local_config
+from gmpo.model_files import check_is_model, check_trainable, hub_config, local_config
 
 
 def find_sizes(cfg: DictConfig) -> str:
@@ -15,7 +15,9 @@ def find_sizes(cfg: DictConfig) -> str:
     path = cfg.model.path
     if path is None:
         return f"configs/model/{cfg.model.name}.yaml"
-    if local_config(path) is not None:
+    check_is_model(path)
+    if (config := local_config(path)) is not None:
+        check_trainable(config, path)
         return f"the config.json of {path} on this machine"
     try:
         cfg.model.shape = hub_config(path)
@@ -23,4 +25,5 @@ def find_sizes(cfg: DictConfig) -> str:
         if model_config(cfg) is None:
             raise
         return f"configs/model/{cfg.model.name}.yaml, as the hub was not reached"
+    check_trainable(model_config(cfg) or {}, path)
     return f"the config.json of {path} on the hub"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
+from gmpo.model_files import check_format, local_config
 from gmpo.policy.checkpoint import ACCEPTED, Checkpoint, find_checkpoint
 from gmpo.policy.hugging_face import tokenizer_of, unusable, whole_folder, write_hugging_face
 
@@ -91,11 +92,13 @@ def _without_weights(source: str, overrides: dict[str, Any], dtype: torch.dtype)
             f"the model {source} is not there, and config and tokenizer come from it: if it has moved, give its folder "
             "or hub id by base_model=PATH"
         )
+    check_format(source)
+    local_config(source)
     try:
         config = AutoConfig.from_pretrained(source, **overrides)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of whatever the class of a config or model does with its values
         raise ValueError(unusable(source, "config", error)) from error
     with suppress(OSError):  # where it has none, the one made from its config stays
         model.generation_config = GenerationConfig.from_pretrained(source)

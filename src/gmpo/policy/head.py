@@ -41,6 +41,17 @@ class LogProbHead:
         return torch.stack([log_probs] if entropy is None else [log_probs, entropy], dim=-1)  # FSDP2 wants no view
 
 
+@contextmanager
+def given_logits(model: nn.Module, logits: Float[Tensor, "V"]) -> Iterator[None]:
+    """Have the head return the same logits for each token, whatever it reads."""
+    head = linear_head(model)
+    head.forward = lambda hidden: logits.repeat(*hidden.shape[:-1], 1)
+    try:
+        yield
+    finally:
+        del head.forward
+
+
 def linear_head(model: nn.Module) -> nn.Linear:
     """The head, whose logits must be its weight times the hidden states, and its bias; else ValueError."""
     head = model.get_output_embeddings()

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from gmpo.model_files import TOKENIZER_FILES
+from gmpo.model_files import TOKENIZER_FILES, reason
 from gmpo.policy.module import PolicyModule
 
 log = logging.getLogger(__name__)
@@ -86,13 +86,12 @@ def tokenizer_of(source: str, trust_remote_code: bool = False) -> PreTrainedToke
         raise ValueError(unusable(source, "tokenizer", FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")))
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the tokenizers package raises plain ones
         raise ValueError(unusable(source, "tokenizer", error)) from error
 
 
 def unusable(source: str, what: str, error: Exception) -> str:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
     return (
-        f"{source} has no {what} that can be loaded ({reason}): give a folder in the Hugging Face format, or the id of "
-        "a model that the hub has and this machine can reach, by base_model=PATH"
+        f"{source} has no {what} that can be loaded ({reason(error)}): give a folder in the Hugging Face format, or "
+        "the id of a model that the hub has and this machine can reach, by base_model=PATH"
     )

@@ -1,7 +1,6 @@
 """A model's weights from a folder or the hub, one transformer block at a time: no process holds all of them."""
 
 import ctypes
-import json
 import logging
 import re
 from collections import defaultdict
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import (
     WeightConverter,
@@ -24,19 +23,19 @@ from transformers.core_model_loading import (
 from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils import logging as transformers_logging
 
+from gmpo.model_files import CONFIG, INDEX, check_trainable, reason, tensors_in, weight_files
+from gmpo.parallel import blocks_of
+
 log = logging.getLogger(__name__)
 
-BLOCKS = "model.layers"
-BLOCK = re.compile(r"model\.layers\.\d+\.")  # the start of its weights' names
 REST = ""
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 DOWNLOADED = (CONFIG, "generation_config.json", INDEX, "model*.safetensors")
 
 
 def load_blockwise(
     path: str, dtype: torch.dtype, shard: Callable[[nn.Module], None], **settings: object
 ) -> PreTrainedModel:
-    """A causal language model in training mode, its weights, buffers and settings as `from_pretrained` gives them.
+    """A causal language model in evaluation mode, its weights, buffers and settings as `from_pretrained` gives them.
 
     path: a folder or hub id with safetensors files, under published names or those of transformers. shard: called with
     each block once it has its weights, on the CPU, in `dtype`, while the blocks after it are still on the meta device;
@@ -45,9 +44,9 @@ def load_blockwise(
     Raises ValueError, naming file and tensor, where files or weights are missing, damaged or of another shape.
     """
     folder = _folder(path)
-    model = _without_weights(path, folder, dtype, settings)
-    if not isinstance(dict(model.named_modules()).get(BLOCKS), nn.ModuleList):
-        raise ValueError(f"{path} is a {type(model).__name__}, whose transformer blocks are not at {BLOCKS}")
+    model = _architecture(path, folder, dtype, settings)
+    name, modules = blocks_of(model)
+    blocks = [(f"{name}.{index}.", module) for index, module in enumerate(modules)]
     _fill_buffers(model)
     how = LoadStateDictConfig(
         pretrained_model_name_or_path=path,
@@ -55,13 +54,13 @@ def load_blockwise(
         dtype_plan=model._get_dtype_plan(dtype),
         weight_mapping=get_model_conversion_mapping(model),
     )
-    parts = _parts(model, _tensors(folder), how)
-    blocks = [(f"{BLOCKS}.{index}.", block) for index, block in enumerate(model.model.layers)]
+    block = re.compile(rf"{re.escape(name)}\.\d+\.")  # the start of its weights' names
+    parts = _parts(model, _tensors(folder), how, block)
     for part, module in [*blocks, (REST, model)]:
-        _load(model, part, parts, how)
+        _load(model, part, parts, how, block)
         shard(module)
         _return_freed_memory()
-    return model.train()
+    return model.eval()
 
 
 def _folder(path: str) -> Path:
@@ -71,23 +70,21 @@ def _folder(path: str) -> Path:
     try:
         return Path(snapshot_download(path, allow_patterns=list(DOWNLOADED)))
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
-            f"{path} is neither a folder nor the id of a model that the hub has and this machine can reach ({reason})"
+            f"{path} is neither a folder nor the id of a model that the hub has and this machine can reach "
+            f"({reason(error)})"
         ) from error
 
 
-def _without_weights(path: str, folder: Path, dtype: torch.dtype, settings: dict[str, object]) -> PreTrainedModel:
+def _architecture(path: str, folder: Path, dtype: torch.dtype, settings: dict[str, object]) -> PreTrainedModel:
     """The architecture on the meta device, with config and generation config."""
     trust = bool(settings.pop("trust_remote_code", False))
     config, settings = AutoConfig.from_pretrained(
         folder, return_unused_kwargs=True, trust_remote_code=trust, **settings
     )
     config.name_or_path = path
-    if "quantization_config" in config.to_dict():
-        raise ValueError(f"the weights in {path} are quantized, and only plain ones can be trained: take the original")
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=trust, **settings)
+    check_trainable(config.to_dict(), path)
+    model = without_weights(config, path, dtype, trust_remote_code=trust, **settings)
     try:
         model.generation_config = GenerationConfig.from_pretrained(folder)
     except OSError:  # it has none: older models keep such settings in their config
@@ -95,6 +92,21 @@ def _without_weights(path: str, folder: Path, dtype: torch.dtype, settings: dict
             folder, config_file_name=CONFIG, _from_model_config=True
         )
     return model
+
+
+def without_weights(config: PreTrainedConfig, path: str, dtype: torch.dtype, **settings: object) -> PreTrainedModel:
+    """The architecture on the meta device; settings as `from_pretrained` takes them.
+
+    Raises ValueError for a config that no causal language model is made from.
+    """
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=dtype, **settings)
+    except Exception as error:  # of whatever the class of a model does with its config
+        raise ValueError(
+            f"model.path={path} cannot be made a causal language model (model_type={config.model_type}; "
+            f"{reason(error)}): take a decoder-only text model, or another model.attention"
+        ) from error
 
 
 def _fill_buffers(model: PreTrainedModel) -> None:
@@ -107,33 +119,17 @@ def _fill_buffers(model: PreTrainedModel) -> None:
 
 def _tensors(folder: Path) -> dict[str, str]:
     """Name of each tensor in a folder's safetensors files, and its file."""
-    if (folder / WEIGHTS).is_file():
-        files = [str(folder / WEIGHTS)]
-    elif (folder / INDEX).is_file():
-        names = json.loads((folder / INDEX).read_text())["weight_map"].values()
-        files = [str(folder / name) for name in sorted(set(names))]
-    else:
-        raise ValueError(
-            f"{folder} has no weights that can be read block by block (neither {WEIGHTS} nor {INDEX}): convert what it "
-            f"has by AutoModelForCausalLM.from_pretrained(...).save_pretrained(...), or a checkpoint by "
-            "`python export.py checkpoint=PATH output=FOLDER`"
-        )
-    tensors: dict[str, str] = {}
-    for file in files:
-        try:
-            with safe_open(file, "pt") as opened:
-                tensors |= dict.fromkeys(opened.keys(), file)
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{file} cannot be read ({error}): copy or download the model again") from error
-    return tensors
+    return {name: str(file) for file in weight_files(folder) for name in tensors_in(file)}
 
 
-def _part(name: str) -> str:
-    block = BLOCK.match(name)
-    return block.group() if block else REST
+def _part(name: str, block: re.Pattern[str]) -> str:
+    found = block.match(name)
+    return found.group() if found else REST
 
 
-def _parts(model: PreTrainedModel, tensors: dict[str, str], how: LoadStateDictConfig) -> dict[str, dict[str, str]]:
+def _parts(
+    model: PreTrainedModel, tensors: dict[str, str], how: LoadStateDictConfig, block: re.Pattern[str]
+) -> dict[str, dict[str, str]]:
     """The tensors that each block's weights, and the rest's, are made of."""
     renamings = [entry for entry in how.weight_mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in how.weight_mapping if isinstance(entry, WeightConverter)]
@@ -145,7 +141,7 @@ def _parts(model: PreTrainedModel, tensors: dict[str, str], how: LoadStateDictCo
         if weight not in weights:  # transformers' own second attempt: the name may be the model's already
             weight, _ = rename_source_key(tensor, [], [], model.base_model_prefix, weights)
         if weight in weights:
-            parts[_part(weight)][tensor] = file
+            parts[_part(weight, block)][tensor] = file
         else:
             unknown.append(tensor)
     if unknown:
@@ -153,7 +149,13 @@ def _parts(model: PreTrainedModel, tensors: dict[str, str], how: LoadStateDictCo
     return parts
 
 
-def _load(model: PreTrainedModel, part: str, parts: dict[str, dict[str, str]], how: LoadStateDictConfig) -> None:
+def _load(
+    model: PreTrainedModel,
+    part: str,
+    parts: dict[str, dict[str, str]],
+    how: LoadStateDictConfig,
+    block: re.Pattern[str],
+) -> None:
     """Read one part's tensors and make its weights of them; tie those that the config says are one."""
     tensors = parts[part]
     with ExitStack() as stack, _without_progress_bar():
@@ -161,7 +163,7 @@ def _load(model: PreTrainedModel, part: str, parts: dict[str, dict[str, str]], h
         slices = {name: files[file].get_slice(name) for name, file in tensors.items()}
         found, _ = convert_and_load_state_dict_in_model(model, slices, how)
     failed = found.conversion_errors  # by weight; a traceback and a last line that transformers adds
-    missing = {name for name in found.missing_keys - failed.keys() if _part(name) == part}
+    missing = {name for name in found.missing_keys - failed.keys() if _part(name, block) == part}
     faults = [f"{name} is {list(has)} and not {list(wanted)}" for name, has, wanted in sorted(found.mismatched_keys)]
     faults += [f"{name} cannot be made of its tensors ({text.splitlines()[-2]})" for name, text in failed.items()]
     if part == REST and not faults:

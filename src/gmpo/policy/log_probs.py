@@ -43,20 +43,27 @@ def response_log_probs(
 
     Without packing, padding stands on the right, where a causal model never looks, so no attention mask is needed.
     """
-    rows = _packed(batch) if packed else _padded(batch)
-    if cp_group is None:
-        own = rows
-    else:
-        rows = _widened(rows, cp_group.size())
-        own = _part(rows, cp_group.rank(), cp_group.size())
-    log_probs, entropy = _predict(model, own, LogProbHead(temperature, with_entropy, logits_at_once))
-    if cp_group is not None:
-        counts = [len(_part(rows, rank, cp_group.size()).columns) for rank in range(cp_group.size())]
-        log_probs = gather_columns(log_probs, counts, cp_group)
-        entropy = None if entropy is None else gather_columns(entropy, counts, cp_group)
+    rows = rows_of(batch, packed)
+    log_probs, entropy = predict(model, rows, LogProbHead(temperature, with_entropy, logits_at_once), cp_group)
     if not packed:
         return log_probs, entropy
     return _to_rows(log_probs, batch), None if entropy is None else _to_rows(entropy, batch)
+
+
+def rows_of(batch: MicroBatch, packed: bool) -> Rows:
+    """Lay out the sequences of a micro-batch for a model: in rows of their own, or all in one."""
+    return _packed(batch) if packed else _padded(batch)
+
+
+def predict(model: nn.Module, rows: Rows, head: LogProbHead, cp_group: ProcessGroup | None) -> Values:
+    """Return the log-probabilities of the rows' targets, and the entropies; see `response_log_probs`."""
+    if cp_group is None:
+        return _predict(model, rows, head)
+    rows = _widened(rows, cp_group.size())
+    log_probs, entropy = _predict(model, _part(rows, cp_group.rank(), cp_group.size()), head)
+    counts = [len(_part(rows, rank, cp_group.size()).columns) for rank in range(cp_group.size())]
+    log_probs = gather_columns(log_probs, counts, cp_group)
+    return log_probs, None if entropy is None else gather_columns(entropy, counts, cp_group)
 
 
 def _padded(batch: MicroBatch) -> Rows:

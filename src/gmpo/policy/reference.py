@@ -11,7 +11,7 @@ from gmpo.types import MicroBatch
 
 
 class Reference:
-    """A frozen model, sharded like the policy.
+    """A frozen model, sharded like the policy, and checked with it.
 
     Not a module, so that the LightningModule that holds it neither moves nor trains nor saves it. on_cpu: its shares
     live in CPU memory.
@@ -25,7 +25,7 @@ class Reference:
             )
         self.packed = source.packed
         self.cp_group = None if mesh is None else mesh.context_parallel_group
-        self.model = source.load(mesh, offload=on_cpu).eval().requires_grad_(False)
+        self.model = source.load(mesh, offload=on_cpu, checked=True).requires_grad_(False)
 
     @torch.no_grad()
     def log_probs(

@@ -30,10 +30,10 @@ ALARMING = 0.05  # of the checks
 class MathReward:
     """1 where the final answer of a response means the same as the gold answer, else 0.
 
-    What counts as the final answer says `extraction.final_answer`; last_number: the last number of the response
-    where it has neither a box nor an answer line. What means the same says docs/verifier.md. Answers whose notation
-    decides nothing are checked by math-verify in a pool of processes (default: one for each core, 8 at most), each
-    check within `timeout` seconds and memory_gib of memory; a check that exceeds them is ended and scores 0.
+    `extraction.final_answer` defines the final answer; last_number: the last number of a response that has none.
+    docs/verifier.md defines what means the same. Answers whose notation decides nothing are checked by math-verify in
+    a pool of processes (default: one for each core, 8 at most), each check within `timeout` seconds and memory_gib of
+    memory; a check that exceeds them is ended and scores 0.
 
     A context manager; `close` ends the processes, and so does the end of the program.
     """

@@ -19,7 +19,7 @@ TAG = re.compile(r"</?answer>")
 
 
 def final_answer(response: str, last_number: bool = False) -> str | None:
-    """Return the last `\\boxed{...}`, else what follows the last "Answer:" on its line, else the last `<answer>...</answer>`.
+    """Return the last `\\boxed{...}`, else what follows the last "Answer:" on its line, else the last `<answer>` tag's.
 
     None where there is none of them; thoughts hold no answer. last_number: where there is none, the last number.
     """

@@ -1,4 +1,4 @@
-"""Where the final answer stands in a response. Every function here takes time linear in its text."""
+"""The place of the final answer in a response. Every function here takes time linear in its text."""
 
 import re
 

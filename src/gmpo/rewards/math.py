@@ -75,7 +75,7 @@ class MathReward:
 
     @property
     def verifier(self) -> Reward:
-        """What says whether a response is right: without `worked_out`, in the same processes."""
+        """The reward that validation goes by: without `worked_out`, in the same processes."""
         return _Lenient(self) if self.worked_out else self
 
     def answer(self, response: str) -> str | None:

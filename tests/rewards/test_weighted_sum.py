@@ -169,6 +169,25 @@ def test_with_the_verifier_of_mathematics() -> None:
 
 
 @pytest.mark.parametrize(
+    ("response", "score"),
+    [
+        (" 2 and 2. </think> <answer>4</answer>", 1.1),
+        (" 2 and 2. </think> <answer>\nIt is $x = 4$.\n</answer>\n", 1.1),
+        (" 2 and 2. </think> <answer>\\boxed{4}</answer>", 1.1),
+        (" 2 and 2 is \\boxed{4}. </think> <answer>5</answer>", 0.1),
+        (" 2 and 2. <answer>4</answer>", 1.0),  # right, in another form
+    ],
+)
+def test_the_r1_template_can_be_obeyed(response: str, score: float) -> None:
+    form = FormatReward(["</think>", "<answer>", "</answer>"], ends=True)  # as configs/reward/format.yaml
+    reward = WeightedSum({"math": MathReward(processes=1), "format": form}, {"math": 1.0, "format": 0.1}, "math")
+    try:
+        assert reward.score([response], ["4"]) == [pytest.approx(score)]
+    finally:
+        reward.close()
+
+
+@pytest.mark.parametrize(
     ("weights", "verifier", "said"),
     [
         ({"right": 1.0}, "right", "give each a weight"),

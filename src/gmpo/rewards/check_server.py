@@ -1,4 +1,4 @@
-"""The process that checks answers: `python -m gmpo.rewards.check_server PROCESSES TIMEOUT GIB`.
+"""The process that checks answers: `python -m gmpo.rewards.check_server PROCESSES TIMEOUT GIB [worked_out]`.
 
 It keeps a pool of worker processes, kills the one whose check outlives its deadline, and starts another. It reads
 checks from standard input, a JSON line [number, answer, gold answer] each, and writes [number, outcome] as
@@ -23,7 +23,8 @@ from pebble import ProcessPool
 
 from gmpo.rewards.checker import READY
 from gmpo.rewards.equivalence import equivalent
-from gmpo.rewards.notation import read
+from gmpo.rewards.notation import Written, read
+from gmpo.rewards.worked_out import worked_out
 from gmpo.signals import TIME_IS_UP, leave_to_trainer
 
 PARENT_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
@@ -35,18 +36,32 @@ TYPICAL = (
 )
 
 
-def check(answer: str, gold: str) -> str:
-    """One check, in a worker: right, wrong or unreadable."""
+def check(answer: str, gold: str, strictly: bool = False) -> str:
+    """Check one answer, in a worker: right, wrong or unreadable.
+
+    strictly: a right answer that `worked_out` refuses is "not worked out".
+    """
     try:
-        return "right" if equivalent(read(answer), read(gold)) else "wrong"
+        pair = read(answer), read(gold)
+        if not equivalent(*pair):
+            return "wrong"
     except MemoryError:
         os._exit(1)  # what it computed is not given back: another worker takes over
     except Exception:  # noqa: BLE001
         return "unreadable"  # a parser raises what it likes on a strange answer, even what cannot be sent from here
+    return "not worked out" if strictly and not seems_worked_out(*pair) else "right"
+
+
+def seems_worked_out(answer: Written, gold: Written) -> bool:
+    """Return whether a right answer is worked out; where that cannot be told, it is right."""
+    try:
+        return worked_out(answer, gold)
+    except Exception:  # noqa: BLE001
+        return True
 
 
 def outcome(done: Future[str]) -> str:
-    """right, wrong, or why there is no verdict: timeout, died, unreadable."""
+    """Return right, wrong, not worked out, or why there is no verdict: timeout, died, unreadable."""
     try:
         return done.result()
     except TimeoutError:
@@ -72,11 +87,11 @@ def write_outcome(output: int, number: int, done: Future[str]) -> None:
     os.write(output, f"[{number}, {json.dumps(outcome(done))}]\n".encode())
 
 
-def serve(processes: int, timeout: float, memory: int) -> None:
+def serve(processes: int, timeout: float, memory: int, strictly: bool) -> None:
     """Check until the input ends."""
     leave_to_trainer(TIME_IS_UP)
     parent, output = os.getppid(), os.dup(1)
-    warm_up()
+    warm_up(strictly)
     pool = ProcessPool(processes, context=get_context("fork"), initializer=prepare_worker, initargs=(memory,))
     pool.schedule(check, args=TYPICAL[:2]).result()  # starts the workers
     os.write(output, READY)
@@ -91,17 +106,17 @@ def serve(processes: int, timeout: float, memory: int) -> None:
                 break
             *lines, unfinished = (unfinished + received).split(b"\n")
             for number, answer, gold in map(json.loads, lines):
-                future = pool.schedule(check, args=(answer, gold), timeout=timeout)
+                future = pool.schedule(check, args=(answer, gold, strictly), timeout=timeout)
                 future.add_done_callback(partial(write_outcome, output, number))
     finally:
         pool.stop()
         pool.join()
 
 
-def warm_up() -> None:
+def warm_up(strictly: bool) -> None:
     """Let the parser build its tables once, before workers are forked, instead of once in each."""
     for text in TYPICAL:
-        check(text, text + "+0")
+        check(text, text + "+0", strictly)
 
 
 def silence() -> None:
@@ -112,4 +127,4 @@ def silence() -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), float(sys.argv[2]), int(float(sys.argv[3]) * 2**30))
+    serve(int(sys.argv[1]), float(sys.argv[2]), int(float(sys.argv[3]) * 2**30), "worked_out" in sys.argv[4:])

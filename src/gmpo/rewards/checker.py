@@ -42,10 +42,11 @@ class Checker:
     """Hands checks to `gmpo.rewards.check_server` and their outcomes back, in a process group of its own.
 
     A server that dies is started again and gets what it had not answered, once more.
+    worked_out: right answers that are not worked out have an outcome of their own.
     """
 
-    def __init__(self, processes: int, timeout: float, memory_gib: float) -> None:
-        self.arguments = [str(processes), str(timeout), str(memory_gib)]
+    def __init__(self, processes: int, timeout: float, memory_gib: float, worked_out: bool) -> None:
+        self.arguments = [str(processes), str(timeout), str(memory_gib), *(["worked_out"] if worked_out else [])]
         self._lock = threading.RLock()
         self._numbers = count(1)
         self._server: _Server | None = None
@@ -63,7 +64,10 @@ class Checker:
             raise RuntimeError(server.failure)
 
     def submit(self, answer: str, gold: str) -> Future[str]:
-        """The outcome: right, wrong, timeout, died or unreadable. RuntimeError if no server can be started."""
+        """Return the outcome: right, not worked out, wrong, timeout, died or unreadable.
+
+        RuntimeError if no server can be started.
+        """
         check = _Check(next(self._numbers), answer, gold)
         with self._lock:
             self._send(check)

@@ -10,10 +10,10 @@ from gmpo.rewards.reward import Instant
 
 @dataclass(frozen=True)
 class ExactMatch(Instant):
-    """1 where the last number of the response is the answer, else 0.
+    """1 where the number that the response ends in is the answer, else 0.
 
-    After a `marker` only what follows its last occurrence counts; a response without it is read whole. Numbers
-    compare by value: 1,024 and 1024.0 are the same.
+    It is the first number after the last `marker`; in a response without the marker, the last number. Numbers compare
+    by value: 1,024 and 1024.0 are the same.
     """
 
     marker: str = "####"
@@ -35,5 +35,6 @@ class ExactMatch(Instant):
         return None if number is None else f"{number:f}"
 
     def _number(self, text: str) -> Decimal | None:
-        found = numbers(text.rpartition(self.marker)[2])
-        return Decimal(found[-1]) if found else None
+        _, marker, rest = text.rpartition(self.marker)
+        found = numbers(rest)
+        return Decimal(found[0 if marker else -1]) if found else None

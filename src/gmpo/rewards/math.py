@@ -12,6 +12,8 @@ from functools import partial
 from gmpo.rewards.checker import Checker
 from gmpo.rewards.extraction import final_answer, last_boxed
 from gmpo.rewards.notation import LONGEST_ANSWER, decide, read
+from gmpo.rewards.reward import Reward
+from gmpo.rewards.undivided import undivided
 
 log = logging.getLogger(__name__)
 
@@ -19,21 +21,26 @@ MOST_PROCESSES = 8  # of one trainer process, where `processes` is not given
 REMEMBERED = 4096  # checks
 COUNTED = {  # what is counted, and its name among the metrics
     "no answer": "no_answer",
+    "not worked out": "not_worked_out",
     "timeout": "checks_timed_out",
     "died": "checks_died",
     "unreadable": "checks_unreadable",
 }
 NO_VERDICT = ("timeout", "died", "unreadable")
+RIGHT = ("right", "not worked out")
 ALARMING = 0.05  # of the checks
 
 
 class MathReward:
     """1 where the final answer of a response means the same as the gold answer, else 0.
 
-    What counts as the final answer says `extraction.final_answer`; last_number: the last number of the response
-    where it has neither a box nor an answer line. What means the same says docs/verifier.md. Answers whose notation
-    decides nothing are checked by math-verify in a pool of processes (default: one for each core, 8 at most), each
-    check within `timeout` seconds and memory_gib of memory; a check that exceeds them is ended and scores 0.
+    `extraction.final_answer` defines the final answer; last_number: the last number of a response that has none.
+    docs/verifier.md defines what means the same. Answers whose notation decides nothing are checked by math-verify in
+    a pool of processes (default: one for each core, 8 at most), each check within `timeout` seconds and memory_gib of
+    memory; a check that exceeds them is ended and scores 0.
+
+    worked_out: an equal answer that leaves to be done what the gold answer has done, such as the exercise itself,
+    scores 0 as well; not so by `verifier`, which validation goes by.
 
     A context manager; `close` ends the processes, and so does the end of the program.
     """
@@ -44,15 +51,17 @@ class MathReward:
         processes: int | None = None,
         last_number: bool = False,
         memory_gib: float = 1.0,
+        worked_out: bool = False,
     ) -> None:
         if not timeout > 0 or not memory_gib > 0:
             raise ValueError(f"reward.timeout={timeout} (seconds) and memory_gib={memory_gib} must be above 0")
         if processes is not None and processes < 1:
             raise ValueError(f"reward.processes={processes} must be at least 1, or null for one a core")
         self.last_number = last_number
+        self.worked_out = worked_out
         self._counts: Counter[str] = Counter()
         self._known: OrderedDict[tuple[str, str], Future[str]] = OrderedDict()  # the newest last
-        self._checker = Checker(processes or min(MOST_PROCESSES, cores()), timeout, memory_gib)
+        self._checker = Checker(processes or min(MOST_PROCESSES, cores()), timeout, memory_gib, worked_out)
         self._checker.start()  # it imports what it needs while the models are loaded
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
@@ -61,19 +70,13 @@ class MathReward:
         return [future.result() for future in futures]
 
     def submit(self, response: str, answer: str) -> Future[float]:
-        """The score of one response, once it is known: the next may be submitted meanwhile."""
-        found, score = self.answer(response), Future[float]()
-        gold = last_boxed(answer) or answer
-        if found is None or not gold.strip():
-            self._counts["no answer"] += 1
-            score.set_result(0.0)
-        elif max(len(found), len(gold)) > LONGEST_ANSWER:
-            score.set_result(float(found.strip() == gold.strip()))
-        elif (same := decide(read(found), read(gold))) is not None:
-            score.set_result(float(same))
-        else:
-            self._checked(found, gold).add_done_callback(partial(self._settle, score))
-        return score
+        """Return the score of one response, once it is known: the next may be submitted meanwhile."""
+        return self._judge(response, answer, self.worked_out)
+
+    @property
+    def verifier(self) -> Reward:
+        """The reward that validation goes by: without `worked_out`, in the same processes."""
+        return _Lenient(self) if self.worked_out else self
 
     def answer(self, response: str) -> str | None:
         """The final answer of a response, as it is written there."""
@@ -112,6 +115,22 @@ class MathReward:
         if hasattr(self, "_checker"):
             self._checker.close()
 
+    def _judge(self, response: str, answer: str, strictly: bool) -> Future[float]:
+        found, score = self.answer(response), Future[float]()
+        gold = last_boxed(answer) or answer
+        if found is None or not gold.strip():
+            self._counts["no answer"] += 1
+            score.set_result(0.0)
+        elif max(len(found), len(gold)) > LONGEST_ANSWER:
+            score.set_result(float(found.strip() == gold.strip()))
+        elif (same := decide(*(pair := (read(found), read(gold))))) is not None:
+            left = same and strictly and undivided(*pair)
+            self._counts["not worked out"] += left
+            score.set_result(float(same and not left))
+        else:
+            self._checked(found, gold).add_done_callback(partial(self._settle, score, strictly))
+        return score
+
     def _checked(self, answer: str, gold: str) -> Future[str]:
         """A check, or the one of the same two answers that was made already: a group repeats its answers."""
         check = self._known.pop((answer, gold), None)
@@ -122,14 +141,30 @@ class MathReward:
             self._known.popitem(last=False)
         return check
 
-    def _settle(self, score: Future[float], check: Future[str]) -> None:
+    def _settle(self, score: Future[float], strictly: bool, check: Future[str]) -> None:
         if error := check.exception():
             score.set_exception(error)
             return
+        outcome = check.result()
         self._counts["checked"] += 1
-        if check.result() in NO_VERDICT:
-            self._counts[check.result()] += 1
-        score.set_result(float(check.result() == "right"))
+        if outcome in NO_VERDICT or (strictly and outcome == "not worked out"):
+            self._counts[outcome] += 1
+        score.set_result(float(outcome == "right" or (not strictly and outcome in RIGHT)))
+
+
+class _Lenient:
+    """A MathReward for which an answer need not be worked out."""
+
+    def __init__(self, reward: MathReward) -> None:
+        self._reward = reward
+        self.answer = reward.answer
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        futures = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
+        return [future.result() for future in futures]
+
+    def submit(self, response: str, answer: str) -> Future[float]:
+        return self._reward._judge(response, answer, strictly=False)
 
 
 def cores() -> int:

@@ -2,9 +2,9 @@ r"""LaTeX arguments without braces, as TeX reads them: \frac12 is \frac{1}{2}, \
 
 import re
 
-ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1}
+ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "\\vec": 1, "\\overline": 1, "\\hat": 1}
 TOKEN = re.compile(r"\\[A-Za-z]+\s*|\\.|\s+|.", re.DOTALL)
-TAKES_ARGUMENTS = re.compile(r"\\(?:frac|binom|sqrt)(?![A-Za-z])|\^\s*-?\(")
+TAKES_ARGUMENTS = re.compile(r"\\(?:frac|binom|sqrt|vec|overline|hat)(?![A-Za-z])|\^\s*-?\(")
 DEEPEST = 30  # arguments within arguments
 NATURAL = re.compile(r"\\log\s?_\s?(?:\{\s?e\s?\}|e)")
 BASE = re.compile(r"\\log\s?_\s?(10(?!\d)|\d)")  # \log_10 x, and \log_23 as the logarithm of 3
@@ -68,19 +68,19 @@ class _Reader:
             return self.argument()
         if self.next() != "(":
             return sign
-        self.depth += 1
         inside = self.group("(", ")").removeprefix("(").removesuffix(")")
-        self.depth -= 1
         return f"{{{sign}{inside}}}"
 
     def group(self, opening: str, closing: str) -> str:
         """Read from an opening bracket to its counterpart, or to the end."""
         parts, unclosed = [], 0
+        self.depth += 1
         while self.at < len(self.tokens):
             unclosed += (self.next() == opening) - (self.next() == closing)
             parts.append(self.element())
             if unclosed == 0:
                 break
+        self.depth -= 1
         return "".join(parts)
 
     def next(self) -> str:

@@ -34,7 +34,7 @@ def choice(text: str) -> tuple[str, str] | None:
 
 def letter(text: str) -> str | None:
     """Return the letter of an answer that is a choice's letter and nothing more."""
-    text = VERDICT.sub("", _unnamed(TEXT.sub(r"\1", text)).strip())
+    text = VERDICT.sub("", _unnamed(" ".join(TEXT.sub(r"\1", text).split())))
     found = LETTER.fullmatch(text.removesuffix("."))
     if found is None:
         text = text.strip("() ")

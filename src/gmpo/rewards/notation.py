@@ -13,11 +13,12 @@ from gmpo.rewards.numbers import Number, read_number, read_numeral, same_number
 from gmpo.rewards.ornament import without_ornament
 from gmpo.rewards.times import same_time
 from gmpo.rewards.units import SHORT, measured, same_measure, unit_of, without_unit
-from gmpo.rewards.words import TEXT, counted, same_words, with_scale, without_lead
+from gmpo.rewards.words import TEXT, counted, phrase, same_words, with_scale, without_lead
 
 LONGEST_ANSWER = 1000  # characters; of a longer one only the text counts
 GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?P<mark>[, ])\d{3}(?:(?P=mark)\d{3})*(?![\d/]|,\d)(?!\s*\\frac)")
 BRACKETED_PAIR = re.compile(r"[(\[{]\s*\d{1,3}(?:,\d{3})+\s*[)\]}]")
+ALL_REALS = ("all real numbers", "all reals", "set of real numbers", "set of all real numbers", "any real number")
 MONEY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
 MONEY_CODE = re.compile(
     r"(?:\\text\s?\{\s?)?(?:(US|CA|AU)\s?\$|(USD|EUR|GBP|Rs\.?|INR|RMB|CNY))(?:\s?\})?\s?(?=-?\.?\d)"
@@ -73,6 +74,8 @@ def _read(text: str) -> Written:
         text = counted(text) or text
     if text.endswith("%"):
         return Written(_plain_number(text.rstrip("% ")), currency, percent=True, measured=measured_in)
+    if phrase(text) in ALL_REALS:
+        return Written("\\mathbb{R}")
     if digits := in_digits(TEXT.sub(r"\1", text)):
         return Written(digits)
     text, unit = without_unit(with_scale(text))

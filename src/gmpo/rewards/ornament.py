@@ -21,7 +21,15 @@ PLAIN = {  # what says the same in plain LaTeX
     **{f"\\{font}{{{letter}}}": letter for font in ("mathrm", "text", "textrm", "operatorname") for letter in "ie"},
     **{"\\imath": "i", "\\jmath": "j", "\\lbrace": "\\{", "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]"},
     **{"\\langle": "(", "\\rangle": ")", "\\varnothing": "\\emptyset", "\\colon": ":", "\\uppi": "\\pi ", "**": "^"},
-    **{"\\degree": "^\\circ ", "{,}": ",", "\\$": "$", "\\%": "%", "\\#": "", "\\&": "\\text{ and }"},
+    **{
+        "\\lg": "\\log_{10} ",
+        "\\degree": "^\\circ ",
+        "{,}": ",",
+        "\\$": "$",
+        "\\%": "%",
+        "\\#": "",
+        "\\&": "\\text{ and }",
+    },
     **{"\\pounds": "£", "\\euro": "€", "\\texteuro": "€", "\\EUR": "€", "\\yen": "¥", "¢": "\\text{ cents}"},
     **{
         "\\text{^\\circ }": "^\\circ ",
@@ -59,7 +67,7 @@ LAYOUT = re.compile(
 DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[$%])")  # a backslash that was escaped twice
 IN_PARENTHESES = re.compile(r"-?\d*\.\d*\(\d+\)")  # 0.1(6)
 DOTTED = re.compile(r"\.(\d*)\\dot\s?\{?(\d)\}?(?:(\d*)\\dot\s?\{?(\d)\}?)?")
-AT_END = re.compile(r"(?:\\(?:checkmark|blacksquare|square|Box|qed|newline|par|bigstar)(?![A-Za-z])|\\\\|\s)+$")
+AT_END = re.compile(r"(?<!\s)(?:\\(?:checkmark|blacksquare|square|Box|qed|newline|par|bigstar)(?![A-Za-z])|\\\\|\s)+$")
 ROOT = re.compile(r"(?<![\\A-Za-z])(?:√|sqrt)\s?(?:\(([^()]*)\)|(\d+(?:\.\d+)?))")
 PI = re.compile(r"(?<![\\A-Za-z{])pi(?![A-Za-z])")
 BARE_FUNCTION = re.compile(

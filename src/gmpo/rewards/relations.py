@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sympy import And, Basic, Eq, Expr, FiniteSet, Ne, Rational, S, Set, Symbol
+from sympy import And, Basic, Derivative, Eq, Expr, FiniteSet, Ne, Pow, Rational, S, Set, Symbol
 from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
@@ -39,7 +39,10 @@ def solutions(e: Basic) -> Set | None:
 
 def is_assignment(e: Basic) -> bool:
     """Whether an equation gives a name or a function to the other side."""
-    return isinstance(e, Eq) and isinstance(e.lhs, Symbol | AppliedUndef)
+    left = e.lhs if isinstance(e, Eq) else None
+    if isinstance(left, Pow) and isinstance(left.base, AppliedUndef):
+        left = left.base  # the inverse of a function is written as a power
+    return isinstance(left, Symbol | AppliedUndef | Derivative)
 
 
 def same_equation(a: Eq, b: Eq, same: Callable[[Expr, Expr], bool]) -> bool:

@@ -39,7 +39,7 @@ def _parts(text: str) -> tuple[list[str], list[str]]:
     at = 0
     text = STRUCTURE.sub(r" \\text{;} ", text)
     for found in WORDS.finditer(text):
-        before, said = text[at : found.start()].strip(AROUND), "".join((found[1] or found[2]).casefold().split())
+        before, said = text[at : found.start()].strip(AROUND), "".join((found[1] or found[2] or "").casefold().split())
         at = found.end()
         said = said.strip(".,;:")
         if words and not before:

@@ -129,6 +129,7 @@ DERIVED = {  # units in other units, without a factor
     "km/second": {"km": 1, "second": -1},
     "bit/second": {"bit": 1, "second": -1},
 }
+PREFIXED.pop("pm")  # half of a day
 POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3", "squared": "^2", "cubed": "^3", "平方": "^2"}
 WRITTEN_POWER = re.compile(r"\^\{?(-?[1-9])\}?")
 DEGREES = re.compile(
@@ -151,7 +152,7 @@ QUOTIENT = re.compile(rf"\\frac\s?\{{\s?({PRODUCT})\s?\}}\s?\{{\s?({PRODUCT})\s?
 WORDS_AT_END = re.compile(r"(?<=[\d})\s])([A-Za-z][A-Za-z./ -]*|[€£¥₹]|平?方?[一-鿿]{1,3})(\^\{?[23]\}?)?$")
 CHINESE_AT_END = re.compile(r"\\text\s?\{\s*(平?方?[一-鿿]{1,3})\s*\}$")
 IN_DEGREES = re.compile(r"(?i)deg(?:ree)?s? (C|F|celsius|fahrenheit)")
-TWO_LETTERS = re.compile(r"(?!pi|mu|nu|xi)[A-Za-z]{2}")
+TWO_LETTERS = re.compile(r"(?!pi|mu|nu|xi|am|pm)[A-Za-z]{2}")
 LONGEST = 80  # characters at the end in which a unit is looked for
 
 

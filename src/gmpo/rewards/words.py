@@ -33,7 +33,7 @@ TELLING = re.compile(
 GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega"
 WORD = string.ascii_letters + " .,'/()-"
 COUNTED = re.compile(r"\\text\s?\{[^{}\d]*\}|[\s(].*[A-Za-z]{3}.*")
-SMALL_WORDS = "of in to ok at by on per a an the is as it we no am pm my our are sq cu oz"
+SMALL_WORDS = "of in to ok at by on per a an the is as it we no my our are sq cu oz"
 TOKEN = re.compile(r"[^\s.,'/()-]+")
 JOINED = re.compile(r"(?i)\b(?:and|or|to(?=\s*\}?$))\b")
 LABEL = re.compile(r"(?<=[\d}])\s*(?:\\text\s?\{\s*)?\([A-J]\)\s*\}?$")
@@ -50,8 +50,8 @@ FILLER = re.compile(r"^(?:there (?:is|are|exists?) |the |an |a )+")
 
 def without_lead(text: str) -> str:
     """Without what leads to the answer: `\\approx`, `\\text{Total: }`, "The answer is"."""
-    if found := LEAD.match(text):
-        rest = text[found.end() :].strip()
+    found = LEAD.match(text)
+    if found and (rest := text[found.end() :].strip()):
         return without_lead(rest.removesuffix("}") if rest.count("}") > rest.count("{") else rest)
     if found := SENTENCE.match(text):
         rest = text[found.end() :]

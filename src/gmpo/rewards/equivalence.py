@@ -16,10 +16,9 @@ from gmpo.rewards.families import read_family, same_family
 from gmpo.rewards.functions import same_function
 from gmpo.rewards.notation import Written
 from gmpo.rewards.numbers import decimal_places
-from gmpo.rewards.parsing import Parsed, is_pair, parsed
+from gmpo.rewards.parsing import Parsed, is_pair, parsed, prepared
 from gmpo.rewards.ratios import read_ratio, same_ratio
 from gmpo.rewards.relations import is_assignment, is_relation, is_solved, same_equation, solutions
-from gmpo.rewards.rewriting import prepared
 from gmpo.rewards.sentences import bare, same_sentence
 from gmpo.rewards.words import TELLING
 

@@ -16,7 +16,10 @@ from sympy import And, Basic, Eq, FiniteSet, I, Intersection, Interval, MatrixBa
 from sympy.core.relational import GreaterThan, Relational, StrictGreaterThan
 
 from gmpo.rewards.relations import solutions
+from gmpo.rewards.rewriting import prepared
 from gmpo.rewards.words import counted
+
+__all__ = ["Parsed", "is_pair", "parsed", "prepared"]
 
 Parsed: TypeAlias = Basic | MatrixBase
 PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")

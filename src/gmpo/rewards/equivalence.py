@@ -112,7 +112,7 @@ def _same_relation(a: Parsed, b: Parsed, places: int | None) -> bool | None:
     An answer that has still to be solved is not the solution.
     """
     relation, gold_relation = is_relation(a), is_relation(b)
-    if isinstance(b, Eq) and not is_assignment(b) and not isinstance(a, Eq):
+    if isinstance(b, Eq) and b.free_symbols and not is_assignment(b) and not isinstance(a, Eq):
         return False  # x + y = 6 is not 6
     if isinstance(a, Eq) and isinstance(b, Eq):
         if is_assignment(a) and is_assignment(b) and a.lhs == b.lhs:

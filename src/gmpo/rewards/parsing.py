@@ -12,7 +12,7 @@ from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_la
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from math_verify.grader import should_treat_as_complex
 from math_verify.parser import get_last_eq
-from sympy import And, Basic, Eq, FiniteSet, I, Intersection, Interval, MatrixBase, Set, Union, conjugate
+from sympy import And, Basic, Eq, FiniteSet, I, Intersection, Interval, MatrixBase, Set, Symbol, Union, conjugate
 from sympy.core.relational import GreaterThan, Relational, StrictGreaterThan
 
 from gmpo.rewards.relations import solutions
@@ -109,7 +109,9 @@ def _solutions(text: str) -> Set | None:
 
 
 def _in_order(e: Parsed | None) -> Parsed | None:
-    """2 > x > 1 as 1 < x < 2."""
+    """2 > x > 1 as 1 < x < 2, and 5 = x as x = 5."""
+    if isinstance(e, Eq) and isinstance(e.rhs, Symbol) and not e.lhs.free_symbols:
+        return Eq(e.rhs, e.lhs, evaluate=False)
     if isinstance(e, And) and all(isinstance(link, GreaterThan | StrictGreaterThan) for link in e.args):
         return type(e)(*(link.reversed for link in reversed(e.args)), evaluate=False)  # math-verify has its own And
     return e

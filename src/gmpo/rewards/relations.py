@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from sympy import And, Basic, Derivative, Eq, Expr, FiniteSet, Ne, Pow, Rational, S, Set, Symbol
-from sympy.core.function import AppliedUndef
+from sympy import And, Basic, Derivative, Eq, Expr, FiniteSet, Mul, Ne, Pow, Rational, S, Set, Symbol
+from sympy.core.function import AppliedUndef, Function
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
@@ -38,11 +38,21 @@ def solutions(e: Basic) -> Set | None:
 
 
 def is_assignment(e: Basic) -> bool:
-    """Whether an equation gives a name or a function to the other side."""
+    """Whether an equation names its right side, or says what a function or segment (sin A, AB) is: a constant."""
     left = e.lhs if isinstance(e, Eq) else None
     if isinstance(left, Pow) and isinstance(left.base, AppliedUndef):
         left = left.base  # the inverse of a function is written as a power
-    return isinstance(left, Symbol | AppliedUndef | Derivative)
+    if isinstance(left, Symbol | AppliedUndef | Derivative):
+        return True
+    return isinstance(e, Eq) and not e.rhs.free_symbols and (isinstance(left, Function) or _is_segment(left))
+
+
+def _is_segment(e: Basic | None) -> bool:
+    """Whether a product is the name of a segment or an angle: capital letters."""
+    if not isinstance(e, Mul) or not all(isinstance(point, Symbol) for point in e.args):
+        return False
+    names = {point.name for point in e.args}
+    return "angle" in names or all(map(str.isupper, names))
 
 
 def same_equation(a: Eq, b: Eq, same: Callable[[Expr, Expr], bool]) -> bool:

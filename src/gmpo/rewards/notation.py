@@ -6,18 +6,31 @@ Everything here takes time linear in the answer and evaluates nothing, so it run
 import re
 from dataclasses import dataclass, replace
 
+from gmpo.rewards.choices import choice, letter, letters
+from gmpo.rewards.ellipsis import has_ellipsis, same_with_ellipsis
+from gmpo.rewards.number_words import in_digits
 from gmpo.rewards.numbers import Number, read_number, read_numeral, same_number
 from gmpo.rewards.ornament import without_ornament
 from gmpo.rewards.times import same_time
-from gmpo.rewards.units import SHORT, without_unit
-from gmpo.rewards.words import choice, counted, letter, phrase, with_scale, without_lead
+from gmpo.rewards.units import SHORT, measured, same_measure, unit_of, without_unit
+from gmpo.rewards.words import TEXT, counted, phrase, same_words, with_scale, without_lead
 
 LONGEST_ANSWER = 1000  # characters; of a longer one only the text counts
 GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?P<mark>[, ])\d{3}(?:(?P=mark)\d{3})*(?![\d/]|,\d)(?!\s*\\frac)")
 BRACKETED_PAIR = re.compile(r"[(\[{]\s*\d{1,3}(?:,\d{3})+\s*[)\]}]")
+ALL_REALS = ("all real numbers", "all reals", "set of real numbers", "set of all real numbers", "any real number")
 MONEY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
+MONEY_CODE = re.compile(
+    r"(?:\\text\s?\{\s?)?(?:(US|CA|AU)\s?\$|(USD|EUR|GBP|Rs\.?|INR|RMB|CNY))(?:\s?\})?\s?(?=-?\.?\d)"
+)
+MONEY_CODES = {"EUR": "€", "GBP": "£", "Rs": "₹", "INR": "₹"}
 AMOUNT_OF_MONEY = re.compile(r"-?\s?([$€£¥₹])\s?-?[\d.]")
-SUFFIXED = re.compile(r"(.*[\d}])\s?\^?\s?\{?(?:\\text\s?\{)?\s?([mgshlL]|st|nd|rd|th|[ap]m)\s?\}{0,2}")
+SUFFIXED = re.compile(
+    r"(.*[\d}])\s?(?:(?:\\text\s?\{)?\s?([mgshlL]|[ap]\.?m\.?)\s?\}?|\^?\s?\{?(?:\\text\s?\{)?\s?(?:st|nd|rd|th)\s?\}{0,2})"
+)
+BARE_UNIT = re.compile(
+    r"(.*[\d})])\s([A-Za-z]{1,4}(?:\^\{?-?\d\}?)?(?:\s?(?:/|\\cdot)\s?[A-Za-z]{1,4}(?:\^\{?-?\d\}?)?)*)"
+)
 EXPONENT = re.compile(r"(-?[\d.]+)[eE]([+-]?\d{1,3})")
 
 
@@ -29,6 +42,7 @@ class Written:
     unit: str | None = None
     percent: bool = False
     choice: str | None = None  # the letter before it
+    measured: str | None = None  # the unit in full: also of one without a name, and with the scale of degrees
 
     @property
     def number(self) -> Number | None:
@@ -46,22 +60,33 @@ def read(answer: str) -> Written:
 
 
 def _read(text: str) -> Written:
+    text = MONEY_CODE.sub(
+        lambda found: MONEY_CODES.get((found[2] or "").strip("."), "¥" if found[2] in ("RMB", "CNY") else "$"),
+        text,
+        count=1,
+    )
     money = AMOUNT_OF_MONEY.match(text)
     currency = MONEY[money[1]] if money and text.count(money[1]) == 1 else None
-    text = (text.replace(money[1], "") if money else text).replace("$", "").strip().rstrip(".,;:").rstrip()
+    text = (text.replace(money[1], "") if money else text).replace("$", "").strip()
+    text = text.rstrip(".,;:").rstrip() if not has_ellipsis(text) else text
+    measured_in = f"{currency}^1" if currency else None
     if "%" in text:
         text = counted(text) or text
     if text.endswith("%"):
-        return Written(_plain_number(text.rstrip("% ")), currency, percent=True)
+        return Written(_plain_number(text.rstrip("% ")), currency, percent=True, measured=measured_in)
+    if phrase(text) in ALL_REALS:
+        return Written("\\mathbb{R}")
+    if digits := in_digits(TEXT.sub(r"\1", text)):
+        return Written(digits)
     text, unit = without_unit(with_scale(text))
-    if unit == "percent":
-        return Written(_plain_number(text), currency, percent=True)
+    if unit.name == "percent":
+        return Written(_plain_number(text), currency, percent=True, measured=measured_in)
     text = _plain_number(text)
-    if unit is None and read_number(text) is None:
+    if unit.measured is None and read_number(text) is None:
         before = counted(text)
         number = _plain_number(before) if before else ""
         text = number if read_number(number) else text
-    return Written(text, unit or currency)
+    return Written(text, unit.name or currency, measured=measured_in or unit.measured)
 
 
 def _plain_number(text: str) -> str:
@@ -92,14 +117,14 @@ def decide(answer: Written, gold: Written) -> bool | None:
 
     Amounts in different units differ; a unit that only one of them has counts for nothing.
     """
-    if answer.unit and gold.unit and answer.unit != gold.unit:
+    if not same_measure(answer.measured, gold.measured):
         return False
-    if answer.text.casefold() == gold.text.casefold() and answer.percent == gold.percent:
-        return answer.text == gold.text or None
-    if answer.choice or gold.choice:
-        letters = [w.choice or letter(w.text) for w in (answer, gold)]
-        if None not in letters:
-            return letters[0] == letters[1]
+    if answer.text == gold.text and answer.percent == gold.percent:
+        return True
+    if has_ellipsis(answer.text) or has_ellipsis(gold.text):
+        return same_with_ellipsis(answer.text, gold.text)
+    if (verdict := _same_choice(answer, gold)) is not None:
+        return verdict
     for same in (_same_numeral, same_time, _same_phrase):
         if (verdict := same(answer.text, gold.text)) is not None:
             return verdict
@@ -112,6 +137,15 @@ def decide(answer: Written, gold: Written) -> bool | None:
     )
 
 
+def _same_choice(answer: Written, gold: Written) -> bool | None:
+    """Letters are compared where both name one; a list of letters in any order."""
+    if answer.choice or gold.choice or letter(gold.text):
+        named = [w.choice or letter(w.text) for w in (answer, gold)]
+        return named[0] == named[1] if None not in named else None
+    several = letters(gold.text)
+    return True if several is not None and letters(answer.text) == several else None
+
+
 def _same_numeral(answer: str, gold: str) -> bool | None:
     """Digits are compared; a base that only one of them names counts for nothing."""
     numerals = [read_numeral(text) for text in (answer, gold)]
@@ -122,12 +156,19 @@ def _same_numeral(answer: str, gold: str) -> bool | None:
 
 
 def _same_with_suffix(answer: Written, gold: Written) -> bool | None:
-    """12 m, 12th and 12 pm beside the number 12, where their letters can be no variables."""
+    """12 m, 12th and 12 pm beside the number 12, where their letters can be no variables; 10 m/s beside a unit."""
     found = SUFFIXED.fullmatch(answer.text)
-    if gold.number is None or found is None or (number := read_number(found[1])) is None:
-        return None
-    return same_number(number, gold.number) and (gold.unit is None or SHORT.get(found[2], gold.unit) == gold.unit)
+    if gold.number is not None and found is not None and (number := read_number(found[1])):
+        return same_number(number, gold.number) and (gold.unit is None or SHORT.get(found[2], gold.unit) == gold.unit)
+    for bare, other in ((answer, gold), (gold, answer)):
+        found = BARE_UNIT.fullmatch(bare.text)
+        if found and other.number and (other.measured or bare is answer) and (number := read_number(found[1])):
+            words = found[2].replace("\\cdot", " ")
+            known = unit_of(words, in_text=True)
+            if known and other.measured in (None, measured(words)) and (other.measured or "/" in words):
+                return same_number(number, other.number)
+    return None
 
 
 def _same_phrase(answer: str, gold: str) -> bool | None:
-    return True if phrase(gold) is not None and phrase(answer) == phrase(gold) else None
+    return True if same_words(answer, gold) else None

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 
 from gmpo.rewards.parsing import Parsed, parsed
 
+TO = re.compile(r"(?<=\d)\s*(?:\\text\s?\{\s*to\s*\}|to)\s*(?=\d)")
 TERM = r"[^:{}=<>]+(?:\{[^:{}=<>]*\}[^:{}=<>]*)*"
 RATIO = re.compile(rf"{TERM}(?::{TERM})+")
 
 
 def read_ratio(text: str) -> Sequence[Parsed | None]:
     """The terms of a ratio, none where the text is no ratio."""
+    text = TO.sub(":", text)
     return [parsed(term) for term in text.split(":")] if RATIO.fullmatch(text) else []
 
 

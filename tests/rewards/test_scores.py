@@ -72,7 +72,6 @@ def test_numbers_of_any_kind_become_floats(value: object, score: float) -> None:
         *(np.array([1.0, 2.0]), torch.tensor([1.0, 2.0]), torch.tensor([]), np.array("right")),
         *(math.nan, math.inf, -math.inf, np.float32("nan"), torch.tensor(math.inf), 10**400, Decimal("NaN")),
     ],
-    ids=repr,
 )
 def test_what_is_no_finite_number_is_an_error(value: object) -> None:
     with pytest.raises(RewardError, match=r"it returned .* number is expected") as error:
@@ -110,7 +109,6 @@ def test_any_sequence_of_one_value_for_each_response_will_do(values: object) -> 
         (torch.tensor(1.0), r"\(Tensor\)"),
         (np.array(1.0), r"\(ndarray\)"),
     ],
-    ids=repr,
 )
 def test_other_shapes_are_an_error_with_the_counts(values: object, message: str) -> None:
     with pytest.raises(MalformedScoresError, match=message):
@@ -121,13 +119,13 @@ def summed(second: object) -> WeightedSum:
     return WeightedSum({"first": Answers(1.0), "second": second}, {"first": 1.0, "second": 1.0}, "first")  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [1.0], 1.0, None, torch.tensor(1.0)], ids=repr)
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [1.0], 1.0, None, torch.tensor(1.0)])
 def test_a_part_of_a_sum_shifts_no_scores(values: object) -> None:
     with pytest.raises(RewardError):
         summed(Returns(values)).score(["a", "b"], ["", ""])
 
 
-@pytest.mark.parametrize("value", [None, math.nan, "1", np.array([1.0, 2.0]), math.inf], ids=repr)
+@pytest.mark.parametrize("value", [None, math.nan, "1", np.array([1.0, 2.0]), math.inf])
 def test_a_part_of_a_sum_is_named_however_it_is_asked(value: object) -> None:
     reward = summed(Answers(value))
     with pytest.raises(RewardError, match="it returned"):

@@ -168,7 +168,7 @@ def _assigned_tuple(e: Parsed, other: Parsed) -> Parsed:
 
 
 def _members(e: Parsed) -> Sequence[Parsed] | None:
-    """Of a finite set, a tuple, or a number alone."""
+    """Return the members of a finite set or a tuple, or a number alone."""
     if is_constant(e):
         return (e,)
     return e.args if isinstance(e, FiniteSet) else _as_tuple(e)

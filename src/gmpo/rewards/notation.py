@@ -19,6 +19,7 @@ LONGEST_ANSWER = 1000  # characters; of a longer one only the text counts
 GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?P<mark>[, ])\d{3}(?:(?P=mark)\d{3})*(?![\d/]|,\d)(?!\s*\\frac)")
 BRACKETED_PAIR = re.compile(r"[(\[{]\s*\d{1,3}(?:,\d{3})+\s*[)\]}]")
 ALL_REALS = ("all real numbers", "all reals", "set of real numbers", "set of all real numbers", "any real number")
+INTEGER = re.compile(r"-?[0-9]+")
 MONEY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
 MONEY_CODE = re.compile(
     r"(?:\\text\s?\{\s?)?(?:(US|CA|AU)\s?\$|(USD|EUR|GBP|Rs\.?|INR|RMB|CNY))(?:\s?\})?\s?(?=-?\.?\d)"
@@ -52,6 +53,8 @@ class Written:
 
 def read(answer: str) -> Written:
     """Take ornament, words, unit and percent sign off an answer."""
+    if INTEGER.fullmatch(answer):
+        return Written(answer)  # most answers are one
     text = without_lead(without_ornament(answer))
     labelled = choice(text)
     if labelled is not None:

@@ -44,7 +44,7 @@ def is_pair(text: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def parsed(text: str) -> Parsed | None:
-    """As sympy understands it, evaluated as little as possible; None where it cannot be read."""
+    """Return what sympy understands, evaluated as little as possible; None where it cannot be read."""
     if len(PLUS_MINUS.findall(text)) == 1:
         return _both_signs(text)
     if found := CONJUGATE.fullmatch(text):
@@ -99,7 +99,7 @@ def _both_signs(text: str) -> Parsed | None:
 
 
 def _solutions(text: str) -> Set | None:
-    """Of a solved relation in one variable; an interval is its own."""
+    """Return the set of a solved relation in one variable; an interval is its own."""
     e = _parsed(text)
     if isinstance(e, Eq) and isinstance(e.rhs, Set):
         return e.rhs

@@ -71,7 +71,7 @@ def with_scale(text: str) -> str:
 
 
 def counted(text: str) -> str | None:
-    """What stands before the words that say what is counted, such as "apples"; None where no such words follow.
+    """Return what stands before the words that say what is counted, such as "apples"; None where no such words follow.
 
     A word that may be a variable, a sign or part of the number is not counted.
     """

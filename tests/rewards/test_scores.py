@@ -88,7 +88,7 @@ def test_a_coroutine_is_named_and_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [[1, 0], (1, 0), np.array([1, 0], dtype=np.float32), torch.tensor([1.0, 0.0]), ten()], ids=repr
+    "values", [[1, 0], (1, 0), np.array([1, 0], dtype=np.float32), torch.tensor([1.0, 0.0]), ten()]
 )
 def test_any_sequence_of_one_value_for_each_response_will_do(values: object) -> None:
     assert [as_score(value) for value in values_of(Returns(values), ["a", "b"], ["", ""])] == [1.0, 0.0]

@@ -190,6 +190,7 @@ def test_commands_refuse_them_in_one_line(whole: Path, tmp_path: Path, command: 
         raise ValueError(asked(command, folder))
 
 
+@pytest.mark.slow
 def test_what_only_a_loaded_model_tells_is_one_line_too(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_folder(folder, "falcon_h1", lm_head_multiplier=0.5)
@@ -197,6 +198,7 @@ def test_what_only_a_loaded_model_tells_is_one_line_too(tmp_path: Path) -> None:
     assert said.startswith(f"error: model.path={folder} changes its logits after its head")
 
 
+@pytest.mark.slow
 def test_weights_of_another_config_are_one_line(whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(whole, tmp_path / "model")
     edited("config.json", intermediate_size=48)(folder)

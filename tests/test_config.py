@@ -6,12 +6,14 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from safetensors.numpy import save_file
 
 from gmpo.config import check, check_recipe, divisors
 from gmpo.config.resolvers import STOP_OF_TEMPLATE
@@ -464,6 +466,8 @@ def test_model_folder_without_tokenizer(tmp_path: Path) -> None:
 def test_whole_model_folder_passes(tmp_path: Path, tokenizer: str) -> None:
     for name in ("config.json", tokenizer):
         (tmp_path / name).write_text("{}")
+    assert "has no weights" in refusal("model=local", f"model.path={tmp_path}")
+    save_file({"weight": np.zeros(1)}, tmp_path / "model.safetensors")
     check(composed("model=local", f"model.path={tmp_path}"))
 
 

@@ -79,7 +79,10 @@ def test_every_command_refuses_them(tmp_path: Path, script: str, overrides: list
         ("++data.templat=none", "no key data.templat: did you mean data.template?"),
         ("+optimizer.foreech=true", "no key optimizer.foreech: did you mean optimizer.foreach?"),
         ("+trainer.max_stepss=1", "no key trainer.max_stepss: did you mean trainer.max_steps?"),
-        ("+sampling.min_p=0.1", "no key sampling.min_p: sampling has samples, max_tokens, temperature, top_p, top_k"),
+        (
+            "+sampling.min_p=0.1",
+            "no key sampling.min_p: sampling has max_tokens, samples, temperature, top_p, top_k, stop",
+        ),
         ("+objective.clip=0.1", "no key objective.clip: did you mean objective.clip_low?"),
         ("+callbacks.chekpoint.every=4", "no key callbacks.chekpoint: did you mean callbacks.checkpoint?"),
         ("+callbacks.checkpoint.evry=4", "no key callbacks.checkpoint.evry: did you mean callbacks.checkpoint.every?"),

@@ -117,6 +117,7 @@ def test_ranges_describe_themselves(allowed: Range, described: str) -> None:
     assert str(allowed) == described
 
 
+@pytest.mark.slow
 def test_choices_are_within_their_ranges() -> None:
     for choice in CHOICES:
         if choice.split("/")[0] in ("objective", "correction", "optimizer", "guards", "cluster", "rollout"):

@@ -163,6 +163,7 @@ def test_an_encoder(tmp_path: Path) -> None:
         loaded(path, "varlen")
 
 
+@pytest.mark.slow
 def test_a_state_that_runs_on_into_the_next_sequence_of_a_row(tmp_path: Path) -> None:
     path = tiny_folder(tmp_path / "model", "falcon_h1", lm_head_multiplier=1.0)
     loaded(path)

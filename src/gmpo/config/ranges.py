@@ -103,6 +103,7 @@ RANGES = {
     "cluster.gpu_memory_gib": POSITIVE_OR_NULL,
     "cluster.host_memory_gib": POSITIVE_OR_NULL,
     "cluster.speed.*": POSITIVE,
+    "callbacks.progress.every": POSITIVE,
     "callbacks.rollout_table.groups": COUNT,
     "callbacks.rollout_table.validation_groups": COUNT,
     "callbacks.evaluation.solved_at": Range(),

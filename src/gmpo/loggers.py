@@ -1,4 +1,4 @@
-"""Where metrics go: the run's own record, TensorBoard, Weights & Biases and MLflow."""
+"""Loggers of metrics: the run's own record, TensorBoard, Weights & Biases and MLflow."""
 
 import csv
 import logging

@@ -175,7 +175,7 @@ def tensors_in(file: Path) -> list[str]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """What a file holds; raises ValueError, with its name, where that is not an object in JSON."""
+    """Return what a file holds; raise ValueError, with its name, where that is not an object in JSON."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -99,7 +99,7 @@ class CheckpointCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """What was drawn so far is trained on; report what saving took since the last step."""
+        """Count the step as trained on; report what saving took since the last one."""
         self._find_best(pl_module, trainer.callback_metrics, of_validation=False)
         trainer.datamodule.complete_step()
         pl_module.log("time/checkpoint", self._seconds)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 @dataclass(frozen=True)
 class Range:
-    """What a number may be.
+    """A range of numbers, for one key of the config.
 
     least, most: bounds that may be met, least only unless `above` is set. whole: an integer. null: may be left out.
     note: what a message adds.

@@ -27,7 +27,7 @@ class Wrapping:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a row asks: a question, and the chat that it ends where it stands in one.
+    """A row's question, and the chat that it ends where it stands in one.
 
     text: the user's words since the last answer. chat: all messages; None where they are the user's question alone.
     """
@@ -58,7 +58,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class QuestionColumn:
-    """Where the question stands: as text, or as a chat, a list of {role, content} that the user's question ends.
+    """The column of the question: text, or as a chat, a list of {role, content} that the user's question ends.
 
     A chat may hold system messages, and questions with their answers before the last one.
     """

@@ -47,7 +47,7 @@ class PromptTokens:
 
     @cached_property
     def _before(self) -> list[int]:
-        """What the tokenizer puts before a text; logs what it appends."""
+        """Return what the tokenizer puts before a text; log what it appends."""
         for probe in PROBES:
             ((alone,), (whole,)) = self._written([probe]), self.tokenizer([probe], add_special_tokens=True)["input_ids"]
             for begin in range(len(whole) - len(alone) + 1) if alone else ():

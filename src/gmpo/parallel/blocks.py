@@ -1,4 +1,4 @@
-"""Where a model keeps its transformer blocks."""
+"""The transformer blocks of a model."""
 
 from torch import nn
 from transformers import PreTrainedModel

@@ -1,4 +1,4 @@
-"""What the parser does not read, written as it does: sets, systems, matrices, intervals, degrees in radians."""
+"""Notation that the parser does not read, rewritten for it: sets, systems, matrices, intervals, degrees in radians."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a reward returns, made floats: one for each response, each of them finite."""
+"""Scores of a reward as floats: one for each response, each of them finite."""
 
 from __future__ import annotations
 

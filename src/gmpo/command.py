@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from hydra.errors import InstantiationException
+from omegaconf.errors import OmegaConfBaseException
 
 from gmpo.launch import Launch
 from gmpo.redaction import redact
@@ -101,10 +102,15 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, InstantiationException) as error:
+    except (ValueError, InstantiationException, OmegaConfBaseException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
+        if isinstance(wrapped or error, OmegaConfBaseException):  # it adds lines for programmers
+            first = next(iter(str(wrapped or error).splitlines()), "")
+            wrapped = ValueError(
+                f"the config does not hold together: {first}. See what ~KEY left out, or KEY=VALUE broke"
+            )
         if started is not None and started.local_rank > 0:
             time.sleep(FIRST_SPEAKS)
             sys.exit(redact(f"error on rank {started.rank}: {wrapped or error}"))  # alive: it was not everyone's

@@ -13,7 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning import LightningDataModule, Trainer, seed_everything
+from lightning import Callback, LightningDataModule, Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
@@ -222,6 +223,10 @@ def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
     policy.source.check(cfg.cluster.cp)
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
+    for group, parts, kind in (("callbacks", callbacks, Callback), ("logger", loggers, Logger)):
+        for name, part in zip(cfg[group], parts, strict=True):
+            if not isinstance(part, kind):
+                raise ValueError(f"{group}.{name} is a {type(part).__name__}, and Lightning wants a {kind.__name__}")
     # Lightning would answer SIGUSR1 by a checkpoint and a requeue of its own until the callback takes its place
     cluster = SLURMEnvironment(auto_requeue=False) if started.by == "Slurm" else None
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, plugins=cluster)

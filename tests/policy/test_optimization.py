@@ -117,6 +117,20 @@ def test_state_that_cannot_be_taken_over_is_refused(
         resumed(qwen2_folder, checkpoint, optimizer)
 
 
+def test_a_schedule_that_ends_before_the_checkpoint_is_refused(qwen2_folder: str, checkpoint: Path) -> None:
+    short = functools.partial(OneCycleLR, max_lr=1.0, total_steps=2)
+    with pytest.raises(RunError, match="the schedule cannot be brought to optimizer step 3"):
+        resumed(qwen2_folder, checkpoint, ADAMW, short)
+
+
+def test_a_schedule_that_ends_before_the_run_ends_it_with_a_sentence(qwen2_folder: str) -> None:
+    policy = module(qwen2_folder)
+    policy.build_schedule = functools.partial(OneCycleLR, max_lr=1e-3, total_steps=2)
+    fit(policy, steps=4)
+    assert policy.ends_because is not None
+    assert "the schedule has no step after optimizer step 3" in policy.ends_because
+
+
 @pytest.mark.parametrize(
     ("optimizer", "schedule", "message"),
     [
@@ -131,6 +145,7 @@ def test_state_that_cannot_be_taken_over_is_refused(
         ({"kind": torch.optim.SparseAdam}, {}, "does not support dense gradients"),
         ({"kind": Muon}, {}, "only supports 2D parameters"),
         ({"kind": dict}, {}, "it builds a dict, which is no torch.optim.Optimizer"),
+        ({"maximize": True}, {}, "its step goes up the gradient"),
         ({}, {"total_iters": "x"}, "schedule=LinearLR"),
         ({}, {"start_factor": 0}, "Starting multiplicative factor"),
         ({}, {"kind": ReduceLROnPlateau}, "schedule=ReduceLROnPlateau"),

@@ -70,11 +70,21 @@ def test_numbers_of_any_kind_become_floats(value: object, score: float) -> None:
     [
         *(None, "1.0", b"1", "", [1.0], (1.0,), {}, object(), 1j),
         *(np.array([1.0, 2.0]), torch.tensor([1.0, 2.0]), torch.tensor([]), np.array("right")),
-        *(math.nan, math.inf, -math.inf, np.float32("nan"), torch.tensor(math.inf), 10**400, Decimal("NaN")),
+        *(
+            math.nan,
+            math.inf,
+            -math.inf,
+            1e39,
+            -1e300,
+            np.float32("nan"),
+            torch.tensor(math.inf),
+            10**400,
+            Decimal("NaN"),
+        ),
     ],
 )
 def test_what_is_no_finite_number_is_an_error(value: object) -> None:
-    with pytest.raises(RewardError, match=r"it returned .* number is expected") as error:
+    with pytest.raises(RewardError, match=r"it returned .*(number is expected|too large)") as error:
         as_score(value)
     assert type(value).__name__ in str(error.value)
 
@@ -134,6 +144,12 @@ def test_a_part_of_a_sum_is_named_however_it_is_asked(value: object) -> None:
         reward.submit("a", "").result(timeout=1)
 
 
+def test_a_sum_that_is_too_large_is_an_error() -> None:
+    rewards = WeightedSum({"first": Answers(1.0)}, {"first": 1e300}, "first")
+    with pytest.raises(RewardError, match="too large"):
+        rewards.score(["a"], [""])
+
+
 class LateNone(Answers):
     """Its future gives no number."""
 
@@ -153,6 +169,12 @@ def test_reports_that_are_no_numbers_are_not_logged(caplog: pytest.LogCaptureFix
         def report(self) -> dict[str, Any]:
             return {"good": np.float32(0.5), "bad": None, "worse": math.nan}
 
+    class Broken(Answers):
+        def report(self) -> Any:
+            return None
+
+    assert report_of(Broken(1.0)) == {}
+    assert "what Broken reports is not logged" in caplog.text
     assert report_of(Reports(1.0)) == {"good": 0.5}
     assert "reward/bad is not logged: it returned None" in caplog.text
     assert "reward/worse is not logged" in caplog.text

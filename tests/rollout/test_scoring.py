@@ -226,6 +226,13 @@ def test_arrays_of_the_right_length_become_floats(engine: TransformersEngine) ->
 
 
 def test_a_submit_that_gives_no_future_is_an_error(engine: TransformersEngine) -> None:
+    class Quits(Streaming):
+        def submit(self, response: str, answer: str) -> Any:
+            raise SystemExit(3)
+
+    with pytest.raises(RewardError, match="SystemExit: 3"):
+        scored_groups(engine, Quits(), PROMPTS, SAMPLING, SEEDS)
+
     class Hasty(Streaming):
         def submit(self, response: str, answer: str) -> Any:
             return 1.0

@@ -25,6 +25,7 @@ from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)
 
+COMPARED = "rollout/log_prob_gap"  # a step that has it has all metrics of an update
 VALIDATION = "val/"  # begins the names of a validation's metrics
 LIGHTNING = "Lightning"  # by max_time, or a callback that stops training
 AGAIN = "give the same command again"
@@ -100,7 +101,6 @@ class CheckpointCallback(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         """Count the step as trained on; report what saving took since the last one."""
-        self._find_best(pl_module, trainer.callback_metrics, of_validation=False)
         trainer.datamodule.complete_step()
         pl_module.log("time/checkpoint", self._seconds)
         self._seconds = 0.0
@@ -187,6 +187,8 @@ class CheckpointCallback(Callback):
             return
         self._between = step
         self._random = random_state()
+        if COMPARED in trainer.callback_metrics:  # all metrics of a step are there
+            self._find_best(policy, trainer.callback_metrics, of_validation=False)
         self._settle(trainer, policy, wait=False)
         stopped = self.stop.signal or (LIGHTNING if trainer.should_stop else None)
         signals, late = zip(*gather((stopped, self._is_late())), strict=True)

@@ -7,13 +7,12 @@ from typing import Literal
 
 from lightning import Callback, Trainer
 
+from gmpo.callbacks.checkpoint import COMPARED
 from gmpo.parallel import rank
 from gmpo.policy import PolicyModule
 from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)
-
-COMPARED = "rollout/log_prob_gap"  # a step that has it has all metrics of an update
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from gmpo.config.model import (
 from gmpo.config.ranges import check_numbers
 from gmpo.config.trainer import check_trainer
 from gmpo.config.values import check_complete, check_texts, divisors
+from gmpo.config.wiring import check_wiring
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 
@@ -28,11 +29,13 @@ def check(cfg: DictConfig) -> None:
 
 def check_recipe(cfg: DictConfig) -> None:
     """Raise ValueError for values that do not go together, on whatever machine."""
+    check_wiring(cfg)
     check_complete(cfg)
     check_numbers(cfg)
     check_cluster(cfg)
     check_overrides(cfg)
     check_texts(cfg, ["sampling.stop", "validation.stop"])
+    _check_pass_k(cfg, "callbacks.evaluation.pass_k", "validation.samples")
     _check_switches(cfg)
     _check_batch(cfg)
     check_ranks(cfg)
@@ -56,15 +59,23 @@ def check_evaluation(cfg: DictConfig) -> None:
         raise ValueError(
             "benchmark=none leaves nothing to evaluate on: choose some, such as benchmark=[aime24,math500]"
         )
-    if not isinstance(cfg.pass_k, ListConfig):
-        raise ValueError(f"pass_k={cfg.pass_k} must be a list, such as pass_k=[1,8]")
-    unfit = [k for k in cfg.pass_k if type(k) is not int or not 1 <= k <= cfg.sampling.samples]
-    if unfit:
-        raise ValueError(f"pass_k={unfit} must lie between 1 and sampling.samples={cfg.sampling.samples}: sample more")
+    _check_pass_k(cfg, "pass_k", "sampling.samples")
     check_packages(cfg)
     check_model_folder(cfg)
     check_weights_of(cfg, trained=False)
     check_positions(cfg)
+
+
+def _check_pass_k(cfg: DictConfig, name: str, samples_name: str) -> None:
+    """Raise ValueError where pass@k is asked for with more responses than are sampled."""
+    values, samples = OmegaConf.select(cfg, name), OmegaConf.select(cfg, samples_name)
+    if values is None:  # the callback was left out
+        return
+    if not isinstance(values, ListConfig):
+        raise ValueError(f"{name}={values} must be a list, such as {name}=[1,8]")
+    unfit = [k for k in values if type(k) is not int or not 1 <= k <= samples]
+    if unfit:
+        raise ValueError(f"{name}={unfit} must lie between 1 and {samples_name}={samples}: sample more")
 
 
 def _check_saving(cfg: DictConfig) -> None:
@@ -127,11 +138,6 @@ def _check_temperature(cfg: DictConfig) -> None:
         raise ValueError(
             f"sampling.temperature={temperature}: responses of a group must differ to be compared, so "
             "training samples at a temperature above 0 (validation.temperature may be 0)"
-        )
-    if cfg.policy.temperature != temperature:
-        raise ValueError(
-            f"policy.temperature={cfg.policy.temperature} is not sampling.temperature={temperature}: ratios would "
-            "compare other distributions than were sampled from. Set sampling.temperature alone"
         )
 
 

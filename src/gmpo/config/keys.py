@@ -67,7 +67,7 @@ def no_key(key: str, cfg: Tree, arguments: Sequence[str] = ()) -> str:
     place, _, _ = key.rpartition(".")
     if beside := _beside(key, cfg, arguments):
         more = ", ..." if len(beside) > MOST else ""
-        return f"no key {key}: {place} has {', '.join(beside[:MOST])}{more}"
+        return f"no key {key}: {place or 'the config'} has {', '.join(beside[:MOST])}{more}"
     return f"no key {key}: --cfg job prints all keys, the files in configs/ say what each is for"
 
 
@@ -101,7 +101,9 @@ def _unread(cfg: Tree, known: Tree, key: str) -> str | None:
         return None
     if len(parts) == 2 and parts[0] in NAMED:
         entry = at(cfg, key)
-        return None if isinstance(entry, Mapping) and "_target_" in entry else no_key(key, known)
+        if isinstance(entry, Mapping) and "_target_" in entry:
+            return None
+        return f"{no_key(key, known)} A new one names its class: +{key}._target_=CLASS"
     for depth in range(len(parts) - 1, 0, -1):
         node = at(cfg, ".".join(parts[:depth]))
         if isinstance(node, Mapping) and "_target_" in node:
@@ -146,7 +148,7 @@ def _meant(key: str, cfg: Tree, arguments: Sequence[str]) -> str | None:
     lasts = [name.rpartition(".")[2] for name in names]
     if last in lasts:
         return names[lasts.index(last)]
-    if close := get_close_matches(key, names, 1, CLOSER):
+    if close := get_close_matches(key, [name for name in names if not key.startswith(f"{name}.")], 1, CLOSER):
         return close[0]
     if close := get_close_matches(last, lasts, 1, CLOSER):
         return names[lasts.index(close[0])]

@@ -36,7 +36,7 @@ def clear_config_errors() -> Iterator[None]:
     ) -> DictConfig:
         try:
             return load(self, config_name, overrides, *args, **kwargs)
-        except ConfigCompositionException as error:
+        except (ConfigCompositionException, ValueError) as error:  # the second for a group that is given null
             if (sentence := _explain(self, load, config_name, overrides)) is None:
                 raise
             raise SystemExit(redact(f"error: {sentence}")) from error
@@ -69,7 +69,11 @@ def _explain(
 def _wrong_choice(override: Override, choices: Sequence[str]) -> str | None:
     group, value = override.key_or_group, None if override.is_delete() else override.value()
     for name in value if isinstance(value, list) else [value]:
-        if isinstance(name, str) and name not in choices and not override.is_sweep_override():
+        if override.is_delete() or override.is_sweep_override():
+            continue
+        if not isinstance(name, str):
+            return f"no choice {'null' if name is None else name} of {group}: There are {', '.join(choices)}"
+        if name not in choices:
             close = get_close_matches(name, choices, 1, CLOSE)
             meant = f"did you mean {group}={close[0]}? " if close else ""
             return f"no choice {name} of {group}: {meant}There are {', '.join(choices)}"

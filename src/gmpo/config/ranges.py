@@ -44,6 +44,7 @@ SIZE = Range(1, whole=True)
 SIZE_OR_NULL = Range(1, whole=True, null=True)
 COUNT = Range(0, whole=True)
 POSITIVE = Range(0, above=True)
+SECONDS = Range(0, 1e8, above=True)
 POSITIVE_OR_NULL = Range(0, above=True, null=True)
 OFF_AT_0 = "; 0 switches it off"
 
@@ -56,7 +57,7 @@ RANGES = {
     "checkpoint.keep": SIZE,
     "checkpoint.failures": SIZE,
     "checkpoint.minutes": POSITIVE_OR_NULL,
-    "checkpoint.grace": POSITIVE,
+    "checkpoint.grace": SECONDS,
     "batch.*": SIZE,
     "data.max_prompt_tokens": SIZE,
     "data.validation_limit": SIZE_OR_NULL,
@@ -82,6 +83,7 @@ RANGES = {
     "optimizer.weight_decay": Range(0, note=OFF_AT_0),
     "optimizer.eps": Range(0),
     "optimizer.betas.*": Range(0, 1),
+    "optimizer.momentum": Range(0, 1),
     "schedule.start_factor": Range(0, 1, above=True),
     "schedule.end_factor": Range(0, 1),
     "schedule.total_iters": Range(1, whole=True, note="; schedule.start_factor=1.0 leaves out the warm-up"),
@@ -98,8 +100,8 @@ RANGES = {
     "rollout.engine.memory_share": Range(0, 1, above=True),
     "cluster.devices": SIZE,
     "cluster.nodes": SIZE,
-    "cluster.threads": SIZE,
-    "cluster.timeout": POSITIVE,
+    "cluster.threads": Range(1, 4096, whole=True),
+    "cluster.timeout": SECONDS,
     "cluster.gpu_memory_gib": POSITIVE_OR_NULL,
     "cluster.host_memory_gib": POSITIVE_OR_NULL,
     "cluster.speed.*": POSITIVE,
@@ -109,6 +111,12 @@ RANGES = {
     "callbacks.evaluation.solved_at": Range(),
     "callbacks.evaluation.pass_k.*": SIZE,
     "pass_k.*": SIZE,
+    "correction.low": Range(0),
+    "correction.high": POSITIVE,
+    "reward.processes": SIZE_OR_NULL,
+    "reward.timeout": POSITIVE_OR_NULL,
+    "reward.memory_gib": POSITIVE_OR_NULL,
+    "reward.weights.*": Range(),
 }
 
 

@@ -34,6 +34,10 @@ class ArithmeticSource:
     seed: int = 0
     name: str = "arithmetic"
 
+    def __post_init__(self) -> None:
+        if isinstance(self.kinds, str) or not isinstance(self.kinds, Sequence):
+            raise ValueError(f"data.kinds={self.kinds} must be a list of kinds of problems, such as [3+3,2-1]")
+
     def questions(self, split: Split) -> list[Question]:
         """As `Source`; the two splits share no problem by construction."""
         size = self.train_size if split == "train" else self.validation_size

@@ -1,5 +1,6 @@
 """How a question becomes a prompt."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ TEMPLATES = {
     ),
 }
 
+END_OF_THOUGHTS = "</think>"
 RESERVED = (  # arguments of apply_chat_template that are set here, or that make something else of the prompt
     *("conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "padding"),
     *("truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
@@ -107,14 +109,30 @@ def render(
             "them, data.system or data.chat_template_arguments, or choose another data.template"
         ) from error
     assert isinstance(text, str)
-    for role in ("system", "user"):
-        last = next((str(message["content"]).strip() for message in reversed(messages) if message["role"] == role), "")
-        if last not in text:
-            raise ValueError(
-                f"the chat template of {tokenizer.name_or_path} leaves out the {role} message {last[:60]!r}: choose "
-                f"another data.template{', or leave it out by data.system=' + repr('') if role == 'system' else ''}"
-            )
+    if (lost := _left_out(messages, text)) is not None:
+        remedy = ", or leave it out by data.system=''" if lost["role"] == "system" else ""
+        raise ValueError(
+            f"the chat template of {tokenizer.name_or_path} leaves out the {lost['role']} message "
+            f"{str(lost['content']).strip()[:60]!r}: choose another data.template{remedy}"
+        )
     return text
+
+
+def _left_out(messages: Sequence[Message], text: str) -> Message | None:
+    """Return the first message that a rendered text does not hold, as it is or as JSON.
+
+    Turns stand in their order; a template may put the system's words anywhere, and leave out an answer's thoughts.
+    """
+    begin = 0
+    for message in messages:
+        words = str(message["content"]).rpartition(END_OF_THOUGHTS)[2].strip()
+        after = 0 if message["role"] == "system" else begin
+        places = [text.find(form, after) for form in (words, json.dumps(words)[1:-1])]
+        if max(places) < 0:
+            return message
+        if message["role"] != "system":
+            begin = min(place for place in places if place >= 0) + len(words)
+    return None
 
 
 def _render_text(messages: Sequence[Message], text: str, name: str) -> str:

@@ -145,7 +145,13 @@ class PolicyModule(LightningModule):
             setattr(self, name, checkpoint["policy"][name])
         self._trained = self.rollout_step
         checkpoint["lr_schedulers"] = []  # of older checkpoints: Lightning would load its settings too
-        advance(self.lr_schedulers(), self.policy_version)
+        try:
+            advance(self.lr_schedulers(), self.policy_version)
+        except Exception as error:
+            raise RunError(
+                f"the schedule cannot be brought to optimizer step {self.policy_version}, where the checkpoint stands "
+                f"({error}): mend its settings, schedule.KEY=VALUE"
+            ) from error
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
         """The batch itself: it holds no tensors, and callbacks fill in this very object."""
@@ -270,8 +276,14 @@ class PolicyModule(LightningModule):
         self.skipped_in_a_row = 0
         optimizer.step()
         optimizer.zero_grad()  # here, so that no gradient takes memory while the engine generates
-        schedule.step()
         self.policy_version += 1
+        try:
+            schedule.step()
+        except Exception as error:  # noqa: BLE001  (of a schedule that knows how long it is)
+            self.ends_because = self.ends_because or (
+                f"the schedule has no step after optimizer step {self.policy_version} ({error}): give it more, by "
+                "schedule.KEY=VALUE, and resume by resume=RUN_FOLDER"
+            )
         self.update_metrics.add_step(loss, whole_norm)
         return True
 

@@ -55,6 +55,8 @@ def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, step
         for parameter in parameters:
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
+        if any(parameter.mean() > 1 for parameter in parameters):
+            raise ValueError("its step goes up the gradient, away from what is learned")
         group = "schedule"
         for step in range(1, min(steps, MOST_TRIED) + 1):
             advance(schedule, 1)

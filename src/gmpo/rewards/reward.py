@@ -45,9 +45,14 @@ def verifier_of(reward: Reward) -> Reward:
 
 def report_of(reward: Reward) -> dict[str, float]:
     """Return what a reward has to log since it was last asked, by name; warn of what is no finite number."""
-    report = getattr(reward, "report", None)
+    report = getattr(reward, "report", dict)
     found: dict[str, float] = {}
-    for name, value in ({} if report is None else report()).items():
+    try:
+        reported = dict(report())
+    except Exception as error:  # noqa: BLE001  (a reward is a user's code)
+        log.warning("what %s reports is not logged: %s: %s", type(reward).__name__, type(error).__name__, error)
+        return found
+    for name, value in reported.items():
         try:
             found[name] = as_score(value)
         except RewardError as error:

@@ -12,6 +12,7 @@ from gmpo.failures import RewardError
 if TYPE_CHECKING:
     from gmpo.rewards.reward import Reward
 
+LARGEST = 1e18  # its square is a float32
 LONGEST = 60  # characters of a value in a message
 
 
@@ -24,13 +25,18 @@ def as_score(value: object) -> float:
 
     Whatever converts to a float does: a bool, a NumPy scalar, a tensor of one element. Text does not, even of digits.
     """
-    _close(value)
+    end_coroutine(value)
     try:
-        score = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+        plain = value.detach() if hasattr(value, "detach") else value
+        score = math.nan if isinstance(value, str | bytes) else float(plain)  # type: ignore[arg-type]
     except Exception as error:
         raise RewardError(f"it returned {shown(value)}, where a number is expected") from error
     if not math.isfinite(score):
         raise RewardError(f"it returned {shown(value)}, where a finite number is expected")
+    if abs(score) > LARGEST:
+        raise RewardError(
+            f"it returned {shown(value)}, which is too large to compare in float32: stay below {LARGEST:g}"
+        )
     return score
 
 
@@ -40,7 +46,7 @@ def values_of(reward: Reward, responses: Sequence[str], answers: Sequence[str]) 
     Raises MalformedScoresError where it returns something else, and whatever the reward raises.
     """
     values: object = reward.score(responses, answers)
-    _close(values)
+    end_coroutine(values)
     expected = f"a list of one number for each of {len(responses)} responses is expected"
     if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
         raise MalformedScoresError(f"`score` returned {shown(values)}, where {expected}")
@@ -60,7 +66,7 @@ def shown(value: object) -> str:
     return f"{text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'} ({type(value).__name__}{hint})"
 
 
-def _close(value: object) -> None:
+def end_coroutine(value: object) -> None:
     """End a coroutine that nobody will await, so that Python does not warn of it as well."""
     if isawaitable(value) and hasattr(value, "close"):
         value.close()

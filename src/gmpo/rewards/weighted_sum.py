@@ -70,7 +70,7 @@ class WeightedSum:
         scores = {name: self._score_of(name, value) for name, value in values.items()}
         for name, score in scores.items():
             self._scores[name].append(score)
-        return sum(self.weights[name] * score for name, score in scores.items())
+        return as_score(sum(self.weights[name] * score for name, score in scores.items()))
 
     def _score_of(self, name: str, value: object) -> float:
         try:

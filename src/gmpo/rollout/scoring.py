@@ -13,7 +13,7 @@ from gmpo.clock import StepClock
 from gmpo.failures import RewardError
 from gmpo.rewards import Reward, verifier_of
 from gmpo.rewards.notation import canonical
-from gmpo.rewards.scores import MalformedScoresError, as_score, shown, values_of
+from gmpo.rewards.scores import MalformedScoresError, as_score, end_coroutine, shown, values_of
 from gmpo.rollout.engine import Engine
 from gmpo.types import Group, Prompt, Response, Rollout, Sampling
 
@@ -117,9 +117,10 @@ class _Scores:
             try:
                 submitted = self.submit(response.text, answer)
                 if not isinstance(submitted, Future):
+                    end_coroutine(submitted)
                     raise RewardError(f"`submit` returned {shown(submitted)}, where a Future is expected")
                 score = submitted
-            except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
                 score.set_exception(error)
         elif self.on_rollout is not None:  # who waits for each rollout does not want them all at the end
             _score_into(score, self.reward, response.text, answer)
@@ -146,7 +147,7 @@ class _Scores:
         except MalformedScoresError as error:  # asked for one at a time it may seem right
             for *_, score in self.waiting:
                 score.set_exception(error)
-        except Exception:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+        except (Exception, SystemExit):  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
             for (*_, score), text, answer in zip(self.waiting, texts, answers, strict=True):
                 _score_into(score, self.reward, text, answer)
         else:
@@ -159,13 +160,13 @@ class _Scores:
         try:
             answer = None if self.read is None else canonical(self.read(response.text) or "")
             value = as_score(score.result())
-        except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
             value = self._failed(self.prompts[place], response, error)
         self.rollouts[place, number] = rollout = Rollout(response, value, final_answer=answer)
         if self.on_rollout is not None:
             self.on_rollout(place, number, rollout)
 
-    def _failed(self, prompt: Prompt, response: Response, error: Exception) -> float:
+    def _failed(self, prompt: Prompt, response: Response, error: BaseException) -> float:
         try:
             return self.scoring.failed(prompt, response, error)
         except RewardError as failure:  # raised in the end: an engine is at work here, perhaps with other ranks
@@ -176,5 +177,5 @@ class _Scores:
 def _score_into(score: Future[Any], reward: Reward, text: str, answer: str) -> None:
     try:
         score.set_result(values_of(reward, [text], [answer])[0])
-    except Exception as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
         score.set_exception(error)

@@ -1,0 +1,65 @@
+"""Keys that hold the parts of a run together: each repeats a key that a person sets, and follows it."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+WIRED = ("policy", "datamodule", "callbacks", "sampling")  # parts whose plain references are no setting of their own
+REFERENCE = re.compile(r"\$\{([a-z_]\w*(?:\.\w+)*)\}")
+
+
+def check_wiring(cfg: DictConfig) -> None:
+    """Raise ValueError where a part was left out that a run needs, or a wired key was set beside the one it repeats.
+
+    A wired key that differs would pass every check of the key that it repeats, and other parts would not hear of it.
+    """
+    for name in _needed():
+        if name not in cfg:
+            raise ValueError(
+                f"{name} was left out (~{name}), and other parts refer to it: choose one, or change its keys"
+            )
+    for name, reference in _wired().items():
+        place, _, key = name.rpartition(".")
+        node = OmegaConf.select(cfg, place)
+        if not isinstance(node, DictConfig) or key not in node or OmegaConf.is_interpolation(node, key):
+            continue
+        followed = OmegaConf.select(cfg, reference)
+        if node[key] != followed:
+            raise ValueError(
+                f"{name}={node[key]} repeats {reference}={followed}, which other parts read: set that alone"
+            )
+
+
+@cache
+def _needed() -> tuple[str, ...]:
+    """Return the names at the top of a training's config."""
+    written = _read("train.yaml")
+    groups = [name for entry in written.pop("defaults") if isinstance(entry, dict) for name in entry]
+    unneeded = ("hydra", "experiment", "defaults")
+    return tuple(name for name in (*written, *groups) if name not in unneeded and not name.startswith("override"))
+
+
+@cache
+def _wired() -> dict[str, str]:
+    """Return each wired key and the key that it repeats."""
+    written = _read("train.yaml") | {"callbacks": _read("callbacks/default.yaml")}
+    return {name: reference for part in WIRED for name, reference in _references(written[part], part)}
+
+
+def _read(file: str) -> dict[str, Any]:
+    read = OmegaConf.to_container(OmegaConf.load(CONFIGS / file), resolve=False)
+    assert isinstance(read, dict)
+    return {str(name): value for name, value in read.items()}
+
+
+def _references(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _references(inner, f"{name}.{key}")
+    elif isinstance(value, str) and (found := REFERENCE.fullmatch(value)):
+        yield name, found[1]

@@ -112,11 +112,10 @@ def broken(qwen3_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
         ("cluster=cpu2",),
     ],
 )
-def test_weights_of_nan_end_the_run_and_are_named(broken: str, tmp_path: Path, where: tuple[str, ...]) -> None:
+def test_weights_of_nan_end_the_run_before_anything_is_generated(broken: str, tmp_path: Path, where: tuple[str, ...]) -> None:
     done = start(broken, tmp_path, *where)
     assert done.wait() == 1, done.said()
-    assert "error: the model's logits are not finite: its weights hold NaN" in done.said()
-    assert "overflows: model.layers.1.mlp.down_proj.weight of the policy (after 0 updates)" in done.said()
+    assert f"error: model.path={broken}: the model's logits are not finite: its weights hold NaN" in done.said()
     for useless in ("It is started again", "Traceback", "no group carries a signal"):
         assert useless not in done.said()
     assert not (tmp_path / "quickstart" / "model").exists()

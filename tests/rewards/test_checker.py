@@ -108,7 +108,7 @@ def test_a_strange_response_scores_0_and_never_raises(reward: MathReward, strang
 
 
 def test_a_check_without_memory_is_no_loss() -> None:
-    polynomial, gold = "\\boxed{(x+y+z+w)^{23}(w+z+y+x)}", "(x+y+z+w)^{24}"
+    polynomial, gold = "\\boxed{(x+y+z+w)^{34}(w+z+y+x)}", "(x+y+z+w)^{35}"
     with MathReward(timeout=60, processes=1) as reward:
         assert reward.score([polynomial], [gold]) == [1.0]
     with MathReward(timeout=60, processes=1, memory_gib=0.005) as reward:

@@ -1,6 +1,7 @@
 """How long a run takes, for whoever starts it: the planner's estimate, where that is more than minutes."""
 
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from gmpo.planning.memory import shard_of
 from gmpo.planning.plan import expected_lengths
@@ -14,13 +15,13 @@ UNITS = (("days", 86400.0), ("h", 3600.0), ("min", 60.0))
 def expected_duration(cfg: DictConfig, steps: int) -> str | None:
     """Say how long a rollout step and so many of them take; None where a step takes less than SLOW seconds.
 
-    Also None where the sizes of the model are not known. The parameters of a rank are counted by division, without
+    Also None where the sizes of the model, or of an engine that is not known, cannot be told. The parameters of a rank are counted by division, without
     torch.
     """
     try:
         recipe = Recipe.of(cfg)
         seconds = step_seconds(recipe, shard_of(recipe), expected_lengths(recipe))["step"]
-    except ValueError:
+    except (ValueError, OmegaConfBaseException):  # an engine of a user's has other keys
         return None
     if seconds < SLOW:
         return None

@@ -112,7 +112,7 @@ def broken(qwen3_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
         ("cluster=cpu2",),
     ],
 )
-def test_weights_of_nan_end_the_run_before_anything_is_generated(broken: str, tmp_path: Path, where: tuple[str, ...]) -> None:
+def test_weights_of_nan_end_the_run_before_it_generates(broken: str, tmp_path: Path, where: tuple[str, ...]) -> None:
     done = start(broken, tmp_path, *where)
     assert done.wait() == 1, done.said()
     assert f"error: model.path={broken}: the model's logits are not finite: its weights hold NaN" in done.said()

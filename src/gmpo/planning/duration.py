@@ -15,8 +15,8 @@ UNITS = (("days", 86400.0), ("h", 3600.0), ("min", 60.0))
 def expected_duration(cfg: DictConfig, steps: int) -> str | None:
     """Say how long a rollout step and so many of them take; None where a step takes less than SLOW seconds.
 
-    Also None where the sizes of the model, or of an engine that is not known, cannot be told. The parameters of a rank are counted by division, without
-    torch.
+    Also None where the sizes of the model, or of an engine that is not known, cannot be told. The parameters of a rank
+    are counted by division, without torch.
     """
     try:
         recipe = Recipe.of(cfg)

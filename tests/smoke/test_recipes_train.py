@@ -92,7 +92,7 @@ def trained(experiment: str, model: str, folder: Path, *overrides: str) -> list[
         env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     with (folder / experiment / "metrics.csv").open() as file:

@@ -62,9 +62,7 @@ def candidates(root: str, name: str) -> Iterator[Path]:
 
 def is_free(folder: Path) -> bool:
     """Whether nothing stands there that a run has left."""
-    return not folder.exists() or (
-        folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, PART, OVERRIDES}
-    )
+    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_CONFIG)
 
 
 def is_run(folder: Path) -> bool:

@@ -281,11 +281,10 @@ class CheckpointCallback(Callback):
             checkpoints.publish(self._unfinished, checkpoints.folder_of(self.folder, self._writing))
         except Exception as error:  # noqa: BLE001  (whatever it is: the other ranks wait for the answer)
             return f"{type(error).__name__}: {error}"
-        scores = self._scores()
-        if self.best is not None and not scores:  # which is the best is not known yet
-            return None
         try:
-            checkpoints.prune(self.folder, self.keep, scores)
+            scores = self._scores()
+            if self.best is None or scores:  # else which is the best is not known yet
+                checkpoints.prune(self.folder, self.keep, scores)
         except (OSError, ValueError) as error:
             log.error("older checkpoints in %s could not be removed: %s", self.folder, error)
         return None

@@ -66,13 +66,13 @@ class Started:
         assert text in self.said(), self.said()[-3000:]
 
 
-def start(model: str, root: Path, *overrides: str) -> Started:
-    """`python train.py` on a small model."""
+def start(model: str, root: Path, *overrides: str, umask: int = 0o022) -> Started:
+    """Start `python train.py` on a small model."""
     root.mkdir(exist_ok=True)
     beside = root.parent if root.is_mount() else root  # its messages are not to meet a full disk, too
     log = beside / f"output-{len(list(beside.glob('output-*')))}"
     arguments = [*SHORT, f"model.path={model}", f"run.root={root}", *overrides]
-    process = WORKERS.Process(target=_train, args=(arguments, log, sys.path, ENVIRONMENT))
+    process = WORKERS.Process(target=_train, args=(arguments, log, sys.path, ENVIRONMENT, umask))
     process.start()
     return Started(process, log)
 
@@ -84,8 +84,9 @@ def run(model: str, root: Path, *overrides: str) -> Path:
     return root / "quickstart"
 
 
-def _train(arguments: list[str], log: Path, path: list[str], environment: dict[str, str]) -> NoReturn:
+def _train(arguments: list[str], log: Path, path: list[str], environment: dict[str, str], umask: int) -> NoReturn:
     os.setsid()
+    os.umask(umask)  # the fork server keeps that of the test which started it
     output = os.open(log, os.O_CREAT | os.O_WRONLY)
     os.dup2(output, 1)
     os.dup2(output, 2)

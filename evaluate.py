@@ -6,10 +6,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from gmpo.command import accept_model_path, one_clear_error
+from gmpo.cli.command import accept_model_path, one_clear_error
 from gmpo.config import check_added_keys, check_evaluation, clear_config_errors
-from gmpo.failures import RunError
-from gmpo.redaction import redact
+from gmpo.run.errors import RunError
+from gmpo.run.secrets import redact
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
     with one_clear_error():
         check_added_keys(cfg)
         check_evaluation(cfg)
-        from gmpo.evaluating import prepare, print_results  # heavy: torch, transformers
+        from gmpo.evaluation.command import prepare, print_results  # heavy: torch, transformers
 
         evaluation = prepare(cfg)
     try:

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.command import one_clear_error
+from gmpo.cli.command import one_clear_error
 from gmpo.config import check_added_keys, clear_config_errors
 
 
@@ -15,8 +15,8 @@ def main(cfg: DictConfig) -> None:
         if missing := [key for key in ("checkpoint", "output") if OmegaConf.is_missing(cfg, key)]:
             raise ValueError(f"no value for {' and '.join(missing)}: python export.py checkpoint=PATH output=FOLDER")
         base_model, dtype = (None if cfg[key] is None else str(cfg[key]) for key in ("base_model", "dtype"))
-        from gmpo.policy.export import export  # heavy: torch, transformers, lightning
-        from gmpo.screen import quieten
+        from gmpo.cli.console import quieten
+        from gmpo.models.export import export  # heavy: torch, transformers, lightning
 
         quieten()
         print(export(str(cfg.checkpoint), str(cfg.output), base_model, dtype))

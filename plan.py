@@ -6,10 +6,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from gmpo.command import accept_model_path, one_clear_error
+from gmpo.cli.command import accept_model_path, one_clear_error
 from gmpo.config import check_added_keys, check_recipe, clear_config_errors, layout_of, model_config
-from gmpo.model_shape import ModelShape
-from gmpo.planning import make_plan
+from gmpo.models.shape import ModelShape
+from gmpo.planning.plan import make_plan
 from gmpo.planning.report import print_plan
 from gmpo.planning.source import find_sizes
 

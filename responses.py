@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.command import one_clear_error
+from gmpo.cli.command import one_clear_error
 from gmpo.config import check_added_keys, clear_config_errors
 
 
@@ -14,7 +14,7 @@ def main(cfg: DictConfig) -> None:
         check_added_keys(cfg)
         if OmegaConf.is_missing(cfg, "run"):
             raise ValueError("no value for run: python responses.py run=runs/quickstart")
-        from gmpo.record import print_responses
+        from gmpo.cli.responses import print_responses
 
         print_responses(str(cfg.run), cfg.file, cfg.count, cfg.step)
 

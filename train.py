@@ -5,12 +5,12 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from gmpo.command import accept_model_path, need_launcher, one_clear_error, outlive_the_screen
+from gmpo.cli.command import accept_model_path, need_launcher, one_clear_error, outlive_the_screen
 from gmpo.config import check, check_added_keys, clear_config_errors
-from gmpo.launch import follow, launch
-from gmpo.planning import check_fits
-from gmpo.redaction import redact
-from gmpo.signals import stop_before_training
+from gmpo.planning.fitting import check_fits
+from gmpo.run.launch import follow, launch
+from gmpo.run.secrets import redact
+from gmpo.run.signals import stop_before_training
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

@@ -24,7 +24,7 @@ from raw_step import RawUpdate
 from results import hand_on, parser
 from work import SIZES, make_model, same_work, write_problems
 
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.rollout.vllm import VLLMEngine, _parameters
 from gmpo.types import Group, Prompt, PromptBatch, Sampling
 

@@ -25,9 +25,9 @@ from results import hand_on, parser
 from torch import Tensor
 
 from gmpo.batching import pad_sequences
+from gmpo.models.log_probs import response_log_probs
 from gmpo.objectives import GMPO
-from gmpo.parallel import Sharding
-from gmpo.policy.log_probs import response_log_probs
+from gmpo.parallel.fsdp import Sharding
 
 GIB = 2**30
 PAD = 0

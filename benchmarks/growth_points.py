@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from work import composed
 
-from gmpo.policy import PolicyModule
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.cli.console import quieten
+from gmpo.models.tiny import character_tokenizer
+from gmpo.policy.module import PolicyModule
 from gmpo.rollout import Engine
-from gmpo.screen import quieten
 from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling
 
 PROMPTS, PROMPT_TOKENS = 8, 12

@@ -13,7 +13,7 @@ memory of at most 0.1 copies, time of at most 1.4.
 - plain: whole logits, log_softmax, gather.
 - checkpointed: chunks of tokens under torch's checkpoint, as this project had it.
 - torch: torch.nn.functional.linear_cross_entropy (2.13), 512 tokens at once; by itself it takes 2, which is far slower.
-- tiled: gmpo.policy.linear_log_probs; and the same with entropies, which the others do not compute.
+- tiled: gmpo.models.chunked_log_probs; and the same with entropies, which the others do not compute.
 Not measured: liger-kernel and cut-cross-entropy, whose kernels are Triton's, which needs a GPU.
 """
 
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gmpo.policy.linear_log_probs import linear_log_probs
+from gmpo.models.chunked_log_probs import linear_log_probs
 
 WIDTH, WORDS = 256, 151_936
 CHUNK_LOGITS = 2**27  # of the checkpointed way

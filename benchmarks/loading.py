@@ -26,7 +26,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from gmpo.policy.loading import load_blockwise
+from gmpo.models.blockwise import load_blockwise
 
 RANKS = 4
 GOAL = 0.4

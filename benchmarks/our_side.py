@@ -12,7 +12,7 @@ from same_work import HALF, Turns
 from work import same_work
 
 from gmpo.callbacks import RolloutCallback
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.training import Training, prepare
 from gmpo.types import Group, PromptBatch
 

@@ -21,7 +21,7 @@ from same_work import (
 import gmpo.config  # noqa: F401  (what configs compute with)
 from gmpo.data.arithmetic import make_problems
 from gmpo.data.templates import CHAT, render
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ["2+2", "3+2", "3-2"]

@@ -19,8 +19,8 @@ from work import composed
 
 from gmpo.data.arithmetic import make_problems
 from gmpo.data.templates import render
-from gmpo.policy import PolicyModule
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
+from gmpo.policy.module import PolicyModule
 from gmpo.training import quieten
 from gmpo.types import Group, MiniBatch, Prompt, PromptBatch, Response, Rollout
 

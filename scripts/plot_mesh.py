@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from gmpo.layout import EngineLayout, Layout
+from gmpo.parallel.layout import EngineLayout, Layout
 
 LAYOUT = Layout.of(8, dp_replicate=2, dp_shard=2, cp=2)
 TENSOR_PARALLEL = 2

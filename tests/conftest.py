@@ -17,7 +17,7 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from gmpo.policy.tiny import ASSISTANT, USER, character_tokenizer
+from gmpo.models.tiny import ASSISTANT, USER, character_tokenizer
 from gmpo.types import Prompt
 
 # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own, and a job that tests is not a run's

@@ -10,9 +10,11 @@ from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LinearLR
 from torch.utils.data import DataLoader
 
+from gmpo.models.pretrained import ModelSource
 from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, ImportanceSampling, KLPenalty, PolicyLoss
-from gmpo.parallel import MeshStrategy, Sharding
-from gmpo.policy import ModelSource, PolicyModule
+from gmpo.parallel.fsdp import Sharding
+from gmpo.parallel.strategy import MeshStrategy
+from gmpo.policy.module import PolicyModule
 from gmpo.types import Group, PromptBatch, Response, Rollout
 
 KL = KLPenalty(0.1)

@@ -18,20 +18,21 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
-from gmpo import run_folder
+from gmpo.cli.console import quieten
 from gmpo.config import layout_of, vocabulary_size
-from gmpo.data.tokenizer import load_tokenizer, padding_id
-from gmpo.failures import RunError
-from gmpo.launch import FIRST, Launch, end_with_parent
-from gmpo.model_files import check_reachable
-from gmpo.parallel import gather, join, leave
-from gmpo.planning import expected_duration
-from gmpo.policy import PolicyModule
+from gmpo.models.files import check_reachable
+from gmpo.models.tokenizer import load_tokenizer, padding_id
+from gmpo.parallel.collectives import gather
+from gmpo.parallel.strategy import join, leave
+from gmpo.planning.duration import expected_duration
+from gmpo.policy.module import PolicyModule
 from gmpo.policy.optimization import try_out
-from gmpo.resume import Start, begin, choose_start
-from gmpo.run_log import RUN_LOG
-from gmpo.screen import quieten
-from gmpo.signals import RESUME, Interrupted
+from gmpo.run import folder as run_folder
+from gmpo.run.errors import RunError
+from gmpo.run.launch import FIRST, Launch, end_with_parent
+from gmpo.run.log import RUN_LOG
+from gmpo.run.resume import Start, begin, choose_start
+from gmpo.run.signals import RESUME, Interrupted
 
 log = logging.getLogger(__name__)
 

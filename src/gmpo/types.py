@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from gmpo.failures import LOGITS_NOT_FINITE, NonFiniteError
+from gmpo.run.errors import LOGITS_NOT_FINITE, NonFiniteError
 
 
 @dataclass(frozen=True, slots=True)

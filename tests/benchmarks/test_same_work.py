@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 from work import same_work, write_problems
 
 from gmpo.advantages import GroupNorm
-from gmpo.data.tokenizer import load_tokenizer
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
+from gmpo.models.tokenizer import load_tokenizer
 from gmpo.types import Group, Prompt, Response, Rollout
 
 

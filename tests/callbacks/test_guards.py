@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from small_training import module
 
 from gmpo.callbacks import Guard, GuardsCallback
-from gmpo.command import CONFIGS
-from gmpo.policy import PolicyModule
-from gmpo.policy.update_metrics import UpdateMetrics
+from gmpo.cli.command import CONFIGS
+from gmpo.metrics.update import UpdateMetrics
+from gmpo.policy.module import PolicyModule
 
 GUARD = Guard("policy/entropy", "too sure", low=0.1, high=5.0)
 

@@ -12,8 +12,8 @@ from small_training import groups, module, quiet_trainer
 from torch.utils.data import DataLoader
 
 from gmpo.callbacks import ProfileCallback
-from gmpo.clock import StepClock
-from gmpo.policy import PolicyModule
+from gmpo.metrics.clock import StepClock
+from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 

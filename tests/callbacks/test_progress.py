@@ -6,12 +6,11 @@ import pytest
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 
-from gmpo.callbacks.responses import ResponseCount
+from gmpo.callbacks.response_count import ResponseCount
 from gmpo.callbacks.summary import SummaryCallback
-from gmpo.clock import StepClock
-from gmpo.loggers import write_metrics
-from gmpo.planning import expected_duration
-from gmpo.planning.duration import in_words
+from gmpo.metrics.clock import StepClock
+from gmpo.metrics.loggers import write_metrics
+from gmpo.planning.duration import expected_duration, in_words
 
 
 def test_responses_are_counted_over_the_batches_of_a_validation() -> None:

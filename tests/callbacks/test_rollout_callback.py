@@ -9,12 +9,12 @@ from small_training import module
 
 from gmpo.advantages import GroupNorm
 from gmpo.callbacks import RolloutCallback
-from gmpo.callbacks.rollout_metrics import facts_of, mean_of_reports, rollout_metrics
-from gmpo.failures import RunError
-from gmpo.policy import PolicyModule
+from gmpo.metrics.rollout import facts_of, mean_of_reports, rollout_metrics
+from gmpo.policy.module import PolicyModule
 from gmpo.rewards import ExactMatch, Overlong
 from gmpo.rollout import DynamicSampling, Scoring
 from gmpo.rollout.transformers import TransformersEngine
+from gmpo.run.errors import RunError
 from gmpo.types import Group, PromptBatch, Response, Rollout, Sampling
 
 

@@ -9,7 +9,7 @@ import pytest
 from gmpo.data import MathDataModule, ProblemSource, Wrapping
 from gmpo.data.prompts import PromptMaker
 from gmpo.data.selection import Question
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
 from gmpo.types import Prompt
 
 SYSTEM = {"role": "system", "content": "You add."}

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from gmpo.config import check_recipe
 from gmpo.data import MathDataModule
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
 
 BEFORE = (
     "Solve the following math problem step by step. The last line of your response should be of the form Answer: "

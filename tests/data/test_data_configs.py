@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gmpo.data import ArithmeticSource, MathDataModule, MixedSource, ProblemSource
 from gmpo.data.selection import Question
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT.parent / "shared" / "data"

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from gmpo.data import ArithmeticSource, MathDataModule, MixedSource, ProblemSource, Wrapping
 from gmpo.data.selection import Question
 from gmpo.data.stream import PromptStream
-from gmpo.policy.tiny import ASSISTANT, END, USER, character_tokenizer
+from gmpo.models.tiny import ASSISTANT, END, USER, character_tokenizer
 from gmpo.types import PromptBatch
 
 TEMPLATED = {

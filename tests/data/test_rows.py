@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gmpo.data import ProblemSource, Wrapping
 from gmpo.data.answers import number_text
-from gmpo.data.reading import level_of
+from gmpo.data.rows import level_of
 from gmpo.data.selection import Question
 
 GOOD = {"problem": "good", "answer": "0", "level": "Level 1"}

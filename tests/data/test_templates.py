@@ -3,7 +3,7 @@
 import pytest
 
 from gmpo.data.templates import TEMPLATES, check_template, render
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
 
 QUESTION = "What is $\\frac{1}{2}+{question}$?"  # braces of LaTeX, and what looks like a place
 QWEN_MATH = """\

@@ -10,8 +10,8 @@ from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedToke
 
 from gmpo.data.prompts import PromptMaker
 from gmpo.data.selection import Question
-from gmpo.data.tokenizer import padding_id
-from gmpo.policy.tiny import ASSISTANT, END, PAD, USER, character_tokenizer
+from gmpo.models.tiny import ASSISTANT, END, PAD, USER, character_tokenizer
+from gmpo.models.tokenizer import padding_id
 from gmpo.types import Prompt
 
 WORDS = {"[UNK]": 0, "one": 1, "two": 2, "?": 3}

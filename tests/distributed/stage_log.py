@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lightning import Callback, Trainer
 
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 
 
 class StageLog(Callback):

@@ -18,9 +18,11 @@ from small_training import LOSSES, groups, module, whole
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from gmpo.launch import end_with_parent
-from gmpo.parallel import MeshStrategy, Sharding, leave, rank, world_size
-from gmpo.policy import PolicyModule
+from gmpo.parallel.collectives import rank, world_size
+from gmpo.parallel.fsdp import Sharding
+from gmpo.parallel.strategy import MeshStrategy, leave
+from gmpo.policy.module import PolicyModule
+from gmpo.run.launch import end_with_parent
 from gmpo.types import Group, MiniBatch, PromptBatch
 
 STEPS = 2  # rollout steps; with two mini-batches each, four optimizer steps

@@ -16,7 +16,7 @@ PYTHON = ".venv/bin/python "
 FEW_SUMS = "data.source.train_size=64"  # of data=arithmetic
 WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time
 WORKERS.set_forkserver_preload(
-    ["gmpo.training", "gmpo.evaluating", "gmpo.rollout.transformers", "torch.utils.tensorboard"]
+    ["gmpo.training", "gmpo.evaluation.command", "gmpo.rollout.transformers", "torch.utils.tensorboard"]
 )
 
 

@@ -3,8 +3,8 @@
 import torch
 from lightning import Callback, Trainer
 
-from gmpo.parallel import rank
-from gmpo.policy import PolicyModule
+from gmpo.parallel.collectives import rank
+from gmpo.policy.module import PolicyModule
 
 
 class NotANumber(Callback):

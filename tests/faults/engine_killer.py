@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.rollout import EngineProcess
 
 

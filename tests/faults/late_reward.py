@@ -3,7 +3,7 @@
 from lightning import Callback, Trainer
 from rewards_for_faults import Raises, RaisesAtOnce
 
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 

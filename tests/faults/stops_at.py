@@ -2,7 +2,7 @@
 
 from lightning import Callback, Trainer
 
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from short_runs import responses, rows, start, wait_for
 
-from gmpo.checkpoints import steps_in
+from gmpo.checkpoint.folder import steps_in
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from conftest import save
 from short_runs import responses, rows, run, start, steps_saved
 from transformers import AutoModelForCausalLM
 
-from gmpo.failures import EngineError
 from gmpo.rollout import EngineProcess
 from gmpo.rollout.transformers import TransformersEngine
+from gmpo.run.errors import EngineError
 
 pytestmark = pytest.mark.slow
 KILLER = ("+callbacks.killer._target_=engine_killer.EngineKiller", "+callbacks.killer.step=3")

@@ -38,15 +38,15 @@ MOMENTS = [
     ("in the first step", GENERATE, 2, True, 0),
     ("in a refill", "gmpo.data.datamodule.MathDataModule.draw", 3, True, 2),
     ("in an update", "gmpo.policy.module.PolicyModule.update", 7, False, 2),
-    ("while rows are written", "gmpo.loggers.write_metrics", 12, False, 4),
-    ("as a checkpoint begins", "gmpo.parallel.storage.save", 2, False, 2),
-    ("with its shares written", "gmpo.parallel.storage.complete", 2, False, 2),
-    ("before it has its name", "gmpo.checkpoints.publish", 2, False, 2),
-    ("when it has its name", "gmpo.checkpoints.publish", 2, True, 4),
+    ("while rows are written", "gmpo.metrics.loggers.write_metrics", 12, False, 4),
+    ("as a checkpoint begins", "gmpo.checkpoint.storage.save", 2, False, 2),
+    ("with its shares written", "gmpo.checkpoint.storage.complete", 2, False, 2),
+    ("before it has its name", "gmpo.checkpoint.folder.publish", 2, False, 2),
+    ("when it has its name", "gmpo.checkpoint.folder.publish", 2, True, 4),
     ("in a validation after it", "gmpo.callbacks.evaluation.count_group", 12, False, 4),
-    ("while the config is written", "gmpo.run_folder.OmegaConf.to_yaml", 1, False, -1),
-    ("with the config half there", "gmpo.run_folder.sync", 1, False, -1),
-    ("after everything but the last line", "gmpo.run_folder.mark_finished", 1, False, 6),
+    ("while the config is written", "gmpo.run.folder.OmegaConf.to_yaml", 1, False, -1),
+    ("with the config half there", "gmpo.run.folder.sync", 1, False, -1),
+    ("after everything but the last line", "gmpo.run.folder.mark_finished", 1, False, 6),
 ]
 
 

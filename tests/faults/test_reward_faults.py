@@ -7,9 +7,9 @@ import pytest
 from rewards_for_faults import Eats, Hangs, Raises
 from short_runs import rows, start, steps_saved
 
-from gmpo.failures import RewardError
 from gmpo.rewards import ExactMatch, Isolated
 from gmpo.rewards.reward import Reward
+from gmpo.run.errors import RewardError
 
 RAISES = ("reward._target_=rewards_for_faults.Raises", "dynamic_sampling.max_refills=0")
 

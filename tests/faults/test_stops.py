@@ -9,7 +9,7 @@ import psutil
 import pytest
 from short_runs import Started, responses, rows, run, start, steps_saved, wait_for
 
-from gmpo.signals import RESUME
+from gmpo.run.signals import RESUME
 
 pytestmark = pytest.mark.slow
 

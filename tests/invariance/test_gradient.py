@@ -8,7 +8,7 @@ from small_training import LOSSES, fit, groups, module, whole
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.types import Group, MicroBatch, MiniBatch, PromptBatch
 
 

@@ -10,12 +10,13 @@ from test_memory import DENSE, EXPERTS, NORMED, NOT_ALLOCATED, composed, planned
 from tracked_training import no_process_group  # noqa: F401  (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from gmpo.layout import Layout
-from gmpo.parallel import Mesh, Sharding
+from gmpo.models.log_prob_head import LogProbHead
 from gmpo.parallel.context_parallel import VARLEN, attention_name, flash_kwargs
+from gmpo.parallel.fsdp import Sharding
+from gmpo.parallel.layout import Layout
+from gmpo.parallel.mesh import Mesh
 from gmpo.planning.memory import GIB
 from gmpo.planning.recipe import Recipe
-from gmpo.policy.head import LogProbHead
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 TOKENS, AT_ONCE = 16384, 2**26

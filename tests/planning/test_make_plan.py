@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from gmpo.config import check_recipe
-from gmpo.planning import Plan, check_fits, make_plan
-from gmpo.planning.fitting import changed, in_words
+from gmpo.planning.fitting import changed, check_fits, in_words
+from gmpo.planning.plan import Plan, make_plan
 
 MESH = ("world_size", "nodes", "data_parallel", "dp_replicate", "dp_shard", "context_parallel", "fsdp_shard")
 BATCH = ("prompts_per_step", "group_size", "responses_per_step", "mini_batch_prompts")

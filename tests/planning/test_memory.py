@@ -7,11 +7,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tracked_training import no_process_group, peak_gib  # noqa: F401  (a fixture)
 
+from gmpo.models import weights
 from gmpo.planning import memory
 from gmpo.planning.memory import GIB
 from gmpo.planning.recipe import Recipe
 from gmpo.planning.speed import Lengths, step_seconds
-from gmpo.policy import weights
 
 RANKS, TOKENS = 8, 4096
 NOT_ALLOCATED = ("process", "optimizer", "engine asleep")  # nothing of these is in the passes here

@@ -7,11 +7,11 @@ from omegaconf import OmegaConf
 from tracked_training import no_process_group  # noqa: F401  (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from gmpo.layout import Layout
-from gmpo.model_shape import ModelShape
+from gmpo.models import tiny
+from gmpo.models.shape import ModelShape
+from gmpo.parallel.layout import Layout
 from gmpo.planning.memory import GIB, KEPT
 from gmpo.planning.sharded import sharded
-from gmpo.policy import tiny
 
 PUBLISHED = {
     "qwen2_5_math_7b": 7_615_616_512,

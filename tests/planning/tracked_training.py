@@ -12,9 +12,10 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from gmpo.layout import Layout
-from gmpo.parallel import Mesh, Sharding
-from gmpo.policy.head import LogProbHead
+from gmpo.models.log_prob_head import LogProbHead
+from gmpo.parallel.fsdp import Sharding
+from gmpo.parallel.layout import Layout
+from gmpo.parallel.mesh import Mesh
 
 STAND_IN = "stand_in"
 GIB = 2**30

@@ -8,10 +8,10 @@ from small_training import LOSSES, fit, groups, module, whole
 from torch.distributed.tensor import DTensor
 
 from gmpo.batching import sequences_of
-from gmpo.parallel import Sharding
-from gmpo.policy import PolicyModule, Skipped
-from gmpo.policy.linear_log_probs import Values
-from gmpo.policy.weights import whole_weights
+from gmpo.models.chunked_log_probs import Values
+from gmpo.models.weights import whole_weights
+from gmpo.parallel.fsdp import Sharding
+from gmpo.policy.module import PolicyModule, Skipped
 from gmpo.types import Group, MicroBatch, MiniBatch, Rollout
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
-from gmpo.failures import RunError
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.policy.optimization import try_out
+from gmpo.run.errors import RunError
 from gmpo.types import PromptBatch
 
 ADAMW = functools.partial(AdamW, lr=1e-3)

@@ -10,7 +10,7 @@ import pytest
 
 from gmpo.rewards import MathReward
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parents[1] / "verifier"
 
 
 def pairs_by_class(file: str) -> dict[str, list[tuple[str, str]]]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from gmpo.failures import RewardError
 from gmpo.rewards import Instant, WeightedSum, report_of
 from gmpo.rewards.scores import MalformedScoresError, as_score, values_of
+from gmpo.run.errors import RewardError
 
 
 class Returns:
@@ -94,14 +94,14 @@ def test_a_coroutine_is_named_and_ended() -> None:
     with pytest.raises(RewardError, match="coroutine, as an `async def` does"):
         as_score(coroutine())
     with pytest.raises(MalformedScoresError, match="coroutine, as an `async def` does"):
-        values_of(Async(), ["a"], ["b"])  # type: ignore[arg-type]
+        values_of(Async().score, ["a"], ["b"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "values", [[1, 0], (1, 0), np.array([1, 0], dtype=np.float32), torch.tensor([1.0, 0.0]), ten()]
 )
 def test_any_sequence_of_one_value_for_each_response_will_do(values: object) -> None:
-    assert [as_score(value) for value in values_of(Returns(values), ["a", "b"], ["", ""])] == [1.0, 0.0]
+    assert [as_score(value) for value in values_of(Returns(values).score, ["a", "b"], ["", ""])] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_any_sequence_of_one_value_for_each_response_will_do(values: object) -> 
 )
 def test_other_shapes_are_an_error_with_the_counts(values: object, message: str) -> None:
     with pytest.raises(MalformedScoresError, match=message):
-        values_of(Returns(values), ["a", "b"], ["", ""])
+        values_of(Returns(values).score, ["a", "b"], ["", ""])
 
 
 def summed(second: object) -> WeightedSum:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from gmpo.batching import pad_sequences
-from gmpo.policy.log_probs import response_log_probs
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.log_probs import response_log_probs
+from gmpo.models.tiny import character_tokenizer
 from gmpo.rollout.engine import Engine, request_seed
 from gmpo.types import MicroBatch, Prompt, Response, Rollout, Sampling
 

@@ -13,12 +13,12 @@ import torch
 from conftest import make_prompt
 from engine_checks import seeds
 
-from gmpo.clock import StepClock
-from gmpo.failures import RewardError
+from gmpo.metrics.clock import StepClock
 from gmpo.rewards import ExactMatch, Instant, Reward
 from gmpo.rollout.engine import OnResponse, ignore
 from gmpo.rollout.scoring import Scoring, scored_groups
 from gmpo.rollout.transformers import TransformersEngine
+from gmpo.run.errors import RewardError
 from gmpo.types import Group, Prompt, Response, Rollout, Sampling
 
 PROMPTS = [make_prompt(q, i, answer=str(i)) for i, q in enumerate(["1+1", "what is 12+34", "9 minus 8"])]

@@ -1,6 +1,6 @@
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
 from gmpo.rollout.stop_text import StopText
 
 

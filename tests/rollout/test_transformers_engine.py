@@ -8,9 +8,9 @@ from conftest import make_prompt, save
 from engine_checks import check_handing_over, check_stops, perturbed, poisoned, seeds, trainer_log_probs
 from transformers import GenerationConfig
 
-from gmpo.failures import EngineError, NonFiniteError
 from gmpo.rollout import EngineProcess
 from gmpo.rollout.transformers import TransformersEngine
+from gmpo.run.errors import EngineError, NonFiniteError
 from gmpo.types import Sampling
 
 PROMPTS = [make_prompt(question, i) for i, question in enumerate(["1+1", "what is 12+34", "9 minus 8", "7"])]

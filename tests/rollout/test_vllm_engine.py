@@ -11,10 +11,10 @@ from conftest import make_prompt
 from engine_checks import check_handing_over, check_stops, perturbed, poisoned, seeds, trainer_log_probs
 from transformers import Olmo2Model
 
-from gmpo.failures import EngineError
-from gmpo.policy.tiny import character_tokenizer
+from gmpo.models.tiny import character_tokenizer
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.rollout.vllm import VLLMEngine
+from gmpo.run.errors import EngineError
 from gmpo.types import Sampling
 
 pytestmark = [pytest.mark.vllm, pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")]

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from two_nodes import TwoNodes, missing
 
-from gmpo.requeue import requeue
+from gmpo.run.requeue import requeue
 
 pytestmark = [pytest.mark.slurm, pytest.mark.distributed, pytest.mark.slow]
 needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")

@@ -7,7 +7,7 @@ from conftest import SMALL, save
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from gmpo.policy.tiny import ASSISTANT, END, USER, character_tokenizer
+from gmpo.models.tiny import ASSISTANT, END, USER, character_tokenizer
 
 ENDINGS = ("<|im_start|>assistant\n", ASSISTANT)  # of data.template=qwen_math, and of the tokenizer's own
 KINDS = {

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from transformers import AutoModelForCausalLM
 
 from gmpo.config import check_evaluation
-from gmpo.evaluating import open_folder, prepare
+from gmpo.evaluation.command import open_folder, prepare
 
 SHORT = ["sampling.max_tokens=10", "data.max_prompt_tokens=100", "cluster.threads=1"]
 COMMAND = [sys.executable, str(ROOT / "evaluate.py"), *SHORT]

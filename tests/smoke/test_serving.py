@@ -20,7 +20,7 @@ import torch
 from conftest import ENVIRONMENT, make_prompt
 from small_training import fit, module
 
-from gmpo.policy.export import export
+from gmpo.models.export import export
 from gmpo.types import Group, Response, Rollout
 
 pytestmark = [

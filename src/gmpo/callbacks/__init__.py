@@ -2,13 +2,13 @@
 
 from gmpo.callbacks.checkpoint import CheckpointCallback
 from gmpo.callbacks.evaluation import EvaluationCallback
-from gmpo.callbacks.faults import FaultsCallback
 from gmpo.callbacks.final_model import FinalModelCallback
 from gmpo.callbacks.guards import Guard, GuardsCallback
 from gmpo.callbacks.profile import ProfileCallback
 from gmpo.callbacks.progress import ProgressCallback
 from gmpo.callbacks.rollout import RolloutCallback
 from gmpo.callbacks.rollout_table import RolloutTableCallback
+from gmpo.callbacks.skipped_updates import FaultsCallback
 from gmpo.callbacks.summary import SummaryCallback
 from gmpo.callbacks.throughput import ThroughputCallback
 

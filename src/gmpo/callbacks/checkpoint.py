@@ -12,15 +12,17 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
 from torch.distributed.checkpoint.api import CheckpointException
 
-from gmpo import checkpoints
-from gmpo.checkpoints import Manifest
-from gmpo.failures import RunError
-from gmpo.loggers import MetricsCSV, read_metrics
-from gmpo.parallel import MeshStrategy, gather, rank, storage, world_size
-from gmpo.policy import PolicyModule
-from gmpo.random_state import random_state, set_random_state
-from gmpo.requeue import requeue
-from gmpo.signals import RESUME, TIME_IS_UP, Interrupted, StopRequest
+from gmpo.checkpoint import folder as checkpoints
+from gmpo.checkpoint import storage
+from gmpo.checkpoint.folder import Manifest
+from gmpo.checkpoint.rng import random_state, set_random_state
+from gmpo.metrics.loggers import MetricsCSV, read_metrics
+from gmpo.parallel.collectives import gather, rank, world_size
+from gmpo.parallel.strategy import MeshStrategy
+from gmpo.policy.module import PolicyModule
+from gmpo.run.errors import RunError
+from gmpo.run.requeue import requeue
+from gmpo.run.signals import RESUME, TIME_IS_UP, Interrupted, StopRequest
 from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lightning import Callback, Trainer
 
 from gmpo.evaluation.metrics import ProblemMetrics, count_group
-from gmpo.policy import PolicyModule
+from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 

@@ -1,14 +1,16 @@
 """What a run is for."""
 
 import logging
+import shutil
 from pathlib import Path
 
 from lightning import Callback, Trainer
 from safetensors import SafetensorError
+from torch import Tensor
 
-from gmpo.parallel import gather
-from gmpo.policy import PolicyModule
-from gmpo.policy.hugging_face import save_hugging_face
+from gmpo.models.hugging_face import tokenizer_of, whole_folder, write_hugging_face
+from gmpo.parallel.collectives import gather
+from gmpo.policy.module import PolicyModule
 
 log = logging.getLogger(__name__)
 
@@ -30,3 +32,24 @@ class FinalModelCallback(Callback):
         if fault is not None:
             log.error("%s", fault)
             pl_module.ends_because = pl_module.ends_because or f"{fault}: make room, then give the same command again"
+
+
+def save_hugging_face(policy: PolicyModule, folder: Path) -> None:
+    """Write the weights of a policy in training, its config and tokenizer to `folder`, in place of what was there.
+
+    All ranks call it, the first one writes. The tokenizer is the one that the policy's model came with; where it can
+    no longer be loaded, the weights are saved without it, because a training is not lost for a tokenizer.
+    """
+    assert policy.model is not None, "configure_model() comes first"
+    writes = policy.trainer.is_global_zero
+    weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in policy.weights() if writes}
+    if writes:
+        try:
+            tokenizer = tokenizer_of(policy.source.path, policy.source.trust_remote_code)
+        except ValueError as error:
+            log.error("%s is saved without a tokenizer: %s", folder, error)
+            tokenizer = None
+        with whole_folder(folder) as unfinished:
+            write_hugging_face(policy.model, weights, tokenizer, unfinished)
+            if folder.is_dir():
+                shutil.rmtree(folder)

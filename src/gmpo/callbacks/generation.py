@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from gmpo.callbacks.saved_groups import as_groups, as_state
-from gmpo.clock import StepClock
-from gmpo.failures import LOGITS_NOT_FINITE, EngineError, NonFiniteError, RunError
-from gmpo.layout import EngineLayout
-from gmpo.parallel import gather, rank, world_size
-from gmpo.policy import PolicyModule
+from gmpo.metrics.clock import StepClock
+from gmpo.parallel.collectives import gather, rank, world_size
+from gmpo.parallel.layout import EngineLayout
+from gmpo.policy.module import PolicyModule
 from gmpo.rewards import Reward, close, report_of, verifier_of
 from gmpo.rollout import Engine, ExpectedLengths, Scoring, request_seed, scored_groups
+from gmpo.rollout.group_state import as_groups, as_state
+from gmpo.run.errors import LOGITS_NOT_FINITE, EngineError, NonFiniteError, RunError
 from gmpo.types import Group, Prompt, Sampling
 
 log = logging.getLogger(__name__)

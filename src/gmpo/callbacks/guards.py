@@ -8,8 +8,8 @@ from typing import Literal
 from lightning import Callback, Trainer
 
 from gmpo.callbacks.checkpoint import COMPARED
-from gmpo.parallel import rank
-from gmpo.policy import PolicyModule
+from gmpo.parallel.collectives import rank
+from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)

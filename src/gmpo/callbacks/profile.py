@@ -12,8 +12,8 @@ from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from gmpo.callbacks.profile_report import report
-from gmpo.parallel import rank
-from gmpo.policy import PolicyModule
+from gmpo.parallel.collectives import rank
+from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 log = logging.getLogger(__name__)

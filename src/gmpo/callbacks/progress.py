@@ -18,11 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gmpo.callbacks.responses import ResponseCount
+from gmpo.callbacks.response_count import ResponseCount
 from gmpo.callbacks.rollout import RolloutCallback
-from gmpo.command import recorded, unrecorded
-from gmpo.policy import PolicyModule
-from gmpo.run_log import RUN_LOG
+from gmpo.cli.command import recorded, unrecorded
+from gmpo.policy.module import PolicyModule
+from gmpo.run.log import RUN_LOG
 from gmpo.types import PromptBatch
 
 STAGES = {

@@ -12,12 +12,12 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from gmpo.callbacks.generation import Asked, Generation
-from gmpo.callbacks.rollout_metrics import GroupFacts, facts_of, mean_of_reports, rollout_metrics
-from gmpo.failures import EngineError, RunError
-from gmpo.parallel import exchange, gather, gather_lists, rank, world_size
-from gmpo.policy import PolicyModule
+from gmpo.metrics.rollout import GroupFacts, facts_of, mean_of_reports, rollout_metrics
+from gmpo.parallel.collectives import exchange, gather, gather_lists, rank, world_size
+from gmpo.policy.module import PolicyModule
 from gmpo.rewards import Overlong, Reward, report_of
 from gmpo.rollout import DynamicSampling, Engine, Scoring
+from gmpo.run.errors import EngineError, RunError
 from gmpo.types import Group, Prompt, PromptBatch, Rollout, Sampling
 
 log = logging.getLogger(__name__)

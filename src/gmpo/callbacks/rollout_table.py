@@ -10,9 +10,9 @@ from lightning import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from gmpo.batching import in_order
-from gmpo.loggers import TensorBoard
-from gmpo.parallel import gather, rank
-from gmpo.policy import PolicyModule
+from gmpo.metrics.loggers import TensorBoard
+from gmpo.parallel.collectives import gather, rank
+from gmpo.policy.module import PolicyModule
 from gmpo.types import Group, PromptBatch
 
 log = logging.getLogger(__name__)

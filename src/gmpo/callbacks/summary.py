@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gmpo.callbacks.throughput import STAGES
-from gmpo.loggers import read_metrics
-from gmpo.policy import PolicyModule
+from gmpo.metrics.loggers import read_metrics
+from gmpo.policy.module import PolicyModule
 
 FIRST, LAST = 3, 5  # rollout steps that "before" and "after" average over
 FEWEST = 6  # rollout steps: of fewer, first and last ones are largely the same

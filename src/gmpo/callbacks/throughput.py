@@ -2,8 +2,8 @@
 
 from lightning import Callback, Trainer
 
-from gmpo.parallel import gather
-from gmpo.policy import PolicyModule
+from gmpo.parallel.collectives import gather
+from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update")

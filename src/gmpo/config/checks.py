@@ -3,13 +3,7 @@
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.config.cluster import check_cluster, check_launch, check_ranks
-from gmpo.config.model import (
-    check_model_folder,
-    check_overrides,
-    check_packages,
-    check_positions,
-    check_weights_of,
-)
+from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions, check_weights_of
 from gmpo.config.ranges import check_numbers
 from gmpo.config.trainer import check_trainer
 from gmpo.config.values import check_complete, check_texts, divisors

@@ -4,8 +4,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from gmpo.config.model import model_config
 from gmpo.config.values import divisors
-from gmpo.launch import launch
-from gmpo.layout import Layout, check_tensor_parallel, kv_repeats
+from gmpo.parallel.layout import Layout, check_tensor_parallel, kv_repeats
+from gmpo.run.launch import launch
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.model_files import check_model_files, check_trainable, check_weights, local_config
+from gmpo.models.files import check_model_files, check_trainable, check_weights, local_config
 
 log = logging.getLogger(__name__)
 

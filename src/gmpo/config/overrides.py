@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gmpo.config.keys import Tree, has, no_key, tree
-from gmpo.redaction import redact
+from gmpo.run.secrets import redact
 
 CLOSE = 0.6  # likeness of a choice that was likely meant; 1: equal
 

@@ -52,7 +52,7 @@ def _expected(cfg: DictConfig) -> Mapping[str, Any]:
         "devices": cluster.devices,
         "num_nodes": cluster.nodes,
         "strategy": {
-            "_target_": "gmpo.parallel.MeshStrategy",
+            "_target_": "gmpo.parallel.strategy.MeshStrategy",
             **{name: cluster[name] for name in ("dp_replicate", "dp_shard", "cp", "timeout")},
         },
         "use_distributed_sampler": False,

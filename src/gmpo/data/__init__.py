@@ -1,7 +1,7 @@
 """Problems, their templates, and the DataModule that yields prompts."""
 
 from gmpo.data.datamodule import MathDataModule
-from gmpo.data.problem_source import ProblemSource
+from gmpo.data.dataset import ProblemSource
 from gmpo.data.questions import Wrapping
 from gmpo.data.sources import ArithmeticSource, MixedSource
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gmpo.data.columns import Column, Row, is_number, number_text, shown
-from gmpo.rewards.extraction import last_boxed
+from gmpo.verifier.extraction import last_boxed
 
 Result = Literal["whole", "boxed", "after_hashes"]
 

@@ -1,4 +1,4 @@
-"""Where problems come from: made from a seed, or several data sets together; see also `gmpo.data.problem_source`."""
+"""Where problems come from: made from a seed, or several data sets together; see also `gmpo.data.dataset`."""
 
 import logging
 from collections.abc import Mapping, Sequence

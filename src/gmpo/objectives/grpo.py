@@ -9,14 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gmpo.objectives.clipping import log_range, outside
-from gmpo.objectives.objective import (
-    Clipped,
-    PerSequence,
-    PerToken,
-    check_clip_range,
-    exp_bounded,
-    log_ratios,
-)
+from gmpo.objectives.objective import Clipped, PerSequence, PerToken, check_clip_range, exp_bounded, log_ratios
 
 
 @dataclass(frozen=True)

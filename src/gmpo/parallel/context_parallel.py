@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.modeling_flash_attention_utils import FlashAttentionKwargs
 
-from gmpo.layout import kv_repeats
+from gmpo.parallel.layout import kv_repeats
 
 Attention = Callable[..., tuple[Tensor, Tensor | None]]
 

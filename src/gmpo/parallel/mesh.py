@@ -8,7 +8,7 @@ import torch
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from gmpo.layout import Layout
+from gmpo.parallel.layout import Layout
 
 DATA_PARALLEL, CONTEXT_PARALLEL = "data_parallel", "context_parallel"  # the first is Lightning's own name
 REPLICATE, SHARD = "dp_replicate", "dp_shard_cp"

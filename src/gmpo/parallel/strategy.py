@@ -17,10 +17,10 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import FSDPModule
 
-from gmpo.failures import RunError
-from gmpo.layout import Layout
-from gmpo.parallel import storage
+from gmpo.checkpoint import storage
+from gmpo.parallel.layout import Layout
 from gmpo.parallel.mesh import Mesh
+from gmpo.run.errors import RunError
 
 GPU_BACKENDS = "cpu:gloo,cuda:nccl"  # Python objects, and what is offloaded, travel between CPUs
 

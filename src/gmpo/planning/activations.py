@@ -6,8 +6,8 @@ width, Q and K width of all query and key/value heads, I width of a feed-forward
 k, b bytes of a number.
 """
 
-from gmpo.model_shape import ModelShape
-from gmpo.tile_size import tile_size
+from gmpo.models.chunk_size import tile_size
+from gmpo.models.shape import ModelShape
 
 WIDE = 4  # bytes of what follows from logits, unless these have more
 

@@ -14,7 +14,7 @@ ASLEEP = 1.5  # what a sleeping engine keeps on its GPU: CUDA graphs and buffers
 ENGINE_WORK = 2.0  # CUDA graphs and workspace of an engine that is awake
 CPU_PROCESS = 2.0  # Python, torch and vLLM in a process on a CPU
 HOST_PROCESS = 8.0  # the same beside a GPU, with pinned buffers
-BUCKET = 0.5  # gathered at once for the engine, as gmpo.policy.weights has it
+BUCKET = 0.5  # gathered at once for the engine, as gmpo.models.weights has it
 RESERVE = 0.05  # of all memory: fragments, and what the formulas miss
 
 Parts = dict[str, float]  # GiB by what they are for

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from omegaconf import DictConfig, OmegaConf
 
 from gmpo.config import layout_of, model_config
-from gmpo.layout import Layout
-from gmpo.model_shape import ModelShape
-from gmpo.tile_size import ON_CPU, ON_GPU
+from gmpo.models.chunk_size import ON_CPU, ON_GPU
+from gmpo.models.shape import ModelShape
+from gmpo.parallel.layout import Layout
 
 GIB = 2**30
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}

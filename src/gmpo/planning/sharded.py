@@ -9,8 +9,9 @@ from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from gmpo.layout import Layout
-from gmpo.parallel import Mesh, Sharding
+from gmpo.parallel.fsdp import Sharding
+from gmpo.parallel.layout import Layout
+from gmpo.parallel.mesh import Mesh
 from gmpo.planning.memory import Shard
 
 

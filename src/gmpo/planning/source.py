@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from gmpo.config import model_config
-from gmpo.model_files import check_is_model, check_trainable, hub_config, local_config
+from gmpo.models.files import check_is_model, check_trainable, hub_config, local_config
 
 
 def find_sizes(cfg: DictConfig) -> str:

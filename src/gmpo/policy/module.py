@@ -13,17 +13,20 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from gmpo.batching import Cost, Cutting, pad_sequences, response_rows
-from gmpo.clock import StepClock
-from gmpo.failures import RunError
+from gmpo.metrics.clock import StepClock
+from gmpo.metrics.update import UpdateMetrics
+from gmpo.models.log_probs import Values, response_log_probs
+from gmpo.models.pretrained import ModelSource, cost_of
+from gmpo.models.weights import whole_weights
 from gmpo.objectives import PolicyLoss
-from gmpo.parallel import Mesh, MeshStrategy, rank, reshard
-from gmpo.policy.log_probs import Values, response_log_probs
-from gmpo.policy.model import ModelSource, cost_of
+from gmpo.parallel.collectives import rank
+from gmpo.parallel.distribute import Share, share_out
+from gmpo.parallel.fsdp import reshard
+from gmpo.parallel.mesh import Mesh
+from gmpo.parallel.strategy import MeshStrategy
 from gmpo.policy.optimization import BuildOptimizer, BuildSchedule, advance, class_name
 from gmpo.policy.reference import Reference
-from gmpo.policy.share import Share, share_out
-from gmpo.policy.update_metrics import UpdateMetrics
-from gmpo.policy.weights import whole_weights
+from gmpo.run.errors import RunError
 from gmpo.types import Group, MicroBatch, MiniBatch, PromptBatch, Rollout
 
 log = logging.getLogger(__name__)

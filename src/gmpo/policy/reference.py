@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gmpo.parallel import Mesh, reshard
-from gmpo.policy.log_probs import response_log_probs
-from gmpo.policy.model import ModelSource
+from gmpo.models.log_probs import response_log_probs
+from gmpo.models.pretrained import ModelSource
+from gmpo.parallel.fsdp import reshard
+from gmpo.parallel.mesh import Mesh
 from gmpo.types import MicroBatch
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gmpo.rewards.extraction import numbers
 from gmpo.rewards.reward import Instant
+from gmpo.verifier.extraction import numbers
 
 
 @dataclass(frozen=True)

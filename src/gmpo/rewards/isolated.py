@@ -6,10 +6,10 @@ from multiprocessing import get_context
 
 from pebble import ProcessExpired, ProcessPool
 
-from gmpo.failures import RewardError
-from gmpo.rewards.check_server import prepare_worker
 from gmpo.rewards.reward import Reward
 from gmpo.rewards.scores import as_score, values_of
+from gmpo.run.errors import RewardError
+from gmpo.verifier.server import prepare_worker
 
 _reward: Reward | None = None  # a worker's
 
@@ -87,4 +87,4 @@ def _ready() -> None:
 
 def _score(response: str, answer: str) -> float:
     assert _reward is not None, "the worker was prepared"
-    return as_score(values_of(_reward, [response], [answer])[0])
+    return as_score(values_of(_reward.score, [response], [answer])[0])

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from gmpo.rewards.checker import Checker
-from gmpo.rewards.extraction import final_answer, last_boxed
-from gmpo.rewards.notation import LONGEST_ANSWER, decide, read
 from gmpo.rewards.reward import Reward
-from gmpo.rewards.undivided import undivided
+from gmpo.verifier.client import Checker
+from gmpo.verifier.extraction import final_answer, last_boxed
+from gmpo.verifier.notation import LONGEST_ANSWER, decide, read
+from gmpo.verifier.undivided import undivided
 
 log = logging.getLogger(__name__)
 

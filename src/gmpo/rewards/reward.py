@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from gmpo.failures import RewardError
 from gmpo.rewards.scores import as_score, values_of
+from gmpo.run.errors import RewardError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Instant:
     def submit(self, response: str, answer: str) -> Future[float]:
         """The score of one response, known at once."""
         score: Future[float] = Future()
-        score.set_result(as_score(values_of(self, [response], [answer])[0]))
+        score.set_result(as_score(values_of(self.score, [response], [answer])[0]))
         return score
 
 

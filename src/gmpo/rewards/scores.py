@@ -1,16 +1,10 @@
 """Scores of a reward as floats: one for each response, each of them finite."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from inspect import isawaitable
-from typing import TYPE_CHECKING
 
-from gmpo.failures import RewardError
-
-if TYPE_CHECKING:
-    from gmpo.rewards.reward import Reward
+from gmpo.run.errors import RewardError
 
 LARGEST = 1e18  # its square is a float32
 LONGEST = 60  # characters of a value in a message
@@ -40,12 +34,14 @@ def as_score(value: object) -> float:
     return score
 
 
-def values_of(reward: Reward, responses: Sequence[str], answers: Sequence[str]) -> list[object]:
-    """Return what `reward.score` returns, as a list of one value for each response.
+def values_of(
+    score: Callable[[Sequence[str], Sequence[str]], object], responses: Sequence[str], answers: Sequence[str]
+) -> list[object]:
+    """Return what a reward's `score` returns, as a list of one value for each response.
 
     Raises MalformedScoresError where it returns something else, and whatever the reward raises.
     """
-    values: object = reward.score(responses, answers)
+    values = score(responses, answers)
     end_coroutine(values)
     expected = f"a list of one number for each of {len(responses)} responses is expected"
     if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):

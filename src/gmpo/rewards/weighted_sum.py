@@ -6,9 +6,9 @@ from concurrent.futures import Future
 from statistics import fmean
 from threading import Lock
 
-from gmpo.failures import RewardError
 from gmpo.rewards.reward import Reward, close, report_of, verifier_of
 from gmpo.rewards.scores import as_score, values_of
+from gmpo.run.errors import RewardError
 
 
 class WeightedSum:
@@ -33,7 +33,7 @@ class WeightedSum:
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         """As `Reward`."""
-        scores = {name: values_of(reward, responses, answers) for name, reward in self.rewards.items()}
+        scores = {name: values_of(reward.score, responses, answers) for name, reward in self.rewards.items()}
         return [self._sum({name: own[i] for name, own in scores.items()}) for i in range(len(responses))]
 
     def _submit(self, response: str, answer: str) -> Future[float]:

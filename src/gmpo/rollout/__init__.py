@@ -2,10 +2,10 @@
 
 from gmpo.rollout.dynamic_sampling import DynamicSampling, Refilled
 from gmpo.rollout.engine import Engine, request_seed
-from gmpo.rollout.engine_process import EngineProcess
-from gmpo.rollout.hosting import hosted
-from gmpo.rollout.lengths import ExpectedLengths
+from gmpo.rollout.request_order import ExpectedLengths
 from gmpo.rollout.scoring import Scoring, scored_groups
+from gmpo.rollout.subprocess_engine import EngineProcess
+from gmpo.rollout.supervised import hosted
 
 __all__ = [
     "DynamicSampling",

@@ -9,13 +9,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gmpo.clock import StepClock
-from gmpo.failures import RewardError
+from gmpo.metrics.clock import StepClock
 from gmpo.rewards import Reward, verifier_of
-from gmpo.rewards.notation import canonical
 from gmpo.rewards.scores import MalformedScoresError, as_score, end_coroutine, shown, values_of
 from gmpo.rollout.engine import Engine
+from gmpo.run.errors import RewardError
 from gmpo.types import Group, Prompt, Response, Rollout, Sampling
+from gmpo.verifier.notation import canonical
 
 LONGEST = 300  # characters of a text in a message
 OnRollout = Callable[[int, int, Rollout], None]  # place of the prompt, place among its responses, rollout
@@ -143,7 +143,7 @@ class _Scores:
         texts = [response.text for _, _, response, _ in self.waiting]
         answers = [self.prompts[place].answer for place, _, _, _ in self.waiting]
         try:
-            values = values_of(self.reward, texts, answers)
+            values = values_of(self.reward.score, texts, answers)
         except MalformedScoresError as error:  # asked for one at a time it may seem right
             for *_, score in self.waiting:
                 score.set_exception(error)
@@ -176,6 +176,6 @@ class _Scores:
 
 def _score_into(score: Future[Any], reward: Reward, text: str, answer: str) -> None:
     try:
-        score.set_result(values_of(reward, [text], [answer])[0])
+        score.set_result(values_of(reward.score, [text], [answer])[0])
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
         score.set_exception(error)

@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
-from gmpo.failures import NonFiniteError
 from gmpo.rollout.engine import ASLEEP, OnResponse, ignore
 from gmpo.rollout.vllm_classes import decorated_classes_restored
 from gmpo.rollout.weight_sync import with_tied_head
+from gmpo.run.errors import NonFiniteError
 from gmpo.types import Prompt, Response, Sampling
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class VLLMEngine:
                 # after a piece of a prompt vLLM winds the request's random numbers back: CPU generators cannot
                 enable_chunked_prefill=not on_cpu,
                 logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
-                worker_extension_cls="gmpo.rollout.vllm_extension.WeightLoading",
+                worker_extension_cls="gmpo.rollout.vllm_worker.WeightLoading",
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
                 **({} if self.block_size is None else {"block_size": self.block_size}),

@@ -1,0 +1,94 @@
+"""Logits a tile at a time: some tokens by some words, in memory that all tiles share."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gmpo.models.chunk_size import ON_CPU, ON_GPU, tile_size
+
+
+class Tiles:
+    """The logits of N tokens over V words, of which one tile of n tokens by v words exists at a time.
+
+    hidden: what the head reads. weight, bias: the head's. targets: the token whose log-prob is wanted, of each row.
+    at_once: tokens times words of a tile, at most; None: what suits the device. A method that returns a tile returns
+    memory that the next call of the same method overwrites.
+    """
+
+    def __init__(
+        self,
+        hidden: Float[Tensor, "N D"],
+        weight: Float[Tensor, "V D"],
+        bias: Float[Tensor, "V"] | None,
+        targets: Int[Tensor, "N"],
+        temperature: float,
+        at_once: int | None,
+    ) -> None:
+        self.hidden, self.weight, self.bias, self.targets = hidden, weight, bias, targets
+        self.temperature = temperature
+        self.precision = torch.promote_types(hidden.dtype, torch.float32)  # of all that follows a product
+        at_once = at_once or (ON_CPU if hidden.device.type == "cpu" else ON_GPU)
+        longest, widest = tile_size(len(hidden), len(weight), at_once)
+        self.tokens, self.words = parts(len(hidden), longest), parts(len(weight), widest)
+        self._product = hidden.new_empty(longest * widest)
+        self._wide = hidden.new_empty(longest * widest, dtype=self.precision) if self.is_half else self._product
+        self._second: Tensor | None = None
+
+    @property
+    def is_half(self) -> bool:
+        """Whether products are of less precision than what follows."""
+        return self.hidden.dtype != self.precision
+
+    def full(self, value: float) -> Float[Tensor, "N"]:
+        """A number of each token."""
+        return self.hidden.new_full((len(self.hidden),), value, dtype=self.precision)
+
+    def logits(self, tokens: slice, words: slice) -> Float[Tensor, "n v"]:
+        """As the head computes them, in its own precision."""
+        rows, columns = self.hidden[tokens], self.weight[words].t()
+        out = _shaped(self._product, len(rows), columns.shape[1])
+        if self.bias is None:
+            return torch.mm(rows, columns, out=out)
+        return torch.addmm(self.bias[words], rows, columns, out=out)
+
+    def shifted(self, logits: Float[Tensor, "n v"], shift: Float[Tensor, "n"]) -> Float[Tensor, "n v"]:
+        """Logits over the temperature, less a number of each token; may overwrite the logits."""
+        out = _shaped(self._wide, *logits.shape)
+        return torch.add(-shift[:, None], logits, alpha=1 / self.temperature, out=out)
+
+    def exp(self, exponents: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
+        """Beside the exponents, which stay."""
+        if self._second is None:
+            self._second = torch.empty_like(self._wide)
+        return torch.exp(exponents, out=_shaped(self._second, *exponents.shape))
+
+    def as_product(self, values: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
+        """In the precision of products."""
+        return _shaped(self._product, *values.shape).copy_(values) if self.is_half else values
+
+    def sums_of(self, totals: Float[Tensor, "v *D"]) -> Float[Tensor, "v *D"]:
+        """Zeros to add up what goes to `totals`: in its own memory where its precision will do."""
+        return torch.zeros_like(totals, dtype=self.precision) if self.is_half else totals.zero_()
+
+    def targets_in(self, tokens: slice, words: slice) -> tuple[Int[Tensor, "n 1"], Bool[Tensor, "n 1"]]:
+        """The column of each token's target in a tile, and whether it is there; if not, it is some other column."""
+        columns = self.targets[tokens, None] - words.start
+        inside = columns.clamp(0, words.stop - words.start - 1)
+        return inside, columns == inside
+
+
+def parts(length: int, each: int) -> list[slice]:
+    """Of so many elements, the last one of what is left."""
+    return [slice(start, min(start + each, length)) for start in range(0, length, max(1, each))]
+
+
+def add_product(total: Float[Tensor, "a b"], left: Float[Tensor, "a k"], right: Float[Tensor, "k b"]) -> None:
+    """In place; a total of more precision than its factors takes their product as they round it."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
+def _shaped(memory: Tensor, tokens: int, words: int) -> Float[Tensor, "n v"]:
+    return memory[: tokens * words].view(tokens, words)

@@ -1,0 +1,63 @@
+"""A model whose head gives log-probabilities of given tokens instead of logits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gmpo.models.chunked_log_probs import linear_log_probs
+
+
+@dataclass(frozen=True)
+class LogProbHead:
+    """What takes the place of a model's head; see `linear_log_probs`."""
+
+    temperature: float
+    with_entropy: bool
+    logits_at_once: int | None = None
+
+    @contextmanager
+    def in_place_of_logits(self, model: nn.Module, targets: Int[Tensor, "B T"]) -> Iterator[None]:
+        """Within it the model returns, as its logits, the log-probs of `targets` and the entropy: float [B, T, 2].
+
+        They are computed within the model's own forward pass, where FSDP has gathered the head's weight; without
+        `with_entropy` the last dimension is 1.
+        """
+        head = linear_head(model)
+        head.forward = lambda hidden: self._values(head, hidden, targets)
+        try:
+            yield
+        finally:
+            del head.forward
+
+    def _values(
+        self, head: nn.Linear, hidden: Float[Tensor, "B T D"], targets: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B T K"]:
+        how = (self.temperature, self.with_entropy, self.logits_at_once)
+        log_probs, entropy = linear_log_probs(hidden, head.weight, head.bias, targets, *how)
+        return torch.stack([log_probs] if entropy is None else [log_probs, entropy], dim=-1)  # FSDP2 wants no view
+
+
+@contextmanager
+def given_logits(model: nn.Module, logits: Float[Tensor, "V"]) -> Iterator[None]:
+    """Have the head return the same logits for each token, whatever it reads."""
+    head = linear_head(model)
+    head.forward = lambda hidden: logits.repeat(*hidden.shape[:-1], 1)
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def linear_head(model: nn.Module) -> nn.Linear:
+    """The head, whose logits must be its weight times the hidden states, and its bias; else ValueError."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or type(head).forward is not nn.Linear.forward:
+        raise ValueError(
+            f"the head of {type(model).__name__} is a {type(head).__name__}, and log-probs are computed from the "
+            "weight of an nn.Linear: take a model with a plain head"
+        )
+    return head

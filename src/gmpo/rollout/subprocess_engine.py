@@ -1,0 +1,219 @@
+"""Any engine in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
+
+from gmpo.rollout.engine import Engine, OnResponse, ignore
+from gmpo.run.errors import EngineError, RunError
+from gmpo.run.launch import end_with_parent
+from gmpo.run.signals import leave_to_trainer
+from gmpo.types import Prompt, Response, Sampling
+
+OF_THE_TRAINER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+START_PATIENCE = 900.0  # seconds to load the model in
+CLOSE_PATIENCE = 5.0
+
+
+class EngineProcess:
+    """Runs an engine where its death or silence is an error, and not the end of the run.
+
+    timeout: seconds without a finished response after which it counts as hung and is killed. Everything then raises
+    EngineError until `start` is called again. Weights travel as bytes between CPUs: an engine in the trainer's own
+    process gets them faster. first_gpu: the engine of a node's rank i runs on its GPU first_gpu + i; None: on the
+    rank's own. `generate` may be called in another thread than the rest: `close` ends it.
+    """
+
+    tensor_parallel = 1
+
+    def __init__(self, engine: Engine, timeout: float, first_gpu: int | None = None) -> None:
+        if engine.tensor_parallel != 1:
+            raise ValueError(
+                f"rollout.engine.tensor_parallel={engine.tensor_parallel} spans ranks of the trainer, which a process "
+                "of its own cannot: choose rollout=vllm"
+            )
+        if not timeout > 0:
+            raise ValueError(f"rollout.timeout={timeout} must be positive")
+        self.engine = engine
+        self.timeout = timeout
+        self.first_gpu = first_gpu
+        self.policy_version = 0
+        self._generating = threading.Lock()
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the engine's process, while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """As `Engine`."""
+        self._connection, theirs = get_context("spawn").Pipe()
+        gpu = torch.cuda.current_device() + (self.first_gpu or 0) if torch.cuda.is_available() else None
+        self._process = get_context("spawn").Process(
+            target=_serve, args=(self.engine, theirs, gpu), name="engine", daemon=True
+        )
+        self._process.start()
+        theirs.close()  # so that its end is seen here
+        self._answer(START_PATIENCE)
+        self.policy_version = 0
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
+        """As `Engine`; they are taken to the end whatever becomes of the engine, because ranks gather them together."""
+        failure: EngineError | None = None
+        try:
+            self._send("load_weights", policy_version)
+        except EngineError as error:
+            failure = error
+        for name, tensor in weights:
+            if failure is None:
+                try:
+                    with self._killed_when_late():
+                        self._send_tensor(name, tensor)
+                except EngineError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
+        self._send(None)  # all of them
+        self._answer(self.timeout)
+        self.policy_version = policy_version
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+        on_response: OnResponse = ignore,
+    ) -> list[list[Response]]:
+        """As `Engine`."""
+        responses: list[dict[int, Response]] = [{} for _ in prompts]
+        with self._generating:
+            self._send("generate", prompts, sampling, seeds)
+            while (message := self._answer(self.timeout)) is not None:
+                place, number, response = message
+                responses[place][number] = response
+                on_response(place, number, response)
+        return [[own[number] for number in range(len(own))] for own in responses]
+
+    def sleep(self) -> None:
+        """As `Engine`."""
+        self._send("sleep")
+        self.policy_version = self._answer(self.timeout)
+
+    def close(self) -> None:
+        """As `Engine`."""
+        if self._process is None or self._connection is None:
+            return
+        if self._generating.locked():  # nobody will want what it is at
+            self._process.kill()
+        with self._generating:
+            self._connection.close()  # which ends it
+            self._process.join(CLOSE_PATIENCE)
+            self._process.kill()
+            self._process.join()
+            self._process = self._connection = None
+
+    @contextmanager
+    def _killed_when_late(self) -> Iterator[None]:
+        """A process that stands still takes nothing in, and a full pipe waits for ever."""
+        assert self._process is not None
+        late = threading.Timer(self.timeout, self._process.kill)
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+
+    def _send(self, *message: Any) -> None:
+        if self._connection is None:
+            raise RuntimeError("the engine's process works only between start() and close()")
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise self._failed() from error
+
+    def _send_tensor(self, name: str, tensor: Tensor) -> None:
+        self._send(name, tensor.dtype, tensor.shape)
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        assert self._connection is not None
+        try:
+            self._connection.send_bytes(memoryview(content))
+        except OSError as error:
+            raise self._failed() from error
+
+    def _answer(self, patience: float) -> Any:
+        """The next message; raises EngineError where none comes."""
+        assert self._connection is not None
+        try:
+            if not self._connection.poll(patience):
+                assert self._process is not None
+                self._process.kill()
+                raise EngineError(f"the engine said nothing for {patience:.0f} s (rollout.timeout) and was killed")
+            kind, content = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._failed() from error
+        if kind == "failure":
+            raise content
+        if kind == "error":
+            raise EngineError(f"the engine failed: {content}")
+        return content
+
+    def _failed(self) -> EngineError:
+        assert self._process is not None
+        self._process.join(CLOSE_PATIENCE)
+        return EngineError(f"the engine's process has ended (exit code {self._process.exitcode})")
+
+
+def _serve(engine: Engine, connection: Connection, gpu: int | None) -> None:
+    """In the engine's process: answer until the trainer closes the connection or ends."""
+    end_with_parent()
+    disable_progress_bar()
+    leave_to_trainer()
+    for name in OF_THE_TRAINER:
+        os.environ.pop(name, None)
+    if gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu) if visible is None else visible.split(",")[gpu]
+    try:
+        engine.start()
+        connection.send(("done", None))
+        while True:
+            connection.send(("done", _act(engine, connection, *connection.recv())))
+    except (EOFError, BrokenPipeError):
+        engine.close()
+    except RunError as failure:  # tells the reason by itself
+        connection.send(("failure", failure))
+    except Exception as error:
+        connection.send(("error", f"{type(error).__name__}: {error}"))
+        raise
+
+
+def _act(engine: Engine, connection: Connection, what: str, *arguments: Any) -> Any:
+    if what == "load_weights":
+        engine.load_weights(_incoming(connection), *arguments)
+    elif what == "generate":
+        prompts, sampling, seeds = arguments
+        engine.generate(prompts, sampling, seeds, lambda *response: connection.send(("response", response)))
+    elif what == "sleep":
+        engine.sleep()
+        return engine.policy_version
+    return None
+
+
+def _incoming(connection: Connection) -> Iterator[tuple[str, Tensor]]:
+    while (described := connection.recv()) != (None,):
+        name, dtype, shape = described
+        content = bytearray(connection.recv_bytes())
+        yield name, torch.frombuffer(content, dtype=torch.uint8).view(dtype).reshape(shape)

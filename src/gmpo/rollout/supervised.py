@@ -1,0 +1,126 @@
+"""Where an engine lives, and what becomes of the run where it dies or hangs."""
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from gmpo.rollout.engine import Engine, OnResponse, ignore
+from gmpo.rollout.subprocess_engine import EngineProcess
+from gmpo.run.errors import EngineError, RunError
+from gmpo.run.signals import RESUME
+from gmpo.types import Prompt, Response, Sampling
+
+
+def hosted(engine: Engine, own_process: bool, timeout: float, first_gpu: int | None = None) -> Engine:
+    """The engine in this process or in its own; either raises EngineError where it gives up.
+
+    timeout: seconds without a finished response after which an engine counts as hung. first_gpu: as `EngineProcess`.
+    """
+    if not isinstance(own_process, bool):
+        raise ValueError(f"rollout.own_process={own_process} must be true or false")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+        raise ValueError(f"rollout.timeout={timeout} must be a positive number of seconds")
+    if first_gpu is not None and (type(first_gpu) is not int or first_gpu < 0 or not own_process):
+        raise ValueError(
+            f"rollout.first_gpu={first_gpu} must be the number of a GPU, for an engine in a process of its own "
+            "(rollout.own_process=true); null: the trainer's GPU"
+        )
+    return EngineProcess(engine, timeout, first_gpu) if own_process else EngineHere(engine, timeout)
+
+
+class EngineHere:
+    """An engine in the trainer's own process: its errors are EngineError.
+
+    Nothing can take the process back from an engine that hangs. It ends then, with the code that asks for the same
+    command, and says where it hung.
+    """
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self.engine = engine
+        self.timeout = timeout
+        self.tensor_parallel = engine.tensor_parallel
+        self._alive_at = 0.0
+
+    @property
+    def policy_version(self) -> int:
+        """As `Engine`."""
+        return self.engine.policy_version
+
+    def start(self) -> None:
+        """As `Engine`."""
+        with _as_engine_failure():
+            self.engine.start()
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
+        """As `Engine`."""
+        rest = iter(weights)
+        try:
+            with self._watched(), _as_engine_failure():
+                self.engine.load_weights(rest, policy_version)
+        finally:
+            for _ in rest:  # ranks gather the weights together
+                pass
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+        on_response: OnResponse = ignore,
+    ) -> list[list[Response]]:
+        """As `Engine`."""
+
+        def alive(place: int, number: int, response: Response) -> None:
+            self._alive_at = time.monotonic()
+            on_response(place, number, response)
+
+        with self._watched(), _as_engine_failure():
+            return self.engine.generate(prompts, sampling, seeds, alive)
+
+    def sleep(self) -> None:
+        """As `Engine`."""
+        with _as_engine_failure():
+            self.engine.sleep()
+
+    def close(self) -> None:
+        """As `Engine`."""
+        with _as_engine_failure():
+            self.engine.close()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        done = threading.Event()
+        self._alive_at = time.monotonic()
+        threading.Thread(target=self._watch, args=(done,), name="watchdog", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def _watch(self, done: threading.Event) -> None:
+        while (left := self._alive_at + self.timeout - time.monotonic()) > 0:
+            if done.wait(left):
+                return
+        faulthandler.dump_traceback(all_threads=True)
+        said = (
+            f"the engine has shown no sign of life for {self.timeout:.0f} s (rollout.timeout); it hangs in the "
+            "trainer's process, which ends: the same command goes on from the last checkpoint. With "
+            "rollout.own_process=true it would be started again\n"
+        )
+        os.write(2, said.encode())
+        os._exit(RESUME)
+
+
+@contextmanager
+def _as_engine_failure() -> Iterator[None]:
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:  # whatever it raises, it is of no use any more
+        raise EngineError(f"the engine failed: {type(error).__name__}: {error}") from error

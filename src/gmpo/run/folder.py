@@ -1,0 +1,157 @@
+"""The folder that a run writes to, and nowhere else."""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from gmpo.checkpoint.folder import sync
+from gmpo.run.secrets import redact
+
+log = logging.getLogger(__name__)
+
+CONFIG, FINISHED, LOCK, OVERRIDES = "config.yaml", "finished", ".lock", "overrides.yaml"
+PART = f"{CONFIG}.part"
+BEFORE_CONFIG = {LOCK, PART, OVERRIDES}  # what a run that has not begun may have left
+LOCK_PATIENCE = 30.0  # seconds that a process which is just ending gets
+
+_locks: dict[Path, int] = {}  # open files: the system frees a lock when its process ends, however that happens
+
+
+def create(root: str, name: str) -> Path:
+    """Create ROOT/NAME, or the next free name where a run has left something; raises ValueError if it cannot."""
+    with one_place(root, name):
+        for folder in candidates(root, name):
+            if is_free(folder):
+                claim(folder)
+                if is_free(folder):  # still, after a wait for another process
+                    return folder
+                leave(folder)
+    raise AssertionError("there is always a next name")
+
+
+@contextmanager
+def one_place(root: str, name: str) -> Iterator[None]:
+    """Raise ValueError where the system refuses what is done with folders of this name."""
+    try:
+        yield
+    except OSError as error:
+        where = Path(str(root), str(name))
+        raise ValueError(
+            f"run folder {where} cannot be written ({error.strerror}): choose another by run.root"
+        ) from error
+
+
+def candidates(root: str, name: str) -> Iterator[Path]:
+    """ROOT/NAME, ROOT/NAME-2, ...; raises ValueError where the name is not one of a folder."""
+    root, name = str(root), str(name)  # 2024 is a name too
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
+        raise ValueError(f"run.name={name!r} must be one folder name, without / or \\; choose the place by run.root")
+    yield Path(root, name)
+    number = 2
+    while True:
+        yield Path(root, f"{name}-{number}")
+        number += 1
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing stands there that a run has left."""
+    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_CONFIG)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run has written there."""
+    return (folder / CONFIG).is_file()
+
+
+def claim(folder: Path) -> Path:
+    """Make a folder where it is not there, and keep other processes from writing to it as long as this one lives.
+
+    Raises ValueError where another one does, and goes on doing so for a while.
+    """
+    until, said = time.monotonic() + LOCK_PATIENCE, False
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(lock, 100, 0).decode() or "another process"
+            os.close(lock)
+            if time.monotonic() > until:
+                raise ValueError(
+                    f"{folder} is being written to by {owner}: wait until it ends, or choose another run.name"
+                ) from error
+            if not said:
+                log.warning("%s is being written to by %s; waiting for it to end", folder, owner)
+            said = True
+            time.sleep(0.5)
+        else:
+            if (folder / LOCK).exists() and os.fstat(lock).st_ino == (folder / LOCK).stat().st_ino:
+                break
+            os.close(lock)  # its owner has removed it meanwhile
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+    _locks[folder] = lock
+    return folder
+
+
+def leave(folder: Path) -> None:
+    """Let others write there; an empty folder goes, of a run that never began."""
+    if folder not in _locks:
+        return
+    if is_free(folder):
+        for name in BEFORE_CONFIG:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+    os.close(_locks.pop(folder))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run there has come to its end."""
+    return (folder / FINISHED).is_file()
+
+
+def mark_finished(folder: Path, step: int) -> None:
+    """So that the same command begins a new run."""
+    (folder / FINISHED).write_text(f"after rollout step {step}\n")
+
+
+def finished_after(folder: Path) -> int | None:
+    """Return the last rollout step of a run that is finished, None for any other."""
+    words = (folder / FINISHED).read_text().split() if is_finished(folder) else []
+    return int(words[-1]) if words and words[-1].isdigit() else None
+
+
+def save_config(cfg: DictConfig, folder: Path, typed: Sequence[str] = ()) -> None:
+    """Write the resolved config, with every choice that was made, and the overrides that were typed.
+
+    Of a run that is resumed they are those of the newest command, as the config is. Secrets of the environment stay
+    there.
+    """
+    resolved = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
+    part = folder / PART
+    try:
+        for name, content in ((OVERRIDES, _without_secrets(list(typed))), (CONFIG, resolved)):
+            with part.open("w", encoding="utf-8") as file:
+                file.write(OmegaConf.to_yaml(OmegaConf.create(content)))
+                sync(file)
+            part.replace(folder / name)
+    except OSError as error:
+        raise ValueError(
+            f"{folder / CONFIG} cannot be written ({error.strerror}): make room, then try again"
+        ) from error
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(entry) for entry in value]
+    return redact(value) if isinstance(value, str) else value

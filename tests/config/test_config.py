@@ -158,7 +158,7 @@ def test_objectives_that_differ_by_a_setting(choice: str, expected: object) -> N
 
 def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
     said = refusal("policy.old_log_probs=rollout", "correction=truncated")
-    assert "policy.old_log_probs=rollout with the correction gmpo.objectives.ImportanceSampling" in said
+    assert "policy.old_log_probs=rollout with the correction gmpo.objectives.correction.ImportanceSampling" in said
     assert "correction=none" in said
     check(composed("policy.old_log_probs=rollout"))
     for truncated in ("sampling.top_p=0.9", "sampling.top_k=50"):
@@ -169,7 +169,7 @@ def test_old_log_probs_of_the_engine_leave_nothing_to_correct() -> None:
 @pytest.mark.parametrize("choice", ["masked", "truncated"])
 def test_a_correction_needs_the_whole_distribution(cut: str, choice: str) -> None:
     said = refusal(f"correction={choice}", cut)
-    assert "the correction gmpo.objectives.ImportanceSampling with sampling." in said
+    assert "the correction gmpo.objectives.correction.ImportanceSampling with sampling." in said
     assert cut in said
     assert "Choose top_p=1 and top_k=0, or correction=none" in said
     assert cut in refusal(f"correction={choice}", cut, "rollout.async_steps=1")

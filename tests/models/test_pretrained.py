@@ -329,7 +329,8 @@ def test_sharded_on_one_rank(folders: dict[str, Path], name: str, one_rank: Devi
         assert isinstance(parameter, DTensor)
         assert torch.equal(parameter.full_tensor(), weights[key])
     ids = torch.arange(18).reshape(2, 9)
-    assert torch.equal(model(ids).logits, expected(ids).logits)
+    # not to the bit: FSDP's buffers are aligned otherwise, and some CPUs sum a product of experts in another order then
+    torch.testing.assert_close(model(ids).logits, expected(ids).logits, rtol=0, atol=1e-5)
 
 
 def as_hub(folder: Path, cache: Path) -> str:

@@ -58,7 +58,7 @@ def test_name_that_the_disk_refuses(tmp_path: Path) -> None:
 
 def test_a_folder_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "LOCK_PATIENCE", 1.0)
-    code = "import sys, time; from gmpo import run_folder as r; from pathlib import Path; r.claim(Path(sys.argv[1]))"
+    code = "import sys, time; from gmpo.run import folder as r; from pathlib import Path; r.claim(Path(sys.argv[1]))"
     with subprocess.Popen(
         [sys.executable, "-c", f"{code}; print(flush=True); time.sleep(60)", str(tmp_path / "a")],
         stdout=subprocess.PIPE,

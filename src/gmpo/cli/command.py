@@ -19,7 +19,7 @@ from gmpo.run.secrets import redact
 from gmpo.run.signals import LAST_WORDS, RESUME
 
 FIRST_SPEAKS = 5.0  # seconds: a launcher ends all processes of a node as soon as one has failed
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 # read when torch is imported: no chatter, and threads that wait without spinning where cores are few
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -137,7 +137,7 @@ def _check_temperature(cfg: DictConfig) -> None:
 
 def _check_old_log_probs(cfg: DictConfig) -> None:
     correction = cfg.correction._target_
-    corrected = correction != "gmpo.objectives.NoCorrection"
+    corrected = correction != "gmpo.objectives.correction.NoCorrection"
     of_engine = cfg.policy.old_log_probs == "rollout"
     if (of_engine or corrected) and (cfg.sampling.top_p != 1 or cfg.sampling.top_k != 0):
         reads, remedy = (
@@ -168,7 +168,7 @@ def _check_ahead(cfg: DictConfig) -> None:
             f"rollout.async_steps=1 with rollout.own_process={cfg.rollout.own_process}: an engine in the trainer's "
             "process cannot generate beside the update. Leave own_process out, or set it to true"
         )
-    if cfg.policy.old_log_probs == "trainer" and cfg.correction._target_ == "gmpo.objectives.NoCorrection":
+    if cfg.policy.old_log_probs == "trainer" and cfg.correction._target_ == "gmpo.objectives.correction.NoCorrection":
         raise ValueError(
             "rollout.async_steps=1 with policy.old_log_probs=trainer and correction=none: responses come from weights "
             "of one rollout step before, which nothing would account for. Choose policy.old_log_probs=rollout (ratios "

@@ -25,7 +25,7 @@ def _engine_log_probs_if_same(_root_: DictConfig) -> str:
     It gives the same in float32 on a CPU (on a GPU products may be of less precision), with whole distributions. With
     a correction it is the trainer's: the engine's would leave nothing to correct.
     """
-    if _root_.correction._target_ != "gmpo.objectives.NoCorrection":
+    if _root_.correction._target_ != "gmpo.objectives.correction.NoCorrection":
         return "trainer"
     types = {_root_.cluster.dtype, OmegaConf.select(_root_, "rollout.engine.dtype")}
     exact = types == {"float32"} and _root_.cluster.accelerator == "cpu"

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 
-from gmpo.batching.balancing import Cost, Rounds, cut, imbalance, padding_share
+from gmpo.batching.balancing import Cost, Rounds, imbalance, padding_share, split_into_micro_batches
 
 RANKS = (2, 16)
 FIXED_SIZE = 16
@@ -49,8 +49,8 @@ def print_cuts(lengths: list[int], sequences: int, max_tokens: int, cost: Cost, 
     """A line for each way to cut."""
     cuts: list[tuple[str, bool, Callable[[list[int]], Rounds]]] = [
         ("fixed size", False, lambda part: fixed_size(part, ranks)),
-        ("padded", False, lambda part: cut(part, max_tokens, cost, ranks)),
-        ("packed", True, lambda part: cut(part, max_tokens, cost, ranks, packed=True)),
+        ("padded", False, lambda part: split_into_micro_batches(part, max_tokens, cost, ranks)),
+        ("packed", True, lambda part: split_into_micro_batches(part, max_tokens, cost, ranks, packed=True)),
     ]
     for name, packed, way in cuts:
         rounds = in_mini_batches(lengths, sequences, way)

@@ -6,9 +6,9 @@ from itertools import chain
 import pytest
 from small_training import groups
 
-from gmpo.batching import Cost, Cutting, Entry, entries_of, in_order, make_plan, same_number_of_cuts
+from gmpo.batching import BatchingConfig, Cost, Entry, assign, entries_of, in_order, split_without_gradient
 
-CUTTING = Cutting(4, 60, 60, Cost(), packed=False, skip_zero_signal=True)
+CONFIG = BatchingConfig(4, 60, 60, Cost(), packed=False, skip_zero_signal=True)
 
 
 def gathered(ranks: int) -> list[list[list[Entry]]]:
@@ -30,9 +30,9 @@ def test_the_order_of_the_batch_does_not_depend_on_who_holds_it(ranks: int) -> N
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("data_parallel", [1, 2, 4])
 def test_every_sequence_of_a_mini_batch_is_trained_once(data_parallel: int, packed: bool) -> None:
-    cutting = Cutting(4, 60, 60, Cost(1.0, 0.01), packed, skip_zero_signal=True)
+    config = BatchingConfig(4, 60, 60, Cost(1.0, 0.01), packed, skip_zero_signal=True)
     order = in_order(gathered(2))
-    plan = make_plan(order, data_parallel, cutting)
+    plan = assign(order, data_parallel, config)
     assert len(plan.micro_batches) == len(plan.idle) == 2
     for number, (cuts, idle) in enumerate(zip(plan.micro_batches, plan.idle, strict=True)):
         assert len(cuts) == len(idle) == data_parallel
@@ -52,9 +52,9 @@ def test_what_is_left_out_of_the_loss_is_in_no_plan_unless_everything_is_wanted(
     made = groups(4)
     for rollout in made[0].rollouts:
         rollout.in_loss = False
-    plan = make_plan(entries_of(made, 0, True), 1, CUTTING)
+    plan = assign(entries_of(made, 0, True), 1, CONFIG)
     assert len(plan.of_rank(0)) == 9
-    assert len(make_plan(entries_of(made, 0, True, everything=True), 1, CUTTING).of_rank(0)) == 12
+    assert len(assign(entries_of(made, 0, True, everything=True), 1, CONFIG).of_rank(0)) == 12
 
 
 def test_a_mini_batch_of_nothing_has_no_micro_batches() -> None:
@@ -62,15 +62,15 @@ def test_a_mini_batch_of_nothing_has_no_micro_batches() -> None:
     for group in made:
         for rollout in group.rollouts:
             rollout.in_loss = False
-    plan = make_plan(entries_of(made, 0, True), 2, CUTTING)
+    plan = assign(entries_of(made, 0, True), 2, CONFIG)
     assert plan.micro_batches == [[[], []]]
     assert (plan.padding_share, plan.imbalance) == (0.0, 1.0)
-    assert same_number_of_cuts([plan.of_rank(0), plan.of_rank(1)], CUTTING) == [[], []]
+    assert split_without_gradient([plan.of_rank(0), plan.of_rank(1)], CONFIG) == [[], []]
 
 
 def test_ranks_with_less_are_filled_up_with_nothing() -> None:
     entries = [entry for group in entries_of(groups(8), 0, True) for entry in group]
-    many, few = same_number_of_cuts([entries, entries[:1]], CUTTING)
+    many, few = split_without_gradient([entries, entries[:1]], CONFIG)
     assert len(many) == len(few) > 1
     assert [len(cut) for cut in few] == [1] + [0] * (len(few) - 1)
     assert sorted(chain(*many), key=repr) == sorted(entries, key=repr)
@@ -79,6 +79,6 @@ def test_ranks_with_less_are_filled_up_with_nothing() -> None:
 def test_passes_without_a_gradient_have_a_budget_of_their_own() -> None:
     of_groups = entries_of(groups(8), 0, True)
     entries = [entry for group in of_groups for entry in group]
-    wide = replace(CUTTING, max_tokens_without_gradient=10_000)
-    assert len(same_number_of_cuts([entries], wide)[0]) < len(same_number_of_cuts([entries], CUTTING)[0])
-    assert make_plan(of_groups, 1, wide) == make_plan(of_groups, 1, CUTTING)
+    wide = replace(CONFIG, max_tokens_without_gradient=10_000)
+    assert len(split_without_gradient([entries], wide)[0]) < len(split_without_gradient([entries], CONFIG)[0])
+    assert assign(of_groups, 1, wide) == assign(of_groups, 1, CONFIG)

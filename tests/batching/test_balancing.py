@@ -15,11 +15,11 @@ from gmpo.batching.balancing import (
     FEW_TOKENS,
     LITTLE_PADDING,
     Cost,
-    Rounds,
-    cut,
+    MicroBatchIndices,
     imbalance,
     largest_differencing,
     padding_share,
+    split_into_micro_batches,
 )
 
 BUDGET = 60
@@ -35,7 +35,7 @@ def work(lengths: list[int], batch: list[int], cost: Cost, packed: bool) -> floa
     return len(batch) * cost(max((lengths[i] for i in batch), default=0))
 
 
-def works(lengths: list[int], rounds: Rounds, cost: Cost, packed: bool = False) -> list[list[float]]:
+def works(lengths: list[int], rounds: MicroBatchIndices, cost: Cost, packed: bool = False) -> list[list[float]]:
     return [[work(lengths, batch, cost, packed) for batch in ranks] for ranks in rounds]
 
 
@@ -48,7 +48,7 @@ def heavy_tailed(rng: random.Random, count: int) -> list[int]:
 def test_each_sequence_once_within_the_budget_as_often_on_all_ranks(
     lengths: list[int], cost: Cost, ranks: int, packed: bool, budget: int
 ) -> None:
-    rounds = cut(lengths, budget, cost, ranks, packed)
+    rounds = split_into_micro_batches(lengths, budget, cost, ranks, packed)
     assert [len(batches) for batches in rounds] == [ranks] * len(rounds)
     assert sorted(i for batches in rounds for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in (batch for batches in rounds for batch in batches if batch):
@@ -63,7 +63,10 @@ def test_the_order_of_the_sequences_changes_no_work(
     lengths: list[int], cost: Cost, ranks: int, packed: bool, rng: random.Random
 ) -> None:
     shuffled = rng.sample(lengths, len(lengths))
-    one, other = cut(lengths, 100, cost, ranks, packed), cut(shuffled, 100, cost, ranks, packed)
+    one, other = (
+        split_into_micro_batches(lengths, 100, cost, ranks, packed),
+        split_into_micro_batches(shuffled, 100, cost, ranks, packed),
+    )
     assert works(lengths, one, cost, packed) == works(shuffled, other, cost, packed)
 
 
@@ -81,7 +84,7 @@ def contiguous_cuts(lengths: list[int], budget: int) -> list[list[list[int]]]:
 def test_fewest_rounds_and_least_greatest_work_by_brute_force(
     lengths: list[int], cost: Cost, ranks: int, budget: int
 ) -> None:
-    rounds = cut(lengths, budget, cost, ranks)
+    rounds = split_into_micro_batches(lengths, budget, cost, ranks)
     possible = contiguous_cuts(lengths, budget)
     assert len(rounds) == ceil(min(map(len, possible)) / ranks)
     greatest = [
@@ -97,7 +100,7 @@ def test_fewest_rounds_and_least_greatest_work_by_brute_force(
 def test_more_rounds_until_padding_is_little_or_micro_batches_are_small(count: int, ranks: int) -> None:
     rng = random.Random(count)
     lengths = [rng.randint(25, 60) for _ in range(count)]
-    rounds = cut(lengths, 100_000, Cost(), ranks)
+    rounds = split_into_micro_batches(lengths, 100_000, Cost(), ranks)
     padding = padding_share(lengths, rounds)
     per_batch = sum(lengths) / (1 - padding) / ranks
     if padding > LITTLE_PADDING:
@@ -111,20 +114,20 @@ def test_more_rounds_until_padding_is_little_or_micro_batches_are_small(count: i
 
 
 def test_no_more_rounds_where_there_is_little_padding() -> None:
-    assert len(cut([60] * 1000, 100_000, Cost(), 2)) == 1
-    assert len(cut([57, 60] * 500, 100_000, Cost(), 2)) == 1
+    assert len(split_into_micro_batches([60] * 1000, 100_000, Cost(), 2)) == 1
+    assert len(split_into_micro_batches([57, 60] * 500, 100_000, Cost(), 2)) == 1
 
 
 def test_one_long_sequence_is_not_the_measure_of_the_short_ones() -> None:
     lengths = [1] * 7 + [500] + [1] * 8
-    assert cut(lengths, 8192, Cost()) == [[[7]], [[*range(7), *range(8, 16)]]]
-    assert cut(lengths, 8192, Cost(), ranks=2) == [[[7], [*range(7), *range(8, 16)]]]
+    assert split_into_micro_batches(lengths, 8192, Cost()) == [[[7]], [[*range(7), *range(8, 16)]]]
+    assert split_into_micro_batches(lengths, 8192, Cost(), ranks=2) == [[[7], [*range(7), *range(8, 16)]]]
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_long_sequence_among_thousands_of_short_ones(packed: bool) -> None:
     lengths = [1] * 2500 + [500] + [1] * 2500
-    rounds = cut(lengths, 512, Cost(), 2, packed)
+    rounds = split_into_micro_batches(lengths, 512, Cost(), 2, packed)
     assert len(rounds) == 6
     assert padding_share(lengths, rounds, packed) == 0
     assert imbalance(lengths, rounds, Cost(), packed) < 1.01
@@ -132,13 +135,13 @@ def test_a_long_sequence_among_thousands_of_short_ones(packed: bool) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_fewer_sequences_than_ranks(packed: bool) -> None:
-    assert cut([7, 9], 16, Cost(), 4, packed) == [[[1], [0], [], []]]
-    assert cut([], 16, Cost(), 4, packed) == []
+    assert split_into_micro_batches([7, 9], 16, Cost(), 4, packed) == [[[1], [0], [], []]]
+    assert split_into_micro_batches([], 16, Cost(), 4, packed) == []
 
 
 def test_ranks_have_equal_totals_where_rounds_cannot_be_equal() -> None:
     lengths = [20, 19, 18, 17, 16, 15, 14, 13]
-    rounds = cut(lengths, 20, Cost(), 2)
+    rounds = split_into_micro_batches(lengths, 20, Cost(), 2)
     assert rounds == [[[0], [1]], [[3], [2]], [[4], [5]], [[7], [6]]]
 
 
@@ -181,7 +184,9 @@ def test_a_packed_round_is_better_than_greedy(ranks: int) -> None:
     greatest: list[tuple[float, float]] = []
     for seed in range(20):
         lengths = heavy_tailed(random.Random(seed), 128)
-        (totals,) = works(lengths, cut(lengths, 10**6, Cost(), ranks, packed=True), Cost(), packed=True)
+        (totals,) = works(
+            lengths, split_into_micro_batches(lengths, 10**6, Cost(), ranks, packed=True), Cost(), packed=True
+        )
         greatest.append((max(totals), max(greedy(lengths, ranks))))
     ours, theirs = np.mean(greatest, axis=0)
     assert ours < theirs
@@ -193,7 +198,7 @@ def test_packed_rounds_are_balanced_on_heavy_tails(ranks: int, quadratic: float)
     cost = Cost(1, quadratic)
     for seed in range(5):
         lengths = heavy_tailed(random.Random(seed), 512)
-        rounds = cut(lengths, 8192, cost, ranks, packed=True)
+        rounds = split_into_micro_batches(lengths, 8192, cost, ranks, packed=True)
         assert imbalance(lengths, rounds, cost, packed=True) <= 1.05
         assert len(rounds) <= ceil(sum(lengths) / (8192 * ranks)) + 2
 
@@ -201,14 +206,14 @@ def test_packed_rounds_are_balanced_on_heavy_tails(ranks: int, quadratic: float)
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_budget_goes_before_equal_work(ranks: int) -> None:
     lengths = [50] * 20 + [1] * 2800  # equal sums of T² would be 20 micro-batches of one, and 28 of all the others
-    rounds = cut(lengths, 100, Cost(0, 1), ranks, packed=True)
+    rounds = split_into_micro_batches(lengths, 100, Cost(0, 1), ranks, packed=True)
     assert len(rounds) == sum(lengths) / 100 / ranks
     assert max(map(max, works(lengths, rounds, Cost(0, 1), packed=True))) == 50**2 + 50, "no two long ones together"
 
 
 def test_sequences_of_more_than_half_the_budget() -> None:
-    assert len(cut([6] * 10, 10, Cost(), 2, packed=True)) == 5
-    assert len(cut([6] * 40, 10, Cost(), 1, packed=True)) == 40
+    assert len(split_into_micro_batches([6] * 10, 10, Cost(), 2, packed=True)) == 5
+    assert len(split_into_micro_batches([6] * 40, 10, Cost(), 1, packed=True)) == 40
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -218,7 +223,7 @@ def test_the_same_cut_whatever_happened_before(packed: bool) -> None:
     for seed in (0, 1):
         random.seed(seed)
         np.random.seed(seed)
-        cuts.append(cut(tuple(lengths), 8192, Cost(1, 1e-4), 4, packed))
+        cuts.append(split_into_micro_batches(tuple(lengths), 8192, Cost(1, 1e-4), 4, packed))
     assert cuts[0] == cuts[1]
 
 
@@ -234,7 +239,7 @@ def test_padding_share_and_imbalance_by_hand() -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_sequence_over_the_budget_is_refused_by_its_key(packed: bool) -> None:
     with pytest.raises(ValueError, match=r"40 tokens.*batch\.max_tokens_per_micro_batch=39.*data\.max_prompt_tokens"):
-        cut([5, 40, 3], 39, Cost(), packed=packed)
+        split_into_micro_batches([5, 40, 3], 39, Cost(), packed=packed)
 
 
 def test_cost_of_a_sequence() -> None:

@@ -1,21 +1,29 @@
 """How sequences are cut into mini-batches and micro-batches, and spread over ranks."""
 
-from gmpo.batching.assignment import Cutting, Entry, Plan, entries_of, in_order, make_plan, same_number_of_cuts
+from gmpo.batching.assignment import (
+    Assignment,
+    BatchingConfig,
+    Entry,
+    assign,
+    entries_of,
+    in_order,
+    split_without_gradient,
+)
 from gmpo.batching.balancing import Cost
 from gmpo.batching.packing import Sequences, pad_sequences, response_mask, response_rows, sequences_of
 
 __all__ = [
+    "Assignment",
+    "BatchingConfig",
     "Cost",
-    "Cutting",
     "Entry",
-    "Plan",
     "Sequences",
+    "assign",
     "entries_of",
     "in_order",
-    "make_plan",
     "pad_sequences",
     "response_mask",
     "response_rows",
-    "same_number_of_cuts",
     "sequences_of",
+    "split_without_gradient",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gmpo.batching.balancing import Cost, cut, imbalance, padding_share
+from gmpo.batching.balancing import Cost, imbalance, padding_share, split_into_micro_batches
 from gmpo.types import Group
 
 T = TypeVar("T")
@@ -24,11 +24,11 @@ class Entry:
     has_log_probs: bool  # from an earlier pass
 
 
-Micro = list[Entry]
+MicroBatchPlan = list[Entry]
 
 
 @dataclass(frozen=True)
-class Cutting:
+class BatchingConfig:
     """How a rollout step is cut. prompts: of a mini-batch. max_tokens: of a micro-batch, over all its cp ranks;
     max_tokens_without_gradient: of one that only computes log-probs.
     """
@@ -42,17 +42,17 @@ class Cutting:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Assignment:
     """For each mini-batch and data-parallel rank: its micro-batches, as many on every rank, and its idle sequences."""
 
-    micro_batches: list[list[list[Micro]]]  # by mini-batch, rank
-    idle: list[list[Micro]]  # by mini-batch, rank
+    micro_batches: list[list[list[MicroBatchPlan]]]  # by mini-batch, rank
+    idle: list[list[MicroBatchPlan]]  # by mini-batch, rank
     padding_share: float  # of all tokens in micro-batches
     imbalance: float  # time that ranks spend waiting for the slowest in each micro-batch, as a factor of at least 1
 
-    def of_rank(self, rank: int, first: int = 0, with_idle: bool = True) -> Micro:
+    def of_rank(self, rank: int, first: int = 0, with_idle: bool = True) -> MicroBatchPlan:
         """Every sequence that a rank trains, in order: active and idle ones, by mini-batch from the first on."""
-        found: Micro = []
+        found: MicroBatchPlan = []
         for cuts, idle in zip(self.micro_batches[first:], self.idle[first:], strict=True):
             found += [entry for micro in cuts[rank] for entry in micro] + (idle[rank] if with_idle else [])
         return found
@@ -82,37 +82,37 @@ def in_order(gathered: Sequence[Sequence[T]]) -> list[T]:
     return [groups[i] for i in range(longest) for groups in gathered if i < len(groups)]
 
 
-def make_plan(groups: Sequence[list[Entry]], ranks: int, cutting: Cutting) -> Plan:
+def assign(groups: Sequence[list[Entry]], ranks: int, config: BatchingConfig) -> Assignment:
     """Cut groups into mini-batches of whole groups, and spread each over `ranks` data-parallel ranks."""
     micro_batches, idle, padding, waiting, work = [], [], 0.0, 0.0, 0
-    for start in range(0, len(groups), cutting.prompts):
-        entries = [entry for group in groups[start : start + cutting.prompts] for entry in group]
+    for start in range(0, len(groups), config.prompts):
+        entries = [entry for group in groups[start : start + config.prompts] for entry in group]
         active = [entry for entry in entries if entry.in_loss and not entry.idle]
         lengths = [entry.tokens for entry in active]
-        rounds = cut(lengths, cutting.max_tokens, cutting.cost, ranks, cutting.packed)
+        rounds = split_into_micro_batches(lengths, config.max_tokens, config.cost, ranks, config.packed)
         micro_batches.append([[[active[i] for i in of_all[r]] for of_all in rounds] for r in range(ranks)])
         idle.append(_dealt([entry for entry in entries if entry.idle], ranks))
-        padding += sum(lengths) * padding_share(lengths, rounds, cutting.packed)
-        waiting += sum(lengths) * imbalance(lengths, rounds, cutting.cost, cutting.packed)
+        padding += sum(lengths) * padding_share(lengths, rounds, config.packed)
+        waiting += sum(lengths) * imbalance(lengths, rounds, config.cost, config.packed)
         work += sum(lengths)
-    return Plan(micro_batches, idle, padding / work if work else 0.0, waiting / work if work else 1.0)
+    return Assignment(micro_batches, idle, padding / work if work else 0.0, waiting / work if work else 1.0)
 
 
-def _dealt(entries: Sequence[Entry], ranks: int) -> list[Micro]:
+def _dealt(entries: Sequence[Entry], ranks: int) -> list[MicroBatchPlan]:
     """Over the ranks in turn, long ones first and each turn the other way round."""
-    hands: list[Micro] = [[] for _ in range(ranks)]
+    hands: list[MicroBatchPlan] = [[] for _ in range(ranks)]
     for number, entry in enumerate(sorted(entries, key=lambda e: -e.tokens)):
         turn, place = divmod(number, ranks)
         hands[ranks - 1 - place if turn % 2 else place].append(entry)
     return hands
 
 
-def same_number_of_cuts(by_rank: Sequence[Micro], cutting: Cutting) -> list[list[Micro]]:
+def split_without_gradient(by_rank: Sequence[MicroBatchPlan], config: BatchingConfig) -> list[list[MicroBatchPlan]]:
     """Each rank's sequences cut for a pass without gradient, filled up with empty ones to as many on every rank."""
     cuts = []
     for entries in by_rank:
         lengths = [entry.tokens for entry in entries]
-        rounds = cut(lengths, cutting.max_tokens_without_gradient, cutting.cost, 1, cutting.packed)
+        rounds = split_into_micro_batches(lengths, config.max_tokens_without_gradient, config.cost, 1, config.packed)
         cuts.append([[entries[i] for i in own] for (own,) in rounds])
     most = max(map(len, cuts), default=0)
     return [own + [[] for _ in range(most - len(own))] for own in cuts]

@@ -7,7 +7,9 @@ from math import ceil, inf, nextafter
 
 import numpy as np
 
-Rounds = list[list[list[int]]]  # rounds[k][rank]: the sequences of that rank's k-th micro-batch, perhaps none
+MicroBatchIndices = list[
+    list[list[int]]
+]  # rounds[k][rank]: the sequences of that rank's k-th micro-batch, perhaps none
 
 # Measured on 1 M parameters and a CPU (docs/log.md): a micro-batch costs as much as about 50 tokens, so that below
 # 512 tokens the last rounds cost what they save, and below 5% of padding there is nothing left to save.
@@ -32,7 +34,9 @@ class Cost:
         return tokens * (self.linear + self.quadratic * tokens)
 
 
-def cut(lengths: Sequence[int], max_tokens: int, cost: Cost, ranks: int = 1, packed: bool = False) -> Rounds:
+def split_into_micro_batches(
+    lengths: Sequence[int], max_tokens: int, cost: Cost, ranks: int = 1, packed: bool = False
+) -> MicroBatchIndices:
     """Cut the sequences of a mini-batch into micro-batches of at most `max_tokens` and spread them over ranks.
 
     lengths: tokens of each sequence, prompt and response, at least 1. Every index is in one micro-batch; all ranks
@@ -56,7 +60,7 @@ def cut(lengths: Sequence[int], max_tokens: int, cost: Cost, ranks: int = 1, pac
     return _rounds(micro_batches, [_work(lengths, batch, cost, packed) for batch in micro_batches], ranks)
 
 
-def padding_share(lengths: Sequence[int], rounds: Rounds, packed: bool = False) -> float:
+def padding_share(lengths: Sequence[int], rounds: MicroBatchIndices, packed: bool = False) -> float:
     """Padding tokens in all tokens, padding and real ones, of all micro-batches."""
     batches = [[lengths[i] for i in batch] for ranks in rounds for batch in ranks if batch]
     if packed or not batches:
@@ -64,7 +68,7 @@ def padding_share(lengths: Sequence[int], rounds: Rounds, packed: bool = False) 
     return 1 - sum(map(sum, batches)) / sum(len(batch) * max(batch) for batch in batches)
 
 
-def imbalance(lengths: Sequence[int], rounds: Rounds, cost: Cost, packed: bool = False) -> float:
+def imbalance(lengths: Sequence[int], rounds: MicroBatchIndices, cost: Cost, packed: bool = False) -> float:
     """How much longer the ranks take than with equal work: Σ_k max over ranks of the work in round k / Σ_k mean."""
     works = [[_work(lengths, batch, cost, packed) for batch in ranks] for ranks in rounds]
     if not works:
@@ -78,11 +82,11 @@ def _work(lengths: Sequence[int], batch: Sequence[int], cost: Cost, packed: bool
     return len(batch) * cost(max((lengths[i] for i in batch), default=0))
 
 
-def _rounds(micro_batches: list[list[int]], works: list[float], ranks: int) -> Rounds:
+def _rounds(micro_batches: list[list[int]], works: list[float], ranks: int) -> MicroBatchIndices:
     """Rounds of similar work; in each the heaviest goes to the rank that has least so far."""
     by_work = sorted(range(len(works)), key=lambda i: (-works[i], i))
     totals = [0.0] * ranks
-    rounds: Rounds = []
+    rounds: MicroBatchIndices = []
     for start in range(0, len(by_work), ranks):
         rounds.append([[] for _ in range(ranks)])
         lightest_first = sorted(range(ranks), key=lambda rank: (totals[rank], rank))

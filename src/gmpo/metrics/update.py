@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MaxMetric, MeanMetric, Metric, MinMetric
 
-from gmpo.batching import Plan
+from gmpo.batching import Assignment
 from gmpo.objectives.correction import Correction
 from gmpo.objectives.kl import kl_estimate
 from gmpo.objectives.objective import Objective, log_ratios
@@ -98,7 +98,7 @@ class UpdateMetrics(nn.Module):
         self._add("policy/loss", loss)
         self._add("policy/grad_norm", grad_norm)
 
-    def add_plan(self, plan: Plan) -> None:
+    def add_plan(self, plan: Assignment) -> None:
         """Count the padding of the micro-batches, and how far ranks wait for each other in them."""
         self._add("throughput/padding_fraction", torch.tensor(plan.padding_share))
         self._add("throughput/imbalance", torch.tensor(plan.imbalance))

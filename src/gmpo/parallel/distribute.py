@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gmpo.batching import (
-    Cutting,
+    Assignment,
+    BatchingConfig,
     Entry,
-    Plan,
     Sequences,
+    assign,
     entries_of,
     in_order,
-    make_plan,
     pad_sequences,
     response_mask,
-    same_number_of_cuts,
     sequences_of,
+    split_without_gradient,
 )
 from gmpo.parallel.collectives import exchange, gather, rank, world_size
 from gmpo.types import Group, MiniBatch, Prompt, Rollout
@@ -30,8 +30,8 @@ Key = tuple[int, int]  # the rank that holds a sequence, and its place there
 class Share:
     """What this rank trains, copies of what other ranks hold among it; its cp ranks have the same share."""
 
-    plan: Plan
-    cutting: Cutting
+    plan: Assignment
+    config: BatchingConfig
     ranks: int  # data-parallel ones
     sequences: dict[Key, tuple[Prompt, Rollout]]
     data_parallel_rank: int
@@ -43,7 +43,7 @@ class Share:
         """
         by_rank = [self.plan.of_rank(r, first, with_idle) for r in range(self.ranks)]
         without = [[entry for entry in entries if not entry.has_log_probs] for entries in by_rank]
-        return same_number_of_cuts(without, self.cutting)[self.data_parallel_rank]
+        return split_without_gradient(without, self.config)[self.data_parallel_rank]
 
     def of(self, entries: list[Entry]) -> Sequences:
         """The sequences that entries stand for."""
@@ -74,7 +74,7 @@ class Share:
 
 def share_out(
     groups: list[Group],
-    cutting: Cutting,
+    config: BatchingConfig,
     ranks: int,
     data_parallel_rank_of: Callable[[int], int],
     everything: bool = False,
@@ -84,8 +84,8 @@ def share_out(
     groups: those that this rank holds. data_parallel_rank_of: of a rank. everything: responses that are left out of
     the loss, too.
     """
-    own = entries_of(groups, rank(), cutting.skip_zero_signal, everything)
-    plan = make_plan(in_order(gather(own)), ranks, cutting)
+    own = entries_of(groups, rank(), config.skip_zero_signal, everything)
+    plan = assign(in_order(gather(own)), ranks, config)
     by_rank = [plan.of_rank(r) for r in range(ranks)]
     held = sequences_of(groups)
     outgoing: list[list[tuple[Key, Prompt, Rollout]]] = []
@@ -93,4 +93,4 @@ def share_out(
         wanted = [entry for entry in by_rank[data_parallel_rank_of(receiver)] if entry.owner == rank()]
         outgoing.append([((entry.owner, entry.place), *held[entry.place]) for entry in wanted])
     sequences = {key: (prompt, rollout) for key, prompt, rollout in exchange(outgoing)}
-    return Share(plan, cutting, ranks, sequences, data_parallel_rank_of(rank()))
+    return Share(plan, config, ranks, sequences, data_parallel_rank_of(rank()))

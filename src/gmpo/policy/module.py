@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from gmpo.batching import Cost, Cutting, pad_sequences, response_rows
+from gmpo.batching import BatchingConfig, Cost, pad_sequences, response_rows
 from gmpo.metrics.clock import StepClock
 from gmpo.metrics.update import UpdateMetrics
 from gmpo.models.log_probs import Values, response_log_probs
@@ -213,7 +213,7 @@ class PolicyModule(LightningModule):
 
     def share(self, groups: list[Group], everything: bool = False) -> Share:
         """What this rank trains of the groups that all ranks hold; as `share_out`."""
-        cutting = Cutting(
+        config = BatchingConfig(
             self.mini_batch_prompts,
             self.max_tokens_per_micro_batch * self._cp,
             self.max_tokens_per_log_prob_batch * self._cp,
@@ -223,7 +223,7 @@ class PolicyModule(LightningModule):
         )
         ranks = 1 if self.mesh is None else self.mesh.layout.data_parallel
         with self.clock("exchange"):
-            return share_out(groups, cutting, ranks, lambda other: other // self._cp, everything)
+            return share_out(groups, config, ranks, lambda other: other // self._cp, everything)
 
     @torch.no_grad()
     def _fill(self, share: Share, first: int = 0, with_idle: bool = False) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
     reports = compared(size, {ALL: given.steps, HALF: given.half}, given.warm_up, given.overrides)
     ratios: dict[str, float] = {}
     raw: dict[str, Any] = {}
-    for share, name in ((ALL, f"trl_over_ours_{size}"), (HALF, half_signal_name(size))):
+    for share, name in ((ALL, f"trl_over_ours_{size}"), (HALF, half_zero_advantage_name(size))):
         if not reports[share]["ours"]:
             continue
         figures = of_sides(reports[share])
@@ -50,9 +50,9 @@ def main() -> None:
     hand_on(given.json, ratios, raw)
 
 
-def half_signal_name(size: str) -> str:
+def half_zero_advantage_name(size: str) -> str:
     """The goal is for the smallest model, whose ratio has the plain name."""
-    return "trl_over_ours_half_signal" + ("" if size == "1m" else f"_{size}")
+    return "trl_over_ours_half_zero_advantage" + ("" if size == "1m" else f"_{size}")
 
 
 def of_sides(reports: dict[str, list[Report]]) -> dict[str, float]:

@@ -27,10 +27,15 @@ GOALS = (
     Goal("step_over_bound_10m", "the same, 10 M parameters", 1.10, True),
     Goal("trl_over_ours_1m", "TRL's step / ours, 1 M parameters", 1.2, False),
     Goal("trl_over_ours_10m", "the same, 10 M parameters", 1.2, False),
-    Goal("trl_over_ours_half_signal", "the same, 1 M, half of the groups without a signal", 1.5, False),
+    Goal("trl_over_ours_half_zero_advantage", "the same, 1 M, half of the groups with zero advantage", 1.5, False),
     Goal("head_peak_copies", "log-probs from hidden states: peak memory in copies of the logits", 0.1, True),
     Goal("head_time_over_plain", "their time / a plain log-softmax's", 1.4, True),
-    Goal("zero_signal_update_ratio", "update with half of the groups without a signal / without the skip", 0.6, True),
+    Goal(
+        "zero_advantage_update_ratio",
+        "update with half of the groups with zero advantage / without the skip",
+        0.6,
+        True,
+    ),
 )
 GPU_GOALS = (Goal("gpu_7b_share_of_matmul", "update of a 7B shape / a bf16 product of matrices, FLOP/s", 0.5, False),)
 

@@ -30,7 +30,7 @@ PARTS: dict[str, list[str]] = {  # a script beside this one and its arguments; e
     "trl_1m": ["against_trl.py", "--size", "1m"],
     "trl_10m": ["against_trl.py", "--size", "10m", "--warm-up", "1", "--steps", "2", "--half", "0"],
     "head": ["head.py"],
-    "zero_signal": ["zero_signal.py", "cluster.threads=1"],
+    "zero_advantage": ["zero_advantage.py", "cluster.threads=1"],
     "growth": ["growth.py"],
 }
 LATEST, GPU, PART = "latest.json", "gpu.json", "part.json"  # the last is what --only writes

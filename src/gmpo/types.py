@@ -103,16 +103,15 @@ class Group:
     rollouts: list[Rollout]
 
     @property
-    def has_signal(self) -> bool:
-        """Whether there is anything to learn from the rewards: equal ones give an advantage of 0 to every response.
+    def zero_advantage(self) -> bool:
+        """Whether nothing can be learned from the rewards: equal ones give every response an advantage of 0.
 
         The KL to the reference, where it is taken off, is no part of this. Nothing is learned beside a reward that is
-        not a finite number.
+        not a finite number, nor where every response is left out of the loss.
         """
         rewards = {rollout.reward - rollout.penalty for rollout in self.rollouts}
-        return (
-            len(rewards) > 1 and all(map(math.isfinite, rewards)) and any(rollout.in_loss for rollout in self.rollouts)
-        )
+        differ = len(rewards) > 1 and all(map(math.isfinite, rewards))
+        return not (differ and any(rollout.in_loss for rollout in self.rollouts))
 
 
 @dataclass(slots=True)
@@ -151,8 +150,8 @@ class MiniBatch:
     """What one optimizer step learns from."""
 
     micro_batches: list[MicroBatch]
-    idle: Bool[Tensor, "B T"]  # mask of the sequences that skip the model: their advantage is 0
+    zero_advantage: Bool[Tensor, "B T"]  # mask of the sequences that skip the model: their advantage is 0
 
     def masks(self) -> list[Bool[Tensor, "B T"]]:
         """Of all sequences, idle ones too: what the denominator is counted from."""
-        return [*(batch.mask for batch in self.micro_batches), self.idle]
+        return [*(batch.mask for batch in self.micro_batches), self.zero_advantage]

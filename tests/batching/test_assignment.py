@@ -8,12 +8,12 @@ from small_training import groups
 
 from gmpo.batching import BatchingConfig, Cost, Entry, assign, entries_of, in_order, split_without_gradient
 
-CONFIG = BatchingConfig(4, 60, 60, Cost(), packed=False, skip_zero_signal=True)
+CONFIG = BatchingConfig(4, 60, 60, Cost(), packed=False, skip_zero_advantage=True)
 
 
 def gathered(ranks: int) -> list[list[list[Entry]]]:
     """As if each rank held every so-many-th group of a batch of 8."""
-    return [entries_of(groups(8)[rank::ranks], rank, skip_zero_signal=True) for rank in range(ranks)]
+    return [entries_of(groups(8)[rank::ranks], rank, skip_zero_advantage=True) for rank in range(ranks)]
 
 
 def keys(groups_of_entries: list[list[Entry]], ranks: int) -> list[list[tuple[int, int]]]:
@@ -30,18 +30,18 @@ def test_the_order_of_the_batch_does_not_depend_on_who_holds_it(ranks: int) -> N
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("data_parallel", [1, 2, 4])
 def test_every_sequence_of_a_mini_batch_is_trained_once(data_parallel: int, packed: bool) -> None:
-    config = BatchingConfig(4, 60, 60, Cost(1.0, 0.01), packed, skip_zero_signal=True)
+    config = BatchingConfig(4, 60, 60, Cost(1.0, 0.01), packed, skip_zero_advantage=True)
     order = in_order(gathered(2))
     plan = assign(order, data_parallel, config)
-    assert len(plan.micro_batches) == len(plan.idle) == 2
-    for number, (cuts, idle) in enumerate(zip(plan.micro_batches, plan.idle, strict=True)):
-        assert len(cuts) == len(idle) == data_parallel
+    assert len(plan.micro_batches) == len(plan.zero_advantage) == 2
+    for number, (cuts, zero_advantage) in enumerate(zip(plan.micro_batches, plan.zero_advantage, strict=True)):
+        assert len(cuts) == len(zero_advantage) == data_parallel
         assert len({len(own) for own in cuts}) == 1, "as many micro-batches on every rank"
         entries = list(chain.from_iterable(order[4 * number : 4 * number + 4]))
         active = [e for own in cuts for micro in own for e in micro]
-        assert sorted(active, key=repr) == sorted((e for e in entries if not e.idle), key=repr)
-        assert sorted(chain(*idle), key=repr) == sorted((e for e in entries if e.idle), key=repr)
-        assert max(map(len, idle)) - min(map(len, idle)) <= 1
+        assert sorted(active, key=repr) == sorted((e for e in entries if not e.zero_advantage), key=repr)
+        assert sorted(chain(*zero_advantage), key=repr) == sorted((e for e in entries if e.zero_advantage), key=repr)
+        assert max(map(len, zero_advantage)) - min(map(len, zero_advantage)) <= 1
     everything = chain.from_iterable(plan.of_rank(rank) for rank in range(data_parallel))
     assert sorted(everything, key=repr) == sorted(chain.from_iterable(order), key=repr)
     assert plan.imbalance >= 1

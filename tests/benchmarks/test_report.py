@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import suite
-from against_trl import half_signal_name, of_sides
+from against_trl import half_zero_advantage_name, of_sides
 from bound import excess
 from growth import Exponents, X, exponents, slope
 from growth_points import Point
@@ -14,14 +14,14 @@ from results import hand_on, write_whole
 
 NAMES = {
     *("step_over_bound_1m", "step_over_bound_10m", "trl_over_ours_1m", "trl_over_ours_10m"),
-    *("trl_over_ours_half_signal", "head_peak_copies", "head_time_over_plain", "zero_signal_update_ratio"),
+    *("trl_over_ours_half_zero_advantage", "head_peak_copies", "head_time_over_plain", "zero_advantage_update_ratio"),
 }
 
 
 def test_every_ratio_has_a_goal() -> None:
     assert {goal.ratio for goal in GOALS} >= NAMES
-    assert half_signal_name("1m") == "trl_over_ours_half_signal"
-    assert half_signal_name("10m") == "trl_over_ours_half_signal_10m"
+    assert half_zero_advantage_name("1m") == "trl_over_ours_half_zero_advantage"
+    assert half_zero_advantage_name("10m") == "trl_over_ours_half_zero_advantage_10m"
 
 
 def test_a_goal_is_met_at_its_bound() -> None:

@@ -109,7 +109,7 @@ def test_metrics_of_a_step() -> None:
     assert metrics["reward/mean"] == 0.625
     assert metrics["rollout/response_length"] == 1.5
     assert metrics["rollout/truncated_fraction"] == 0.5
-    assert metrics["rollout/zero_signal_groups"] == 0.75
+    assert metrics["rollout/zero_advantage_groups"] == 0.75
 
 
 def test_reports_of_ranks_weigh_by_what_each_scored() -> None:

@@ -117,7 +117,7 @@ def test_parts_that_are_off_by_default() -> None:
     assert instantiate(cfg.dynamic_sampling) == DynamicSampling()
     assert instantiate(cfg.overlong) == Overlong(cfg.sampling.max_tokens)
     defaults = {name: p.default for name, p in inspect.signature(PolicyModule).parameters.items()}
-    for name in ("skip_zero_signal", "reference_on_cpu"):
+    for name in ("skip_zero_advantage", "reference_on_cpu"):
         assert cfg.policy[name] == defaults[name]
     assert composed("experiment=qwen2_5_7b_math").policy.old_log_probs == defaults["old_log_probs"]
 
@@ -246,7 +246,7 @@ def test_numbers_are_numbers(override: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        *("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "checkpoint.requeue"),
+        *("overlong.filter_truncated", "policy.skip_zero_advantage", "policy.reference_on_cpu", "checkpoint.requeue"),
         "profile",
     ],
 )

@@ -92,7 +92,7 @@ def train(case: Case) -> Recorded:
         attention=case["attention"],
         experts=case["experts"],
         sharding=Sharding(**case["sharding"]),
-        skip_zero_signal=case["skip"],
+        skip_zero_advantage=case["skip"],
         logits_at_once=case["logits_at_once"],
     )
     assert isinstance(policy, Recorded)

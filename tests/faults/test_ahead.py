@@ -9,7 +9,7 @@ from short_runs import Rows, responses, rows, run, start
 
 pytestmark = pytest.mark.slow
 
-AHEAD = ("rollout.async_steps=1", "policy.old_log_probs=rollout", "policy.skip_zero_signal=false")
+AHEAD = ("rollout.async_steps=1", "policy.old_log_probs=rollout", "policy.skip_zero_advantage=false")
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ class GradientOnly(PolicyModule):
         self.cuts = len(parts)
         if self.per_micro_batch_mean:
             for part in mini_batch.micro_batches:
-                alone = MiniBatch([part], mini_batch.idle[:0])
+                alone = MiniBatch([part], mini_batch.zero_advantage[:0])
                 self.accumulate_gradient(alone, self.loss.count(alone) * self.cuts)
         else:
             self.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
@@ -79,22 +79,22 @@ def difference(one: GradientOnly, other: GradientOnly) -> float:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradient_is_the_same_however_the_mini_batch_is_cut(qwen2_folder: str, name: str) -> None:
-    uncut = gradient_of(qwen2_folder, name, skip_zero_signal=False)
+    uncut = gradient_of(qwen2_folder, name, skip_zero_advantage=False)
     assert uncut.cuts == 1
     for budget in (40, 90, 200):
-        cut = gradient_of(qwen2_folder, name, budget=budget, skip_zero_signal=False)
+        cut = gradient_of(qwen2_folder, name, budget=budget, skip_zero_advantage=False)
         assert cut.cuts > 1
         assert difference(cut, uncut) < 1e-10
     other_order = [Group(g.prompt, g.rollouts[::-1]) for g in reversed(groups())]
     assert difference(gradient_of(qwen2_folder, name, other_order, budget=90), uncut) < 1e-10
     assert difference(gradient_of(qwen2_folder, name, extra_columns=7), uncut) < 1e-10
-    assert difference(gradient_of(qwen2_folder, name, skip_zero_signal=True), uncut) < 1e-10
+    assert difference(gradient_of(qwen2_folder, name, skip_zero_advantage=True), uncut) < 1e-10
 
 
 @pytest.mark.parametrize("name", ["gmpo", "grpo"])
 def test_a_mean_per_micro_batch_fails_that_test(qwen2_folder: str, name: str) -> None:
-    uncut = gradient_of(qwen2_folder, name, mean=True, skip_zero_signal=False)
-    cut = gradient_of(qwen2_folder, name, budget=90, mean=True, skip_zero_signal=False)
+    uncut = gradient_of(qwen2_folder, name, mean=True, skip_zero_advantage=False)
+    cut = gradient_of(qwen2_folder, name, budget=90, mean=True, skip_zero_advantage=False)
     assert difference(cut, uncut) > 1e-4
 
 

@@ -34,7 +34,7 @@ def test_the_skip_changes_no_optimizer_step(qwen2_folder: str, name: str) -> Non
     """Not even where a mini-batch has nothing but idle responses: the momentum of AdamW goes on, its weights decay."""
 
     def trained(skip: bool) -> PolicyModule:
-        policy = module(qwen2_folder, LOSSES[name], mini_batch_prompts=1, skip_zero_signal=skip)
+        policy = module(qwen2_folder, LOSSES[name], mini_batch_prompts=1, skip_zero_advantage=skip)
         return fit(policy, steps=3)  # the second group is all idle
 
     on, off = trained(True), trained(False)
@@ -127,7 +127,7 @@ def test_old_log_probs_of_the_first_update_are_those_of_a_pass(qwen2_folder: str
             return super().pack(groups)
 
     own, other = (
-        fit(module(qwen2_folder, LOSSES[name], mini_batch_prompts=2, skip_zero_signal=False, kind=kind), steps=2)
+        fit(module(qwen2_folder, LOSSES[name], mini_batch_prompts=2, skip_zero_advantage=False, kind=kind), steps=2)
         for kind in (PolicyModule, WithPass)
     )
     for (_, one), (_, two) in zip(own.weights(), other.weights(), strict=True):

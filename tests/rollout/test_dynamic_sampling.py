@@ -23,13 +23,13 @@ def test_groups_of_equal_rewards_give_their_places_to_fresh_ones() -> None:
     assert [g.prompt.index for g in batch.groups] == [12, 1, 11]
     assert [g.prompt.index for g in batch.discarded] == [0, 2, 10]
     assert asked == [2, 1]
-    assert (batch.refills, batch.places_without_signal()) == (2, [])
+    assert (batch.refills, batch.zero_advantage_places()) == (2, [])
     assert [g.prompt.index for g in first] == [0, 1, 2]
 
 
 def test_it_ends_where_no_group_ever_has_a_signal() -> None:
     batch = DynamicSampling(max_refills=3).refill([group(0, 1, 1)] * 2, lambda owners: [group(1, 0, 0)] * len(owners))
-    assert (batch.refills, batch.places_without_signal(), len(batch.discarded)) == (3, [0, 1], 6)
+    assert (batch.refills, batch.zero_advantage_places(), len(batch.discarded)) == (3, [0, 1], 6)
 
 
 def test_ranks_refill_together_in_the_order_of_the_batch() -> None:
@@ -58,10 +58,10 @@ def test_off_it_draws_nothing() -> None:
 def test_what_a_signal_is() -> None:
     equal = group(0, 1, 1)
     equal.rollouts[0].kl_penalty = 0.25
-    assert not equal.has_signal
+    assert equal.zero_advantage
     equal.rollouts[0].penalty = 0.25
-    assert equal.has_signal
+    assert not equal.zero_advantage
     equal.rollouts[0].in_loss = False
-    assert equal.has_signal
+    assert not equal.zero_advantage
     equal.rollouts[1].in_loss = False
-    assert not equal.has_signal
+    assert equal.zero_advantage

@@ -244,8 +244,8 @@ def test_a_submit_that_gives_no_future_is_an_error(engine: TransformersEngine) -
 def test_a_group_with_a_reward_that_is_no_number_carries_no_signal() -> None:
     response = Response([1], [0.0], "", False)
     rollouts = [Rollout(response, value) for value in (1.0, math.nan, 0.0)]
-    assert not Group(PROMPTS[0], rollouts).has_signal
-    assert Group(PROMPTS[0], rollouts[::2]).has_signal
+    assert Group(PROMPTS[0], rollouts).zero_advantage
+    assert not Group(PROMPTS[0], rollouts[::2]).zero_advantage
 
 
 def test_what_becomes_of_a_failed_reward_is_one_of_two() -> None:

@@ -20,7 +20,7 @@ class Entry:
     place: int  # among the owner's sequences
     tokens: int  # prompt and response
     in_loss: bool
-    idle: bool  # counts in the loss, and has no gradient to give
+    zero_advantage: bool  # counts in the loss, and has no gradient to give
     has_log_probs: bool  # from an earlier pass
 
 
@@ -38,7 +38,7 @@ class BatchingConfig:
     max_tokens_without_gradient: int
     cost: Cost
     packed: bool
-    skip_zero_signal: bool
+    skip_zero_advantage: bool
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,22 @@ class Assignment:
     """For each mini-batch and data-parallel rank: its micro-batches, as many on every rank, and its idle sequences."""
 
     micro_batches: list[list[list[MicroBatchPlan]]]  # by mini-batch, rank
-    idle: list[list[MicroBatchPlan]]  # by mini-batch, rank
+    zero_advantage: list[list[MicroBatchPlan]]  # by mini-batch, rank
     padding_share: float  # of all tokens in micro-batches
     imbalance: float  # time that ranks spend waiting for the slowest in each micro-batch, as a factor of at least 1
 
-    def of_rank(self, rank: int, first: int = 0, with_idle: bool = True) -> MicroBatchPlan:
+    def of_rank(self, rank: int, first: int = 0, with_zero_advantage: bool = True) -> MicroBatchPlan:
         """Every sequence that a rank trains, in order: active and idle ones, by mini-batch from the first on."""
         found: MicroBatchPlan = []
-        for cuts, idle in zip(self.micro_batches[first:], self.idle[first:], strict=True):
-            found += [entry for micro in cuts[rank] for entry in micro] + (idle[rank] if with_idle else [])
+        for cuts, zero_advantage in zip(self.micro_batches[first:], self.zero_advantage[first:], strict=True):
+            found += [entry for micro in cuts[rank] for entry in micro] + (
+                zero_advantage[rank] if with_zero_advantage else []
+            )
         return found
 
 
 def entries_of(
-    groups: Sequence[Group], owner: int, skip_zero_signal: bool, everything: bool = False
+    groups: Sequence[Group], owner: int, skip_zero_advantage: bool, everything: bool = False
 ) -> list[list[Entry]]:
     """What others have to know of a rank's groups. everything: as if no response were left out of the loss."""
     found: list[list[Entry]] = []
@@ -69,8 +71,8 @@ def entries_of(
         for rollout in group.rollouts:
             tokens = len(group.prompt.token_ids) + len(rollout.response.token_ids)
             in_loss = rollout.in_loss or everything
-            idle = in_loss and skip_zero_signal and rollout.advantage == 0
-            own.append(Entry(owner, place, tokens, in_loss, idle, rollout.old_log_probs is not None))
+            zero_advantage = in_loss and skip_zero_advantage and rollout.advantage == 0
+            own.append(Entry(owner, place, tokens, in_loss, zero_advantage, rollout.old_log_probs is not None))
             place += 1
         found.append(own)
     return found
@@ -84,18 +86,18 @@ def in_order(gathered: Sequence[Sequence[T]]) -> list[T]:
 
 def assign(groups: Sequence[list[Entry]], ranks: int, config: BatchingConfig) -> Assignment:
     """Cut groups into mini-batches of whole groups, and spread each over `ranks` data-parallel ranks."""
-    micro_batches, idle, padding, waiting, work = [], [], 0.0, 0.0, 0
+    micro_batches, zero_advantage, padding, waiting, work = [], [], 0.0, 0.0, 0
     for start in range(0, len(groups), config.prompts):
         entries = [entry for group in groups[start : start + config.prompts] for entry in group]
-        active = [entry for entry in entries if entry.in_loss and not entry.idle]
+        active = [entry for entry in entries if entry.in_loss and not entry.zero_advantage]
         lengths = [entry.tokens for entry in active]
         rounds = split_into_micro_batches(lengths, config.max_tokens, config.cost, ranks, config.packed)
         micro_batches.append([[[active[i] for i in of_all[r]] for of_all in rounds] for r in range(ranks)])
-        idle.append(_dealt([entry for entry in entries if entry.idle], ranks))
+        zero_advantage.append(_dealt([entry for entry in entries if entry.zero_advantage], ranks))
         padding += sum(lengths) * padding_share(lengths, rounds, config.packed)
         waiting += sum(lengths) * imbalance(lengths, rounds, config.cost, config.packed)
         work += sum(lengths)
-    return Assignment(micro_batches, idle, padding / work if work else 0.0, waiting / work if work else 1.0)
+    return Assignment(micro_batches, zero_advantage, padding / work if work else 0.0, waiting / work if work else 1.0)
 
 
 def _dealt(entries: Sequence[Entry], ranks: int) -> list[MicroBatchPlan]:

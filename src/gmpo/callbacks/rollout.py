@@ -189,7 +189,7 @@ class RolloutCallback(Callback):
     ) -> dict[str, float]:
         """Say and count what dynamic sampling did; where nothing is left to learn from, training ends."""
         step, most = policy.rollout_step, self.dynamic_sampling.max_refills
-        lacking = sum(not group.has_signal for group in kept)
+        lacking = sum(group.zero_advantage for group in kept)
         nothing = lacking == len(kept) and not policy.loss.learns_without_rewards
         if nothing and most:
             made = kept + discarded
@@ -203,7 +203,7 @@ class RolloutCallback(Callback):
         elif nothing:
             log.warning("step %d: no group carries a signal, nothing is learned", step)
         elif most and lacking:
-            log.warning("step %d: %d refills leave %d of %d groups without a signal", step, most, lacking, len(kept))
+            log.warning("step %d: %d refills leave %d of %d groups with zero advantage", step, most, lacking, len(kept))
         if not most:
             return {}
         return {

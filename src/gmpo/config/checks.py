@@ -89,7 +89,7 @@ def _check_saving(cfg: DictConfig) -> None:
 
 def _check_switches(cfg: DictConfig) -> None:
     for name in (
-        *("overlong.filter_truncated", "policy.skip_zero_signal", "policy.reference_on_cpu", "profile"),
+        *("overlong.filter_truncated", "policy.skip_zero_advantage", "policy.reference_on_cpu", "profile"),
         *("checkpoint.asynchronous", "checkpoint.requeue"),
     ):
         if not isinstance(OmegaConf.select(cfg, name), bool):

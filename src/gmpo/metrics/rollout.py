@@ -22,14 +22,16 @@ class GroupFacts(NamedTuple):
     """What metrics need of a group, and whose it is."""
 
     prompt: tuple[str, int]  # source and index
-    has_signal: bool
+    zero_advantage: bool
     rollouts: list[RolloutFacts]
 
 
 def facts_of(groups: Sequence[Group]) -> list[GroupFacts]:
     """Of each group."""
     return [
-        GroupFacts((group.prompt.source, group.prompt.index), group.has_signal, list(map(_facts_of, group.rollouts)))
+        GroupFacts(
+            (group.prompt.source, group.prompt.index), group.zero_advantage, list(map(_facts_of, group.rollouts))
+        )
         for group in groups
     ]
 
@@ -49,7 +51,7 @@ def rollout_metrics(groups: Sequence[GroupFacts]) -> dict[str, float]:
         "reward/penalty": fmean(rollout.penalty for rollout in rollouts),
         "rollout/response_length": fmean(rollout.tokens for rollout in rollouts),
         "rollout/truncated_fraction": fmean(rollout.truncated for rollout in rollouts),
-        "rollout/zero_signal_groups": fmean(not group.has_signal for group in groups),
+        "rollout/zero_advantage_groups": fmean(group.zero_advantage for group in groups),
     }
 
 

@@ -88,10 +88,10 @@ class UpdateMetrics(nn.Module):
         if batch.ref_log_probs is not None:
             self._add("policy/kl_ref", kl_estimate(batch.old_log_probs, batch.ref_log_probs, "k3")[batch.mask])
 
-    def add_idle(self, mini_batch: MiniBatch) -> None:
+    def add_zero_advantage(self, mini_batch: MiniBatch) -> None:
         """Count the response tokens that skip the model."""
         for name in CLIP_SHARES:
-            self._add(name, torch.zeros_like(mini_batch.idle)[mini_batch.idle])
+            self._add(name, torch.zeros_like(mini_batch.zero_advantage)[mini_batch.zero_advantage])
 
     def add_step(self, loss: Tensor, grad_norm: Tensor) -> None:
         """Count one optimizer step."""

@@ -36,12 +36,12 @@ class Share:
     sequences: dict[Key, tuple[Prompt, Rollout]]
     data_parallel_rank: int
 
-    def cuts(self, first: int = 0, with_idle: bool = False) -> list[list[Entry]]:
+    def cuts(self, first: int = 0, with_zero_advantage: bool = False) -> list[list[Entry]]:
         """What has no log-probs yet, as micro-batches of a pass without a gradient; as many on every rank.
 
-        first: the mini-batch with which to begin. with_idle: responses without a gradient, too.
+        first: the mini-batch with which to begin. with_zero_advantage: responses without a gradient, too.
         """
-        by_rank = [self.plan.of_rank(r, first, with_idle) for r in range(self.ranks)]
+        by_rank = [self.plan.of_rank(r, first, with_zero_advantage) for r in range(self.ranks)]
         without = [[entry for entry in entries if not entry.has_log_probs] for entries in by_rank]
         return split_without_gradient(without, self.config)[self.data_parallel_rank]
 
@@ -52,9 +52,9 @@ class Share:
     def mini_batches(self, pad_token_id: int) -> list[MiniBatch]:
         """As tensors, once log-probs are known."""
         made = []
-        for cuts, idle in zip(self.plan.micro_batches, self.plan.idle, strict=True):
+        for cuts, zero_advantage in zip(self.plan.micro_batches, self.plan.zero_advantage, strict=True):
             micro_batches = [pad_sequences(self.of(entries), pad_token_id) for entries in cuts[self.data_parallel_rank]]
-            lengths = [len(r.response.token_ids) for _, r in self.of(idle[self.data_parallel_rank])]
+            lengths = [len(r.response.token_ids) for _, r in self.of(zero_advantage[self.data_parallel_rank])]
             made.append(MiniBatch(micro_batches, response_mask(lengths)))
         return made
 
@@ -84,7 +84,7 @@ def share_out(
     groups: those that this rank holds. data_parallel_rank_of: of a rank. everything: responses that are left out of
     the loss, too.
     """
-    own = entries_of(groups, rank(), config.skip_zero_signal, everything)
+    own = entries_of(groups, rank(), config.skip_zero_advantage, everything)
     plan = assign(in_order(gather(own)), ranks, config)
     by_rank = [plan.of_rank(r) for r in range(ranks)]
     held = sequences_of(groups)

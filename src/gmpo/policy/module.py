@@ -54,7 +54,7 @@ class PolicyModule(LightningModule):
     gradient_clip: the largest norm of a gradient over all parameters; null: none.
     temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
     old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
-    skip_zero_signal: responses of advantage 0 skip the update's passes where the loss has no other term for them.
+    skip_zero_advantage: responses of advantage 0 skip the update's passes where the loss has no other term for them.
     reference_on_cpu: the reference model, where there is one, leaves a GPU's memory to the policy.
     max_skipped_steps: so many optimizer steps in a row without a finite loss and gradient end the run.
     """
@@ -72,7 +72,7 @@ class PolicyModule(LightningModule):
         temperature: float,
         pad_token_id: int,
         old_log_probs: Literal["trainer", "rollout"] = "trainer",
-        skip_zero_signal: bool = True,
+        skip_zero_advantage: bool = True,
         reference_on_cpu: bool = False,
         max_skipped_steps: int = 10,
         logits_at_once: int | None = None,
@@ -93,7 +93,7 @@ class PolicyModule(LightningModule):
         self.temperature = temperature
         self.pad_token_id = pad_token_id
         self.old_log_probs = old_log_probs
-        self.skip_zero_signal = skip_zero_signal and not loss.learns_from_zero_advantage
+        self.skip_zero_advantage = skip_zero_advantage and not loss.learns_from_zero_advantage
         self.reference_on_cpu = reference_on_cpu
         self.max_skipped_steps = max_skipped_steps
         self.mesh: Mesh | None = None  # None where one process has everything
@@ -208,7 +208,7 @@ class PolicyModule(LightningModule):
         reference is to be taken off their reward.
         """
         share = self.share(groups, everything=self.loss.kl.in_reward)
-        self._fill(share, with_idle=True)
+        self._fill(share, with_zero_advantage=True)
         share.give_back(groups, has_own_share=rank() % self._cp == 0)
 
     def share(self, groups: list[Group], everything: bool = False) -> Share:
@@ -219,35 +219,37 @@ class PolicyModule(LightningModule):
             self.max_tokens_per_log_prob_batch * self._cp,
             self.cost,
             self.source.packed,
-            self.skip_zero_signal,
+            self.skip_zero_advantage,
         )
         ranks = 1 if self.mesh is None else self.mesh.layout.data_parallel
         with self.clock("exchange"):
             return share_out(groups, config, ranks, lambda other: other // self._cp, everything)
 
     @torch.no_grad()
-    def _fill(self, share: Share, first: int = 0, with_idle: bool = False) -> None:
+    def _fill(self, share: Share, first: int = 0, with_zero_advantage: bool = False) -> None:
         """first: the first mini-batch whose old log-probs are needed here."""
         with self.clock("log_probs"):
             if self.old_log_probs == "rollout":
                 for _, rollout in share.sequences.values():
                     rollout.old_log_probs = torch.tensor(rollout.response.log_probs)
             else:
-                for batch, rollouts in self._passes(share, first, with_idle):
+                for batch, rollouts in self._passes(share, first, with_zero_advantage):
                     log_probs, entropy = self._log_probs(batch, with_entropy=True)
                     batch.old_log_probs = log_probs
                     self._look_at(batch, log_probs, entropy)
                     for rollout, row in zip(rollouts, response_rows(log_probs, batch.mask), strict=False):
                         rollout.old_log_probs = row  # an empty micro-batch has a row and no rollout
             if self.reference is not None:
-                for batch, rollouts in self._passes(share, 0, with_idle):
+                for batch, rollouts in self._passes(share, 0, with_zero_advantage):
                     log_probs = self.reference.log_probs(batch, self.temperature, self.logits_at_once)
                     for rollout, row in zip(rollouts, response_rows(log_probs, batch.mask), strict=False):
                         rollout.ref_log_probs = row
             reshard(self._policy)
 
-    def _passes(self, share: Share, first: int, with_idle: bool) -> Iterator[tuple[MicroBatch, list[Rollout]]]:
-        for entries in share.cuts(first, with_idle):
+    def _passes(
+        self, share: Share, first: int, with_zero_advantage: bool
+    ) -> Iterator[tuple[MicroBatch, list[Rollout]]]:
+        for entries in share.cuts(first, with_zero_advantage):
             sequences = share.of(entries)
             batch = pad_sequences(sequences, self.pad_token_id).to(self.device)
             yield batch, [rollout for _, rollout in sequences]
@@ -329,7 +331,7 @@ class PolicyModule(LightningModule):
             self.update_metrics.add_micro_batch(self.loss.objective, batch, log_probs)
             if looks:
                 self._look_at(batch, log_probs, entropy)
-        self.update_metrics.add_idle(mini_batch)
+        self.update_metrics.add_zero_advantage(mini_batch)
         for parameter in self._policy.parameters():
             if parameter.grad is None:  # all idle: the optimizer still makes its step, with a gradient of 0
                 parameter.grad = torch.zeros_like(parameter)

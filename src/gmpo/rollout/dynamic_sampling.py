@@ -14,9 +14,9 @@ class Refilled:
     discarded: list[Group] = field(default_factory=list)  # without a signal, replaced by others
     refills: int = 0  # rounds of generation beyond the first
 
-    def places_without_signal(self) -> list[int]:
+    def zero_advantage_places(self) -> list[int]:
         """Where the groups stand that carry none."""
-        return [place for place, group in enumerate(self.groups) if not group.has_signal]
+        return [place for place, group in enumerate(self.groups) if group.zero_advantage]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DynamicSampling:
         """
         batch = Refilled(list(groups))
         while batch.refills < self.max_refills:
-            on_ranks = gather(batch.places_without_signal())
+            on_ranks = gather(batch.zero_advantage_places())
             empty = sorted((place, owner) for owner, places in enumerate(on_ranks) for place in places)
             if not empty:
                 break

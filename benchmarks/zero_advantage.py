@@ -1,4 +1,4 @@
-"""What the zero-signal skip saves: `python benchmarks/zero_signal.py [--json FILE] [override ...]`.
+"""What the zero-advantage skip saves: `python benchmarks/zero_advantage.py [--json FILE] [override ...]`.
 
 Updates the quickstart's model on one batch (its prompts, worked answers as responses) in which the advantages of every
 other group are 0, with the skip and without, in turns. Prints the seconds of an update (all mini-batches of the
@@ -36,12 +36,12 @@ class Comparison(PolicyModule):
         self.seconds: dict[bool, list[float]] = {True: [], False: []}
         self.gradients: dict[bool, list[Tensor]] = {}
         for skip in (True, False):
-            self.skip_zero_signal = skip
+            self.skip_zero_advantage = skip
             (whole, *_) = self.pack(batch.groups)
             self.gradients[skip] = self.gradient(whole)
         for _ in range(ROUNDS if self.source.dtype == "float32" else 0):
             for skip in (True, False):
-                self.skip_zero_signal = skip
+                self.skip_zero_advantage = skip
                 began = time.perf_counter()
                 for mini_batch in self.pack(batch.groups):
                     self.update(mini_batch, on_policy=False)
@@ -71,13 +71,13 @@ def main() -> None:
     pairs = list(zip(exact.gradients[True], exact.gradients[False], strict=True))
     largest = max(gradient.abs().max().item() for _, gradient in pairs)
     difference = max((one - other).abs().max().item() for one, other in pairs)
-    print(f"update of {cfg.batch.prompts} x {cfg.batch.group_size} responses, half of the groups without a signal")
+    print(f"update of {cfg.batch.prompts} x {cfg.batch.group_size} responses, half of the groups with zero advantage")
     print(f"without the skip  {off:.3f} s (median of {ROUNDS})")
     print(f"with the skip     {on:.3f} s")
     print(f"ratio             {on / off:.3f}")
     print(f"gradient: largest element {largest:.3e}, largest difference {difference:.1e} (float64)")
     raw = {"with_skip": timed.seconds[True], "without": timed.seconds[False], "difference": difference}
-    hand_on(given.json, {"zero_signal_update_ratio": on / off}, raw)
+    hand_on(given.json, {"zero_advantage_update_ratio": on / off}, raw)
 
 
 def compared(cfg: DictConfig, dtype: str) -> Comparison:
@@ -89,11 +89,11 @@ def compared(cfg: DictConfig, dtype: str) -> Comparison:
     }
     policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)
     trainer = instantiate(cfg.trainer, logger=False, callbacks=[], limit_val_batches=0, val_check_interval=None)
-    trainer.fit(policy, DataLoader([PromptBatch([], half_signal(cfg))], batch_size=None))
+    trainer.fit(policy, DataLoader([PromptBatch([], half_zero_advantage(cfg))], batch_size=None))
     return policy
 
 
-def half_signal(cfg: DictConfig) -> list[Group]:
+def half_zero_advantage(cfg: DictConfig) -> list[Group]:
     """Groups of worked answers; in every other one the advantages are 0."""
     tokenizer = character_tokenizer()
     problems = make_problems(cfg.data.kinds, cfg.batch.prompts * cfg.batch.group_size, "train", 0)

@@ -11,7 +11,7 @@ from conftest import ENVIRONMENT, ROOT
 @pytest.mark.slow
 def test_the_skip_changes_no_gradient(qwen2_folder: str) -> None:
     small = ["model=local", f"model.path={qwen2_folder}", "batch.prompts=8", "batch.mini_batch_prompts=4"]
-    command = [sys.executable, str(ROOT / "benchmarks" / "zero_signal.py"), *small, "cluster.threads=1"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "zero_advantage.py"), *small, "cluster.threads=1"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"^ratio +\d+\.\d+$", done.stdout, re.MULTILINE)

@@ -27,7 +27,7 @@ Key = tuple[int, int]  # the rank that holds a sequence, and its place there
 
 
 @dataclass(frozen=True)
-class Share:
+class RankBatch:
     """What this rank trains, copies of what other ranks hold among it; its cp ranks have the same share."""
 
     plan: Assignment
@@ -72,13 +72,13 @@ class Share:
             held[place][1].old_log_probs, held[place][1].ref_log_probs = old, ref
 
 
-def share_out(
+def distribute(
     groups: list[Group],
     config: BatchingConfig,
     ranks: int,
     data_parallel_rank_of: Callable[[int], int],
     everything: bool = False,
-) -> Share:
+) -> RankBatch:
     """Spread the groups of all ranks over `ranks` data-parallel ranks; collective.
 
     groups: those that this rank holds. data_parallel_rank_of: of a rank. everything: responses that are left out of
@@ -93,4 +93,4 @@ def share_out(
         wanted = [entry for entry in by_rank[data_parallel_rank_of(receiver)] if entry.owner == rank()]
         outgoing.append([((entry.owner, entry.place), *held[entry.place]) for entry in wanted])
     sequences = {key: (prompt, rollout) for key, prompt, rollout in exchange(outgoing)}
-    return Share(plan, config, ranks, sequences, data_parallel_rank_of(rank()))
+    return RankBatch(plan, config, ranks, sequences, data_parallel_rank_of(rank()))

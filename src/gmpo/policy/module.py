@@ -20,7 +20,7 @@ from gmpo.models.pretrained import ModelSource, cost_of
 from gmpo.models.weights import whole_weights
 from gmpo.objectives import PolicyLoss
 from gmpo.parallel.collectives import rank
-from gmpo.parallel.distribute import Share, share_out
+from gmpo.parallel.distribute import RankBatch, distribute
 from gmpo.parallel.fsdp import reshard
 from gmpo.parallel.mesh import Mesh
 from gmpo.parallel.strategy import MeshStrategy
@@ -211,8 +211,8 @@ class PolicyModule(LightningModule):
         self._fill(share, with_zero_advantage=True)
         share.give_back(groups, has_own_share=rank() % self._cp == 0)
 
-    def share(self, groups: list[Group], everything: bool = False) -> Share:
-        """What this rank trains of the groups that all ranks hold; as `share_out`."""
+    def share(self, groups: list[Group], everything: bool = False) -> RankBatch:
+        """What this rank trains of the groups that all ranks hold; as `distribute`."""
         config = BatchingConfig(
             self.mini_batch_prompts,
             self.max_tokens_per_micro_batch * self._cp,
@@ -223,10 +223,10 @@ class PolicyModule(LightningModule):
         )
         ranks = 1 if self.mesh is None else self.mesh.layout.data_parallel
         with self.clock("exchange"):
-            return share_out(groups, config, ranks, lambda other: other // self._cp, everything)
+            return distribute(groups, config, ranks, lambda other: other // self._cp, everything)
 
     @torch.no_grad()
-    def _fill(self, share: Share, first: int = 0, with_zero_advantage: bool = False) -> None:
+    def _fill(self, share: RankBatch, first: int = 0, with_zero_advantage: bool = False) -> None:
         """first: the first mini-batch whose old log-probs are needed here."""
         with self.clock("log_probs"):
             if self.old_log_probs == "rollout":
@@ -247,7 +247,7 @@ class PolicyModule(LightningModule):
             reshard(self._policy)
 
     def _passes(
-        self, share: Share, first: int, with_zero_advantage: bool
+        self, share: RankBatch, first: int, with_zero_advantage: bool
     ) -> Iterator[tuple[MicroBatch, list[Rollout]]]:
         for entries in share.cuts(first, with_zero_advantage):
             sequences = share.of(entries)

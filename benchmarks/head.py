@@ -3,17 +3,17 @@
 Each way computes the log-prob of each token from hidden states and the head's weight, and the gradients of both where
 every token's gradient is a number of its own, in float32 on one thread. The table is of one forward and backward pass
 of each way in a fresh process: its time over that of the plain way, and the most memory that it adds to what is
-resident (VmHWM, reset before it), beyond the gradient of the weight, in copies of the logits (tokens x words in
+resident (VmHWM, reset before it), beyond the gradient of the weight, in copies of the logits (tokens x vocab in
 float32); freed memory is given back before (malloc_trim). The ratio of times that has a goal is of the plain and the
-tiled way in turn in one process, so that both meet the same machine, the best of `rounds` of each. All times are the
+chunked way in turn in one process, so that both meet the same machine, the best of `rounds` of each. All times are the
 processor's, which on one thread of an idle machine are those of the clock. Errors are the
-greatest difference from float64 over the greatest value, at a quarter of the tokens and words. Goals of the tiled way:
+greatest difference from float64 over the greatest value, at a quarter of the tokens and vocab. Goals of the chunked way:
 memory of at most 0.1 copies, time of at most 1.4.
 
 - plain: whole logits, log_softmax, gather.
 - checkpointed: chunks of tokens under torch's checkpoint, as this project had it.
 - torch: torch.nn.functional.linear_cross_entropy (2.13), 512 tokens at once; by itself it takes 2, which is far slower.
-- tiled: gmpo.models.chunked_log_probs; and the same with entropies, which the others do not compute.
+- chunked: gmpo.models.chunked_log_probs; and the same with entropies, which the others do not compute.
 Not measured: liger-kernel and cut-cross-entropy, whose kernels are Triton's, which needs a GPU.
 """
 
@@ -55,11 +55,11 @@ def of_torch(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
     return -nn.functional.linear_cross_entropy(hidden, weight, ids, **how)
 
 
-def tiled(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
+def chunked(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
     return linear_log_probs(hidden, weight, None, ids)[0]
 
 
-def tiled_with_entropy(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
+def chunked_with_entropy(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
     log_probs, entropy = linear_log_probs(hidden, weight, None, ids, with_entropy=True)
     assert entropy is not None
     return log_probs + 0.01 * entropy
@@ -69,17 +69,17 @@ WAYS: dict[str, Callable[..., Tensor]] = {
     "plain": plain,
     "checkpointed": checkpointed,
     "torch": of_torch,
-    "tiled": tiled,
-    "tiled, entropy": tiled_with_entropy,
+    "chunked": chunked,
+    "chunked, entropy": chunked_with_entropy,
 }
 
 
-def inputs_of(tokens: int, words: int, dtype: torch.dtype = torch.float32) -> tuple[Inputs, Tensor]:
+def inputs_of(tokens: int, vocab: int, dtype: torch.dtype = torch.float32) -> tuple[Inputs, Tensor]:
     """And the gradient of each token's log-prob."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(tokens, WIDTH, generator=generator).to(dtype).requires_grad_()
-    weight = (torch.randn(words, WIDTH, generator=generator) * 0.1).to(dtype).requires_grad_()
-    ids = torch.randint(words, (tokens,), generator=generator)
+    weight = (torch.randn(vocab, WIDTH, generator=generator) * 0.1).to(dtype).requires_grad_()
+    ids = torch.randint(vocab, (tokens,), generator=generator)
     return (hidden, weight, ids), torch.randn(tokens, generator=generator).to(dtype)
 
 
@@ -111,10 +111,10 @@ def of_one_pass(way: Callable[..., Tensor], tokens: int) -> dict[str, float]:
 
 
 def times_of(tokens: int, rounds: int) -> dict[str, float]:
-    """The least seconds of the plain and the tiled way."""
+    """The least seconds of the plain and the chunked way."""
     inputs, outer = inputs_of(tokens, WORDS)
-    times = [(seconds_of(plain, inputs, outer), seconds_of(tiled, inputs, outer)) for _ in range(rounds)]
-    return {"plain": min(pair[0] for pair in times), "tiled": min(pair[1] for pair in times)}
+    times = [(seconds_of(plain, inputs, outer), seconds_of(chunked, inputs, outer)) for _ in range(rounds)]
+    return {"plain": min(pair[0] for pair in times), "chunked": min(pair[1] for pair in times)}
 
 
 def errors_of(tokens: int) -> dict[str, dict[str, float]]:
@@ -130,7 +130,7 @@ def errors_of(tokens: int) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, way in WAYS.items():
         pairs = zip(("value", "hidden", "weight"), results(way, torch.float32), exact, strict=True)
-        if way is not tiled_with_entropy:
+        if way is not chunked_with_entropy:
             found[name] = {what: ((mine - right).abs().max() / right.abs().max()).item() for what, mine, right in pairs}
     return found
 
@@ -157,10 +157,10 @@ def measure(options: argparse.Namespace) -> dict[str, dict]:
     seconds, errors = asked("times", options), asked("errors", options)
     ways = {name: asked(name, options) | errors.get(name, {}) for name in WAYS}
     ratios = {
-        "head_peak_copies": ways["tiled"]["copies"],
-        "head_time_over_plain": seconds["tiled"] / seconds["plain"],
+        "head_peak_copies": ways["chunked"]["copies"],
+        "head_time_over_plain": seconds["chunked"] / seconds["plain"],
     }
-    sizes = {"tokens": options.tokens, "width": WIDTH, "words": WORDS}
+    sizes = {"tokens": options.tokens, "width": WIDTH, "vocab": WORDS}
     return {"ratios": ratios, "raw": {"sizes": sizes, "seconds_in_turn": seconds, "ways": ways}}
 
 
@@ -181,7 +181,7 @@ def main() -> None:
         print(json.dumps(answer(options.child, options)))
         return
     found = measure(options)
-    print(f"{options.tokens} tokens, width {WIDTH}, {WORDS} words, float32, one thread, torch {torch.__version__}")
+    print(f"{options.tokens} tokens, width {WIDTH}, {WORDS} vocab, float32, one thread, torch {torch.__version__}")
     print(f"{'way':<15}{'time':>6}{'seconds':>9}{'memory':>9}{'value':>10}{'d hidden':>10}{'d weight':>10}")
     ways = found["raw"]["ways"]
     for name, values in ways.items():

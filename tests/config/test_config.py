@@ -289,7 +289,10 @@ def test_an_engine_spans_a_divisor_of_the_ranks() -> None:
         ("cluster.speed.tflops=0", "cluster.speed.tflops=0 must be a number above 0"),
         ("cluster.dtype=int8", "cluster.dtype=int8 must be one of bfloat16, float16, float32"),
         ("cluster.accelerator=tpu", "cluster.accelerator=tpu must be cpu or gpu"),
-        ("policy.logits_at_once=-1", "policy.logits_at_once=-1 must be a whole number of at least 1, or null"),
+        (
+            "policy.max_logits_per_chunk=-1",
+            "policy.max_logits_per_chunk=-1 must be a whole number of at least 1, or null",
+        ),
         ("model.overrides=null", "model.overrides=None must hold keys of config.json: +model.overrides.KEY=VALUE"),
     ],
 )

@@ -26,7 +26,7 @@ USUAL: dict[str, Any] = {
     "dtype": "float64",
     "experts": None,
     "skip": True,
-    "logits_at_once": None,
+    "max_logits_per_chunk": None,
 }
 CUT = {"budget": 45}
 PACKED = {"attention": "varlen", "budget": 90}
@@ -37,10 +37,10 @@ FOR_EACH_MODEL: dict[str, dict[str, Any]] = {
     "packed": {"attention": "varlen"},
     "packed_cut_checkpointed": PACKED | {"sharding": {"checkpointing": "selective"}},
     "fsdp": FSDP,
-    "fsdp_cut_checkpointed": FSDP | CUT | {"sharding": {"checkpointing": "all"}, "logits_at_once": 300},
+    "fsdp_cut_checkpointed": FSDP | CUT | {"sharding": {"checkpointing": "all"}, "max_logits_per_chunk": 300},
     "fsdp_packed": FSDP | PACKED | {"sharding": {"reduce_gradients": "always"}},
     "cp": CP,
-    "cp_packed_checkpointed": CP | PACKED | {"sharding": {"checkpointing": "all"}, "logits_at_once": 4000},
+    "cp_packed_checkpointed": CP | PACKED | {"sharding": {"checkpointing": "all"}, "max_logits_per_chunk": 4000},
     "hsdp_cut": HSDP | CUT,
     "hsdp_packed_checkpointed": HSDP
     | PACKED
@@ -50,7 +50,7 @@ FOR_EACH_MODEL: dict[str, dict[str, Any]] = {
 }
 OF_ONE_MODEL: dict[str, dict[str, Any]] = {
     "fsdp_offloaded": FSDP | {"sharding": {"offload": True, "reshard_after_forward": False}},
-    "fsdp_unskipped": FSDP | CUT | {"skip": False, "logits_at_once": 100},
+    "fsdp_unskipped": FSDP | CUT | {"skip": False, "max_logits_per_chunk": 100},
     "hsdp_always_reduced": HSDP | CUT | {"sharding": {"reduce_gradients": "always"}},
 }
 OTHER_LOSSES = ("gmpo_kl_entropy", "hmpo_everything", "grpo", "gspo")

@@ -93,7 +93,7 @@ def train(case: Case) -> Recorded:
         experts=case["experts"],
         sharding=Sharding(**case["sharding"]),
         skip_zero_advantage=case["skip"],
-        logits_at_once=case["logits_at_once"],
+        max_logits_per_chunk=case["max_logits_per_chunk"],
     )
     assert isinstance(policy, Recorded)
     trainer = Trainer(

@@ -36,7 +36,7 @@ def main(path: str) -> None:
     for module in (*sharded.model.layers, sharded):
         fully_shard(module, mesh=mesh, reshard_after_forward=True)
     rank, ids = dist.get_rank(), ids_of(dist.get_rank())
-    with LogProbHead(TEMPERATURE, True, logits_at_once=300).in_place_of_logits(sharded, ids):
+    with LogProbHead(TEMPERATURE, True, max_logits_per_chunk=300).in_place_of_logits(sharded, ids):
         values = sharded(input_ids=ids).logits
     assert isinstance(sharded, FSDPModule)
     torch.testing.assert_close(values, plain(whole, ids), rtol=0, atol=1e-10)

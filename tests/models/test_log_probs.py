@@ -89,7 +89,7 @@ def test_tiles_of_logits_change_nothing(folder: str, request: pytest.FixtureRequ
     batch = pad_sequences(sequences(), pad_token_id=0)
     found = []
     for at_once in (None, 100, 4000):
-        log_probs, entropy = response_log_probs(model, batch, 0.7, with_entropy=True, logits_at_once=at_once)
+        log_probs, entropy = response_log_probs(model, batch, 0.7, with_entropy=True, max_logits_per_chunk=at_once)
         assert entropy is not None
         loss = (log_probs * batch.mask).square().sum() + (entropy * batch.mask).sum()
         found.append((log_probs, entropy, torch.autograd.grad(loss, model.parameters())))

@@ -54,6 +54,6 @@ def test_an_update_peaks_where_the_formulas_say(shape: dict, checkpointing: str,
     micro_batch()
     measured = torch.cuda.max_memory_allocated() / GIB
     settings = (f"sharding.checkpointing={checkpointing}", "sharding.reduce_gradients=shards", "cluster.devices=1")
-    budget = (f"batch.max_tokens_per_micro_batch={TOKENS}", f"policy.logits_at_once={AT_ONCE}")
+    budget = (f"batch.max_tokens_per_micro_batch={TOKENS}", f"policy.max_logits_per_chunk={AT_ONCE}")
     recipe = Recipe.of(composed(shape, *settings, *budget))
     assert planned(recipe, "update", NOT_ALLOCATED) == pytest.approx(measured, rel=0.1)

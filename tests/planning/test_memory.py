@@ -76,7 +76,7 @@ def test_an_update_peaks_where_the_formulas_say(
     shape: dict, checkpointing: str, reduce_gradients: str, at_once: int
 ) -> None:
     sharding = (f"sharding.checkpointing={checkpointing}", f"sharding.reduce_gradients={reduce_gradients}")
-    recipe = Recipe.of(composed(shape, *sharding, f"policy.logits_at_once={at_once}"))
+    recipe = Recipe.of(composed(shape, *sharding, f"policy.max_logits_per_chunk={at_once}"))
     tracked = peak_gib(shape, TOKENS, RANKS, checkpointing, reduce_gradients, at_once, backward=True)
     assert planned(recipe, "update") == pytest.approx(tracked, rel=0.1)
 
@@ -94,7 +94,7 @@ def test_an_update_peaks_where_the_formulas_say(
 )
 def test_a_pass_for_log_probs_peaks_where_the_formulas_say(shape: dict, at_once: int, tokens: int) -> None:
     budget = f"batch.max_tokens_per_log_prob_batch={tokens}"
-    recipe = Recipe.of(composed(shape, f"policy.logits_at_once={at_once}", budget))
+    recipe = Recipe.of(composed(shape, f"policy.max_logits_per_chunk={at_once}", budget))
     tracked = peak_gib(shape, tokens, RANKS, "none", "last", at_once, backward=False)
     assert planned(recipe, "log_probs") == pytest.approx(tracked, rel=0.1)
 
@@ -104,7 +104,7 @@ def test_a_pass_for_log_probs_peaks_where_the_formulas_say(shape: dict, at_once:
 def test_one_rank_in_float32_gathers_nothing(shape: dict, phase: str) -> None:
     budget = f"batch.max_tokens_per_log_prob_batch={TOKENS}"
     alone = ("cluster.devices=1", "cluster.dtype=float32", "model.attention=varlen", "sharding.checkpointing=none")
-    recipe = Recipe.of(composed(shape, f"policy.logits_at_once={2**24}", budget, *alone))
+    recipe = Recipe.of(composed(shape, f"policy.max_logits_per_chunk={2**24}", budget, *alone))
     backward = phase == "update"
     tracked = peak_gib(shape, TOKENS, 1, "none", "last", 2**24, backward, torch.float32)
     assert planned(recipe, phase) == pytest.approx(tracked, rel=0.1)

@@ -85,7 +85,7 @@ def _tracked(
             sharding.shard(module, mesh, dtype)
     sharding.checkpoint_activations(model)
     ids, positions = torch.zeros(1, tokens, dtype=torch.long), torch.arange(tokens).unsqueeze(0)
-    head = LogProbHead(1.0, with_entropy=True, logits_at_once=at_once)
+    head = LogProbHead(1.0, with_entropy=True, max_logits_per_chunk=at_once)
 
     def micro_batch(is_last: bool) -> None:
         sharding.before_backward(model, is_last)

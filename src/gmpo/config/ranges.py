@@ -88,7 +88,7 @@ RANGES = {
     "schedule.end_factor": Range(0, 1),
     "schedule.total_iters": Range(1, whole=True, note="; schedule.start_factor=1.0 leaves out the warm-up"),
     "policy.gradient_clip": Range(0, above=True, null=True, note=", which switches it off"),
-    "policy.logits_at_once": SIZE_OR_NULL,
+    "policy.max_logits_per_chunk": SIZE_OR_NULL,
     "policy.max_skipped_steps": SIZE,
     "guards.*.low": Range(null=True),
     "guards.*.high": Range(null=True),

@@ -2,16 +2,16 @@
 
 ON_GPU = 2**27  # half a GiB in float32: products that fill a GPU
 ON_CPU = 2**18  # 1 MiB: what follows a product finds it in the cache
-FEWEST_WORDS = 1024  # of a tile, where there are more tokens than it holds: products over fewer words are slow
+MIN_VOCAB = 1024  # of a chunk, where there are more tokens than it holds: products over fewer vocab are slow
 
 
-def tile_size(tokens: int, words: int, at_once: int) -> tuple[int, int]:
-    """Tokens and words of the largest tile, of so many in all; at_once: their product, at most.
+def chunk_size(tokens: int, vocab: int, max_logits: int) -> tuple[int, int]:
+    """Tokens and vocab of the largest chunk, of so many in all; max_logits: their product, at most.
 
-    Tiles are wide rather than long: a row of the weight gets its gradient from all tokens before the next.
+    Chunks are wide rather than long: a row of the weight gets its gradient from all tokens before the next.
     """
-    longest = _even(tokens, max(1, at_once // min(words, FEWEST_WORDS)))
-    return longest, _even(words, max(1, at_once // max(1, longest)))
+    longest = _even(tokens, max(1, max_logits // min(vocab, MIN_VOCAB)))
+    return longest, _even(vocab, max(1, max_logits // max(1, longest)))
 
 
 def _even(length: int, at_most: int) -> int:

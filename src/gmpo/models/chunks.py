@@ -1,17 +1,17 @@
-"""Logits a tile at a time: some tokens by some words, in memory that all tiles share."""
+"""Logits a chunk at a time: some tokens by some vocab, in memory that all chunks share."""
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from gmpo.models.chunk_size import ON_CPU, ON_GPU, tile_size
+from gmpo.models.chunk_size import ON_CPU, ON_GPU, chunk_size
 
 
-class Tiles:
-    """The logits of N tokens over V words, of which one tile of n tokens by v words exists at a time.
+class Chunks:
+    """The logits of N tokens over V vocab, of which one chunk of n tokens by v vocab exists at a time.
 
     hidden: what the head reads. weight, bias: the head's. targets: the token whose log-prob is wanted, of each row.
-    at_once: tokens times words of a tile, at most; None: what suits the device. A method that returns a tile returns
+    max_logits: tokens times vocab of a chunk, at most; None: what suits the device. A method that returns a chunk returns
     memory that the next call of the same method overwrites.
     """
 
@@ -22,14 +22,14 @@ class Tiles:
         bias: Float[Tensor, "V"] | None,
         targets: Int[Tensor, "N"],
         temperature: float,
-        at_once: int | None,
+        max_logits: int | None,
     ) -> None:
         self.hidden, self.weight, self.bias, self.targets = hidden, weight, bias, targets
         self.temperature = temperature
         self.precision = torch.promote_types(hidden.dtype, torch.float32)  # of all that follows a product
-        at_once = at_once or (ON_CPU if hidden.device.type == "cpu" else ON_GPU)
-        longest, widest = tile_size(len(hidden), len(weight), at_once)
-        self.tokens, self.words = parts(len(hidden), longest), parts(len(weight), widest)
+        max_logits = max_logits or (ON_CPU if hidden.device.type == "cpu" else ON_GPU)
+        longest, widest = chunk_size(len(hidden), len(weight), max_logits)
+        self.tokens, self.vocab = parts(len(hidden), longest), parts(len(weight), widest)
         self._product = hidden.new_empty(longest * widest)
         self._wide = hidden.new_empty(longest * widest, dtype=self.precision) if self.is_half else self._product
         self._second: Tensor | None = None
@@ -43,13 +43,13 @@ class Tiles:
         """A number of each token."""
         return self.hidden.new_full((len(self.hidden),), value, dtype=self.precision)
 
-    def logits(self, tokens: slice, words: slice) -> Float[Tensor, "n v"]:
+    def logits(self, tokens: slice, vocab: slice) -> Float[Tensor, "n v"]:
         """As the head computes them, in its own precision."""
-        rows, columns = self.hidden[tokens], self.weight[words].t()
+        rows, columns = self.hidden[tokens], self.weight[vocab].t()
         out = _shaped(self._product, len(rows), columns.shape[1])
         if self.bias is None:
             return torch.mm(rows, columns, out=out)
-        return torch.addmm(self.bias[words], rows, columns, out=out)
+        return torch.addmm(self.bias[vocab], rows, columns, out=out)
 
     def shifted(self, logits: Float[Tensor, "n v"], shift: Float[Tensor, "n"]) -> Float[Tensor, "n v"]:
         """Logits over the temperature, less a number of each token; may overwrite the logits."""
@@ -70,10 +70,10 @@ class Tiles:
         """Zeros to add up what goes to `totals`: in its own memory where its precision will do."""
         return torch.zeros_like(totals, dtype=self.precision) if self.is_half else totals.zero_()
 
-    def targets_in(self, tokens: slice, words: slice) -> tuple[Int[Tensor, "n 1"], Bool[Tensor, "n 1"]]:
-        """The column of each token's target in a tile, and whether it is there; if not, it is some other column."""
-        columns = self.targets[tokens, None] - words.start
-        inside = columns.clamp(0, words.stop - words.start - 1)
+    def targets_in(self, tokens: slice, vocab: slice) -> tuple[Int[Tensor, "n 1"], Bool[Tensor, "n 1"]]:
+        """The column of each token's target in a chunk, and whether it is there; if not, it is some other column."""
+        columns = self.targets[tokens, None] - vocab.start
+        inside = columns.clamp(0, vocab.stop - vocab.start - 1)
         return inside, columns == inside
 
 
@@ -90,5 +90,5 @@ def add_product(total: Float[Tensor, "a b"], left: Float[Tensor, "a k"], right: 
         total += left @ right
 
 
-def _shaped(memory: Tensor, tokens: int, words: int) -> Float[Tensor, "n v"]:
-    return memory[: tokens * words].view(tokens, words)
+def _shaped(memory: Tensor, tokens: int, vocab: int) -> Float[Tensor, "n v"]:
+    return memory[: tokens * vocab].view(tokens, vocab)

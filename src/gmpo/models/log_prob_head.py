@@ -17,7 +17,7 @@ class LogProbHead:
 
     temperature: float
     with_entropy: bool
-    logits_at_once: int | None = None
+    max_logits_per_chunk: int | None = None
 
     @contextmanager
     def in_place_of_logits(self, model: nn.Module, targets: Int[Tensor, "B T"]) -> Iterator[None]:
@@ -36,7 +36,7 @@ class LogProbHead:
     def _values(
         self, head: nn.Linear, hidden: Float[Tensor, "B T D"], targets: Int[Tensor, "B T"]
     ) -> Float[Tensor, "B T K"]:
-        how = (self.temperature, self.with_entropy, self.logits_at_once)
+        how = (self.temperature, self.with_entropy, self.max_logits_per_chunk)
         log_probs, entropy = linear_log_probs(hidden, head.weight, head.bias, targets, *how)
         return torch.stack([log_probs] if entropy is None else [log_probs, entropy], dim=-1)  # FSDP2 wants no view
 

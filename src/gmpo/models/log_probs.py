@@ -33,18 +33,18 @@ def response_log_probs(
     with_entropy: bool = False,
     packed: bool = False,
     cp_group: ProcessGroup | None = None,
-    logits_at_once: int | None = None,
+    max_logits_per_chunk: int | None = None,
 ) -> Values:
     """Log-probability of each token in the micro-batch's last T columns, and the entropy it was drawn from if asked.
 
     In nats, differentiable; what comes out at padding is to be masked. packed: all sequences stand in one row, without
     padding, which the model's attention has to know how to read. cp_group: the ranks that share the micro-batch; each
-    sends an equal part of the columns through the model and gets the result for all. logits_at_once: as `Tiles` has it.
+    sends an equal part of the columns through the model and gets the result for all. max_logits_per_chunk: as `Chunks` has it.
 
     Without packing, padding stands on the right, where a causal model never looks, so no attention mask is needed.
     """
     rows = rows_of(batch, packed)
-    log_probs, entropy = predict(model, rows, LogProbHead(temperature, with_entropy, logits_at_once), cp_group)
+    log_probs, entropy = predict(model, rows, LogProbHead(temperature, with_entropy, max_logits_per_chunk), cp_group)
     if not packed:
         return log_probs, entropy
     return _to_rows(log_probs, batch), None if entropy is None else _to_rows(entropy, batch)

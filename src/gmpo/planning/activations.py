@@ -6,7 +6,7 @@ width, Q and K width of all query and key/value heads, I width of a feed-forward
 k, b bytes of a number.
 """
 
-from gmpo.models.chunk_size import tile_size
+from gmpo.models.chunk_size import chunk_size
 from gmpo.models.shape import ModelShape
 
 WIDE = 4  # bytes of what follows from logits, unless these have more
@@ -55,19 +55,19 @@ def around_blocks(shape: ModelShape, b: int) -> int:
     return shape.hidden * (4 + 2 * b) + 2 * b * shape.head_dim + 8
 
 
-def head(shape: ModelShape, b: int, tokens: int, at_once: int, with_entropy: bool) -> int:
-    """Of one tile: its logits, a wide copy, and their exponentials beside that where entropies are wanted."""
-    n, words = tile_size(tokens, shape.vocabulary, at_once)
+def head(shape: ModelShape, b: int, tokens: int, max_logits: int, with_entropy: bool) -> int:
+    """Of one chunk: its logits, a wide copy, and their exponentials beside that where entropies are wanted."""
+    n, vocab = chunk_size(tokens, shape.vocabulary, max_logits)
     wide = max(b, WIDE)
-    return n * words * (b + (wide if b < wide else 0) + (wide if with_entropy else 0))
+    return n * vocab * (b + (wide if b < wide else 0) + (wide if with_entropy else 0))
 
 
-def head_backward(shape: ModelShape, b: int, tokens: int, at_once: int) -> int:
-    """Beside the tile: sums of the gradients of all tokens and of a tile's words, and what is added to them."""
+def head_backward(shape: ModelShape, b: int, tokens: int, max_logits: int) -> int:
+    """Beside the chunk: sums of the gradients of all tokens and of a chunk's vocab, and what is added to them."""
     if b >= WIDE:
         return b * tokens * shape.hidden
-    n, words = tile_size(tokens, shape.vocabulary, at_once)
-    return shape.hidden * (WIDE * (tokens + words) + b * max(n, words))
+    n, vocab = chunk_size(tokens, shape.vocabulary, max_logits)
+    return shape.hidden * (WIDE * (tokens + vocab) + b * max(n, vocab))
 
 
 def _attention_kept(shape: ModelShape, b: int, packed: bool) -> int:

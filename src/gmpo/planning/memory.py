@@ -153,10 +153,10 @@ def _in_flight(recipe: Recipe, shard: Shard) -> Parts:
 def _log_probs(recipe: Recipe, shard: Shard) -> Parts:
     shape, b, tokens = recipe.shape, recipe.bytes, recipe.log_prob_tokens
     entropy = recipe.old_log_probs_by_trainer
-    tile = activations.head(shape, b, tokens, recipe.logits_at_once, entropy)
+    chunk = activations.head(shape, b, tokens, recipe.max_logits_per_chunk, entropy)
     at_head = {"gathered": _gathered(recipe, shard, 0), "activations": tokens * activations.block_input(shape, b)}
     at_block = {"gathered": _gathered(recipe, shard, 1), "activations": tokens * activations.block_forward(shape, b)}
-    stages = [at_head | {"logits": tile}, at_block | _in_flight(recipe, shard)]
+    stages = [at_head | {"logits": chunk}, at_block | _in_flight(recipe, shard)]
     return _gib(_resident(recipe, shard) | _engine(recipe, awake=False) | _larger(stages))
 
 
@@ -167,8 +167,8 @@ def _update(recipe: Recipe, shard: Shard) -> Parts:
     at_head = {
         "gathered": _gathered(recipe, shard, 0),
         "activations": tokens * (shape.layers * kept + activations.around_blocks(shape, b)),
-        "logits": activations.head(shape, b, tokens, recipe.logits_at_once, with_entropy=True),
-        "gradients at work": head_gradient + activations.head_backward(shape, b, tokens, recipe.logits_at_once),
+        "logits": activations.head(shape, b, tokens, recipe.max_logits_per_chunk, with_entropy=True),
+        "gradients at work": head_gradient + activations.head_backward(shape, b, tokens, recipe.max_logits_per_chunk),
     }
     in_block = {
         "gathered": _gathered(recipe, shard, 1),

@@ -67,7 +67,7 @@ class Recipe:
     batch: Batch
     max_prompt_tokens: int
     max_response_tokens: int
-    logits_at_once: int  # tokens times words
+    max_logits_per_chunk: int  # tokens times entries of the vocabulary
     tokens: int  # of a micro-batch, on each rank
     log_prob_tokens: int  # the same of a pass without gradients
     bytes: int  # of a number in forward, backward and engine
@@ -144,7 +144,7 @@ class Recipe:
             batch=batch,
             max_prompt_tokens=cfg.data.max_prompt_tokens,
             max_response_tokens=cfg.sampling.max_tokens,
-            logits_at_once=cfg.policy.logits_at_once or (ON_GPU if gpu else ON_CPU),
+            max_logits_per_chunk=cfg.policy.max_logits_per_chunk or (ON_GPU if gpu else ON_CPU),
             tokens=min(budget, largest_pass),
             log_prob_tokens=min(without, largest_pass * batch.optimizer_steps),
             bytes=BYTES[cluster.dtype],

@@ -50,7 +50,7 @@ class PolicyModule(LightningModule):
     source: the model. optimizer: takes parameters. schedule: takes the optimizer, and is stepped once for each
     optimizer step. mini_batch_prompts: prompts of one optimizer step, over all ranks. max_tokens_per_micro_batch: on
     each rank; the cp ranks that share a micro-batch hold so many tokens together as their budgets make.
-    max_tokens_per_log_prob_batch: the same of passes without a gradient. logits_at_once: as `Tiles` has it.
+    max_tokens_per_log_prob_batch: the same of passes without a gradient. max_logits_per_chunk: as `Chunks` has it.
     gradient_clip: the largest norm of a gradient over all parameters; null: none.
     temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
     old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
@@ -75,7 +75,7 @@ class PolicyModule(LightningModule):
         skip_zero_advantage: bool = True,
         reference_on_cpu: bool = False,
         max_skipped_steps: int = 10,
-        logits_at_once: int | None = None,
+        max_logits_per_chunk: int | None = None,
     ) -> None:
         super().__init__()
         if old_log_probs not in ("trainer", "rollout"):
@@ -88,7 +88,7 @@ class PolicyModule(LightningModule):
         self.mini_batch_prompts = mini_batch_prompts
         self.max_tokens_per_micro_batch = max_tokens_per_micro_batch
         self.max_tokens_per_log_prob_batch = max_tokens_per_log_prob_batch
-        self.logits_at_once = logits_at_once
+        self.max_logits_per_chunk = max_logits_per_chunk
         self.gradient_clip = gradient_clip
         self.temperature = temperature
         self.pad_token_id = pad_token_id
@@ -241,7 +241,7 @@ class PolicyModule(LightningModule):
                         rollout.old_log_probs = row  # an empty micro-batch has a row and no rollout
             if self.reference is not None:
                 for batch, rollouts in self._passes(share, 0, with_zero_advantage):
-                    log_probs = self.reference.log_probs(batch, self.temperature, self.logits_at_once)
+                    log_probs = self.reference.log_probs(batch, self.temperature, self.max_logits_per_chunk)
                     for rollout, row in zip(rollouts, response_rows(log_probs, batch.mask), strict=False):
                         rollout.ref_log_probs = row
             reshard(self._policy)
@@ -339,7 +339,7 @@ class PolicyModule(LightningModule):
 
     def _log_probs(self, batch: MicroBatch, with_entropy: bool) -> Values:
         group = None if self.mesh is None else self.mesh.context_parallel_group
-        how = (self.source.packed, group, self.logits_at_once)
+        how = (self.source.packed, group, self.max_logits_per_chunk)
         return response_log_probs(self._policy, batch, self.temperature, with_entropy, *how)
 
     @property

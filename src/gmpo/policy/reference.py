@@ -30,10 +30,10 @@ class Reference:
 
     @torch.no_grad()
     def log_probs(
-        self, batch: MicroBatch, temperature: float, logits_at_once: int | None = None
+        self, batch: MicroBatch, temperature: float, max_logits_per_chunk: int | None = None
     ) -> Float[Tensor, "B T"]:
         """As `response_log_probs`."""
-        how = (self.packed, self.cp_group, logits_at_once)
+        how = (self.packed, self.cp_group, max_logits_per_chunk)
         log_probs, _ = response_log_probs(self.model, batch, temperature, False, *how)
         reshard(self.model)
         return log_probs

@@ -162,7 +162,7 @@ class ModelSource:
 def cost_of(model: PreTrainedModel) -> Cost:
     """Multiplications of a sequence: each token with the parameters that it meets, and with the tokens before it."""
     config = model.config
-    met = sum(_met(name, parameter, config) for name, parameter in model.named_parameters())
+    met = sum(_is_active(name, parameter, config) for name, parameter in model.named_parameters())
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     if head is not embedding:
         met -= embedding.numel()  # it is looked up
@@ -174,7 +174,7 @@ def cost_of(model: PreTrainedModel) -> Cost:
     return Cost(linear=met, quadratic=config.num_hidden_layers * width)  # scores and averages of half of all pairs
 
 
-def _met(name: str, parameter: nn.Parameter, config: PreTrainedConfig) -> float:
+def _is_active(name: str, parameter: nn.Parameter, config: PreTrainedConfig) -> float:
     """How much of a parameter one token meets: of experts that stand in one tensor, those that it is sent to."""
     chosen = getattr(config, "num_experts_per_tok", None)  # a key of mixtures alone
     stacked = EXPERTS in name and parameter.dim() == 3 and isinstance(chosen, int)

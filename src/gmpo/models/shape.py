@@ -104,7 +104,7 @@ class ModelShape:
         return self.layers * self.block + self.root
 
     @property
-    def met_by_a_token(self) -> int:
+    def active_parameters(self) -> int:
         """Parameters that one token is multiplied with: not the embedding, which is looked up, nor idle experts."""
         idle = (self.experts - self.experts_per_token) * self.expert if self.experts else 0
         return self.layers * (self.block - idle) + self.embedding

@@ -41,7 +41,7 @@ class Plan:
     max_prompt_tokens: int
     max_response_tokens: int
     parameters: int
-    parameters_met_by_a_token: int
+    active_parameters: int
     memory_gib: dict[str, float]  # by phase
     memory_parts_gib: dict[str, Parts]  # by phase and part
     gpu_memory_gib: float | None
@@ -98,7 +98,7 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
         max_prompt_tokens=recipe.max_prompt_tokens,
         max_response_tokens=recipe.max_response_tokens,
         parameters=recipe.shape.parameters,
-        parameters_met_by_a_token=recipe.shape.met_by_a_token,
+        active_parameters=recipe.shape.active_parameters,
         memory_gib=totals,
         memory_parts_gib=by_phase,
         gpu_memory_gib=recipe.gpu_gib,

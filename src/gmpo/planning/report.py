@@ -51,7 +51,7 @@ def _arithmetic(plan: Plan, cfg: DictConfig) -> Table:
             f"{plan.context_parallel} cp; {plan.data_parallel} data-parallel groups"
         ),
         "parameters": f"{plan.parameters:,}, sharded over {plan.fsdp_shard} ranks; a token meets "
-        f"{plan.parameters_met_by_a_token:,}",
+        f"{plan.active_parameters:,}",
         "engines": (
             f"{plan.engines} of {plan.tensor_parallel} rank(s); the KV cache of one holds "
             f"{plan.concurrent_sequences['expected']} sequences of the expected length, "

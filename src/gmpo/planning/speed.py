@@ -38,7 +38,7 @@ def step_seconds(recipe: Recipe, shard: Shard, lengths: Lengths) -> dict[str, fl
 def forward_operations(recipe: Recipe, tokens: float, length: float) -> float:
     """Multiplications and additions of a forward pass over so many tokens in sequences of this length."""
     shape = recipe.shape
-    return tokens * 2 * (shape.met_by_a_token + shape.layers * shape.query_width * length)
+    return tokens * 2 * (shape.active_parameters + shape.layers * shape.query_width * length)
 
 
 def _compute_seconds(recipe: Recipe, operations: float) -> float:

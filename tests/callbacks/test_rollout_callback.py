@@ -20,7 +20,7 @@ from gmpo.types import Group, PromptBatch, Response, Rollout, Sampling
 
 def callback(folder: str) -> RolloutCallback:
     sampling = Sampling(max_tokens=6, samples=4)
-    engine = TransformersEngine(folder, "float32", max_sequences=64)
+    engine = TransformersEngine(folder, "float32", max_num_seqs=64)
     engine.start()
     overlong = Overlong(sampling.max_tokens)
     return RolloutCallback(
@@ -65,7 +65,7 @@ class Listens(ExactMatch):
 
 def test_prompts_of_long_responses_are_asked_first_and_nothing_else_changes(qwen2_folder: str) -> None:
     rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
-    rollouts.engine.max_sequences = 4  # a group at a time
+    rollouts.engine.max_num_seqs = 4  # a group at a time
     rollouts.generation.reward = reward = Listens()
     prompts = [make_prompt(f"{i}+{i}", i, answer=str(i)) for i in range(4)]
     as_asked = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, "train")

@@ -119,5 +119,5 @@ def test_a_wrong_name_is_seen(word: str) -> None:
 
 def test_names_are_found() -> None:
     found = set(named("docs/troubleshooting.md"))
-    assert {"rollout.engine.memory_share", "resume=RUN", "policy/grad_norm"} <= found
+    assert {"rollout.engine.gpu_memory_utilization", "resume=RUN", "policy/grad_norm"} <= found
     assert not logged("policy/grad_nrom")

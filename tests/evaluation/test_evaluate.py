@@ -25,7 +25,7 @@ def problems(count: int = 5, source: str = "sums") -> list[Prompt]:
 
 def evaluation(model: str, folder: Path, reward: Reward | None = None, **changes: object) -> Evaluation:
     folder.mkdir(parents=True, exist_ok=True)
-    engine = TransformersEngine(model, "float32", max_sequences=4)
+    engine = TransformersEngine(model, "float32", max_num_seqs=4)
     made = Evaluation(engine, reward or ExactMatch(), problems(), SAMPLING, seed=0, folder=folder)
     return replace(made, **changes)  # type: ignore[arg-type]
 

@@ -53,7 +53,7 @@ def test_a_second_time_ends_the_run_on_all_ranks_with_a_checkpoint(qwen2_folder:
 
 
 def test_one_that_stands_still_while_it_takes_weights_is_killed(qwen2_folder: str) -> None:
-    engine = EngineProcess(TransformersEngine(qwen2_folder, "float32", max_sequences=8), timeout=3.0)
+    engine = EngineProcess(TransformersEngine(qwen2_folder, "float32", max_num_seqs=8), timeout=3.0)
     engine.start()
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_run_leaves_what_it_showed_and_what_was_typed(qwen2_folder: str, tmp_path: Path) -> None:
-    often = ("run.steps=4", "callbacks.progress.every=0.01", "rollout.engine.max_sequences=1")
+    often = ("run.steps=4", "callbacks.progress.every=0.01", "rollout.engine.max_num_seqs=1")
     begun = start(qwen2_folder, tmp_path, *often, "guards.response_length.low=99", umask=0o027)
     begun.wait_for("step 2/4")
     os.kill(begun.pid, signal.SIGINT)
@@ -42,7 +42,7 @@ def test_a_run_leaves_what_it_showed_and_what_was_typed(qwen2_folder: str, tmp_p
 
 
 def test_before_the_first_step_there_is_nothing_to_save(qwen2_folder: str, tmp_path: Path) -> None:
-    slow = ("rollout.engine.max_sequences=1", "data.source.validation_size=4000")
+    slow = ("rollout.engine.max_num_seqs=1", "data.source.validation_size=4000")
     for text in ("validation before training", "beginning again"):  # in a validation, and while the engine starts
         running = start(qwen2_folder, tmp_path, *slow)
         running.wait_for(text)

@@ -445,7 +445,13 @@ def test_vllm_samples_from_what_was_trained(tied: Run, tmp_path: Path) -> None:
 
     export(str(tied.checkpoint), str(tmp_path / "out"))
     engine = VLLMEngine(
-        str(tmp_path / "out"), "float32", 256, 64, kv_cache_gib=1, memory_share=0.3, max_batched_tokens=512
+        str(tmp_path / "out"),
+        "float32",
+        256,
+        64,
+        kv_cache_gib=1,
+        gpu_memory_utilization=0.3,
+        max_num_batched_tokens=512,
     )
     engine.start()
     prompts = [make_prompt(f"{i}+{i}", i) for i in range(8)]

@@ -89,8 +89,8 @@ def test_the_smallest_change_makes_it_fit_and_a_smaller_one_is_taken_first() -> 
     assert make_plan(changed(tighter, several)).fits
     for left_out in several:
         assert not make_plan(changed(tighter, {k: v for k, v in several.items() if k != left_out})).fits
-    full = composed("experiment=qwen2_5_7b_math", "rollout.engine.memory_share=0.95")
-    assert make_plan(full).remedy == {"rollout.engine.memory_share": 0.7}
+    full = composed("experiment=qwen2_5_7b_math", "rollout.engine.gpu_memory_utilization=0.95")
+    assert make_plan(full).remedy == {"rollout.engine.gpu_memory_utilization": 0.7}
     hopeless = make_plan(composed("experiment=dapo_qwen3_30b", "cluster=1gpu", "rollout.engine.tensor_parallel=1"))
     assert hopeless.remedy is None
     assert "take a larger cluster" in in_words(hopeless.remedy)
@@ -100,9 +100,9 @@ def test_the_smallest_change_makes_it_fit_and_a_smaller_one_is_taken_first() -> 
     ("overrides", "said"),
     [
         (["cluster.gpu_memory_gib=40"], r"update needs 67\.\d GiB of 38\.0 GiB on each rank: gradients [\d.]+ \+ "),
-        (["rollout.engine.memory_share=0.95"], r"generate needs \d+\.\d GiB of 80\.0 GiB .*KV cache"),
+        (["rollout.engine.gpu_memory_utilization=0.95"], r"generate needs \d+\.\d GiB of 80\.0 GiB .*KV cache"),
         (
-            ["rollout.engine.memory_share=0.1"],
+            ["rollout.engine.gpu_memory_utilization=0.1"],
             r"KV cache of -?\d+\.\d GiB on each rank does not hold one sequence of 2048",
         ),
         (["cluster.host_memory_gib=64"], r"the host needs \d+ GiB of 61 GiB on a node: processes 64\.0"),

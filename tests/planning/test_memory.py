@@ -134,7 +134,7 @@ def test_sleep_frees_the_engine_and_offload_the_trainer() -> None:
         return memory.phases(recipe, memory.shard_of(recipe))
 
     assert "KV cache" not in parts()["update"]
-    assert parts("rollout.engine.sleeps=false")["update"]["KV cache"] > 1
+    assert parts("rollout.engine.enable_sleep_mode=false")["update"]["KV cache"] > 1
     assert "optimizer" in parts()["log_probs"]
     offloaded = parts("sharding.offload=true")
     assert all("optimizer" not in phase and "parameters" not in phase for phase in offloaded.values())

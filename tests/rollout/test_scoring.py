@@ -70,7 +70,7 @@ class Failing(Streaming):
 
 @pytest.fixture(scope="module")
 def engine(qwen2_folder: str) -> TransformersEngine:
-    engine = TransformersEngine(qwen2_folder, "float32", max_sequences=3)  # several batches: responses come in turns
+    engine = TransformersEngine(qwen2_folder, "float32", max_num_seqs=3)  # several batches: responses come in turns
     engine.start()
     return engine
 
@@ -143,7 +143,7 @@ class Late(TransformersEngine):
 
 
 def test_the_last_tenth_of_a_generation_is_counted(qwen2_folder: str) -> None:
-    engine, clock, few = Late(qwen2_folder, "float32", max_sequences=100), StepClock(), Sampling(4, samples=10)
+    engine, clock, few = Late(qwen2_folder, "float32", max_num_seqs=100), StepClock(), Sampling(4, samples=10)
     engine.start()
     scored_groups(engine, Streaming(), PROMPTS, few, seeds(PROMPTS, few), clock)
     assert 0.15 <= clock.seconds["generate_tail"] <= clock.seconds["generate"] - 0.27

@@ -17,15 +17,15 @@ PROMPTS = [make_prompt(question, i) for i, question in enumerate(["1+1", "what i
 SAMPLING = Sampling(max_tokens=12, samples=3)
 
 
-def started(folder: str, max_sequences: int = 64) -> TransformersEngine:
-    engine = TransformersEngine(folder, "float32", max_sequences)
+def started(folder: str, max_num_seqs: int = 64) -> TransformersEngine:
+    engine = TransformersEngine(folder, "float32", max_num_seqs)
     engine.start()
     return engine
 
 
 def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(qwen2_folder: str) -> None:
     together = started(qwen2_folder).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
-    one_by_one = started(qwen2_folder, max_sequences=1).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
+    one_by_one = started(qwen2_folder, max_num_seqs=1).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING))
     assert [[r.token_ids for r in group] for group in together] == [[r.token_ids for r in g] for g in one_by_one]
     assert len({tuple(r.token_ids) for group in together for r in group}) > len(PROMPTS)
     others = started(qwen2_folder).generate(PROMPTS, SAMPLING, seeds(PROMPTS, SAMPLING, run_seed=1))
@@ -33,7 +33,7 @@ def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(qwen2_folder:
 
 
 def test_responses_are_handed_over(qwen2_folder: str) -> None:
-    assert len(check_handing_over(started(qwen2_folder, max_sequences=4), PROMPTS, SAMPLING)) == 1 + 3 * 3
+    assert len(check_handing_over(started(qwen2_folder, max_num_seqs=4), PROMPTS, SAMPLING)) == 1 + 3 * 3
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -118,7 +118,7 @@ def test_a_started_engine_holds_the_model_as_loaded(qwen2_folder: str) -> None:
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_response_ends_at_a_stop_string(qwen2_folder: str, temperature: float) -> None:
     sampling = Sampling(max_tokens=60, samples=8, temperature=temperature)
-    assert check_stops(started(qwen2_folder, max_sequences=16), PROMPTS, sampling) >= 1
+    assert check_stops(started(qwen2_folder, max_num_seqs=16), PROMPTS, sampling) >= 1
 
 
 def test_a_stop_string_within_the_last_token_is_an_end(qwen2_folder: str) -> None:

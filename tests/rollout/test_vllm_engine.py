@@ -29,7 +29,14 @@ SAMPLING = Sampling(max_tokens=16, samples=3)
 
 def started(folder: str) -> VLLMEngine:
     engine = VLLMEngine(
-        folder, "float32", 256, 64, kv_cache_gib=1, memory_share=0.3, max_batched_tokens=512, block_size=32
+        folder,
+        "float32",
+        256,
+        64,
+        kv_cache_gib=1,
+        gpu_memory_utilization=0.3,
+        max_num_batched_tokens=512,
+        block_size=32,
     )
     engine.start()
     return engine
@@ -75,7 +82,7 @@ def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(engine: VLLME
 
 def test_more_prompt_tokens_than_one_forward_pass_takes(engine: VLLMEngine) -> None:
     many = [make_prompt(f"what is {i} plus {i}, and what is it times {i}?", i) for i in range(60)]
-    assert sum(len(p.token_ids) for p in many) > 4 * engine.max_batched_tokens
+    assert sum(len(p.token_ids) for p in many) > 4 * engine.max_num_batched_tokens
     responses = engine.generate(many, Sampling(max_tokens=4), seeds(many, Sampling(max_tokens=4)))
     assert [len(group) for group in responses] == [1] * 60
 

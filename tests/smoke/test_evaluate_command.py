@@ -19,7 +19,7 @@ from gmpo.evaluation.command import open_folder, prepare
 
 SHORT = ["sampling.max_tokens=10", "data.max_prompt_tokens=100", "cluster.threads=1"]
 COMMAND = [sys.executable, str(ROOT / "evaluate.py"), *SHORT]
-SLOWLY = ["rollout=transformers", "rollout.engine.max_sequences=2"]
+SLOWLY = ["rollout=transformers", "rollout.engine.max_num_seqs=2"]
 ENVIRONMENT = ENVIRONMENT | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 

@@ -109,8 +109,12 @@ def _settings(cfg: DictConfig) -> list[list[Change]]:
         [{"policy.reference_on_cpu": True}] if cfg.kl.coefficient and not cfg.policy.reference_on_cpu else [],
         [{"sharding.reduce_gradients": "shards"}] if sharding.reduce_gradients == "last" else [],
     ]
-    if "memory_share" in engine:  # the cache wants more, the trainer less: no value spares most
-        kinds += [[{"rollout.engine.memory_share": share}] for share in MEMORY_SHARES if share != engine.memory_share]
+    if "gpu_memory_utilization" in engine:  # the cache wants more, the trainer less: no value spares most
+        kinds += [
+            [{"rollout.engine.gpu_memory_utilization": share}]
+            for share in MEMORY_SHARES
+            if share != engine.gpu_memory_utilization
+        ]
     kinds += [[{"sharding.checkpointing": "all"}] if sharding.checkpointing != "all" else []]
     if "tensor_parallel" in engine:
         sizes = [engine.tensor_parallel * times for times in (2, 4, 8)]

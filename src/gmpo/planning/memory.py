@@ -75,14 +75,14 @@ def engine_weights(recipe: Recipe) -> float:
 def kv_cache(recipe: Recipe) -> float:
     """GiB for keys and values on each rank; not above 0 where the engine's share does not hold its weights."""
     if recipe.engine != VLLM:  # as much as a batch of its sequences takes
-        together = min(recipe.max_sequences, -(-recipe.batch.responses // recipe.engines))
+        together = min(recipe.max_num_seqs, -(-recipe.batch.responses // recipe.engines))
         return together * recipe.engine_tokens * kv_bytes_per_token(recipe) / GIB
     if recipe.gpu_gib is None:
         return recipe.kv_cache_gib
-    forward = recipe.max_batched_tokens * activations.block_forward(recipe.shape, recipe.bytes)
-    logits = recipe.max_sequences * recipe.shape.vocabulary * (recipe.bytes + 3 * KEPT)
+    forward = recipe.max_num_batched_tokens * activations.block_forward(recipe.shape, recipe.bytes)
+    logits = recipe.max_num_seqs * recipe.shape.vocabulary * (recipe.bytes + 3 * KEPT)
     work = ENGINE_WORK + (forward + logits) / recipe.tensor_parallel / GIB
-    return recipe.memory_share * recipe.gpu_gib - engine_weights(recipe) - work
+    return recipe.gpu_memory_utilization * recipe.gpu_gib - engine_weights(recipe) - work
 
 
 def kv_bytes_per_token(recipe: Recipe) -> int:
@@ -119,12 +119,12 @@ def _engine(recipe: Recipe, awake: bool, only_weights: bool = False) -> Parts:
         return {"engine weights": weights}
     if recipe.gpu_gib is None or recipe.engine != VLLM:
         return {"engine weights": weights, "KV cache": kv_cache(recipe) * GIB}
-    if not awake and recipe.sleeps:
+    if not awake and recipe.enable_sleep_mode:
         return {"engine asleep": ASLEEP * GIB}
-    if only_weights and recipe.sleeps:
+    if only_weights and recipe.enable_sleep_mode:
         return {"engine weights": weights, "engine asleep": ASLEEP * GIB}
     cache = max(0.0, kv_cache(recipe)) * GIB
-    work = max(0.0, recipe.memory_share * recipe.gpu_gib * GIB - weights - cache)
+    work = max(0.0, recipe.gpu_memory_utilization * recipe.gpu_gib * GIB - weights - cache)
     return {"engine weights": weights, "KV cache": cache, "engine work": work}
 
 

@@ -83,13 +83,13 @@ class Recipe:
     engine: str  # vllm or transformers
     engine_tokens: int  # of the longest prompt and response, validation included
     tensor_parallel: int
-    memory_share: float
+    gpu_memory_utilization: float
     kv_cache_gib: float  # on a CPU
-    sleeps: bool
+    enable_sleep_mode: bool
     ahead: bool  # generation goes on beside the update
     engine_elsewhere: bool  # on GPUs that the trainer has not
-    max_sequences: int
-    max_batched_tokens: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
     devices: int
     nodes: int
     gpu: bool
@@ -159,14 +159,14 @@ class Recipe:
             old_log_probs_by_trainer=by_trainer,
             engine=cfg.rollout.requires,
             tensor_parallel=OmegaConf.select(engine, "tensor_parallel", default=1),
-            memory_share=OmegaConf.select(engine, "memory_share", default=0.0),
+            gpu_memory_utilization=OmegaConf.select(engine, "gpu_memory_utilization", default=0.0),
             kv_cache_gib=OmegaConf.select(engine, "kv_cache_gib", default=0.0),
-            sleeps=gpu and not ahead and bool(OmegaConf.select(engine, "sleeps", default=False)),
+            enable_sleep_mode=gpu and not ahead and bool(OmegaConf.select(engine, "enable_sleep_mode", default=False)),
             ahead=ahead,
             engine_elsewhere=gpu and (OmegaConf.select(cfg, "rollout.first_gpu") or 0) >= cluster.devices,
-            max_sequences=engine.max_sequences,
+            max_num_seqs=engine.max_num_seqs,
             engine_tokens=engine_tokens,
-            max_batched_tokens=max(OmegaConf.select(engine, "max_batched_tokens", default=0), engine_tokens),
+            max_num_batched_tokens=max(OmegaConf.select(engine, "max_num_batched_tokens", default=0), engine_tokens),
             devices=cluster.devices,
             nodes=cluster.nodes,
             gpu=gpu,

@@ -75,8 +75,8 @@ def _generate(recipe: Recipe, lengths: Lengths) -> float:
     prefill = forward_operations(recipe, prompts * lengths.prompt, lengths.prompt) / (
         ranks * recipe.tflops * TERA * COMPUTE
     )
-    held = concurrent_sequences(recipe, lengths.sequence) if recipe.engine == VLLM else recipe.max_sequences
-    together = max(1.0, min(sequences, recipe.max_sequences, held))
+    held = concurrent_sequences(recipe, lengths.sequence) if recipe.engine == VLLM else recipe.max_num_seqs
+    together = max(1.0, min(sequences, recipe.max_num_seqs, held))
     full = sequences * lengths.response / together
     tail = max(0.0, recipe.max_response_tokens - full) if full < recipe.max_response_tokens else 0.0
     return prefill + full * _decode(recipe, together, lengths) + tail * _decode(recipe, 1.0, lengths)

@@ -28,7 +28,7 @@ from gmpo.types import Prompt, Response, Sampling
 class TransformersEngine:
     """Generates with a second copy of the model, in batches padded on the left.
 
-    max_sequences: of one batch; on a CPU smaller batches waste less on sequences that ended. overrides: as
+    max_num_seqs: of one batch; on a CPU smaller batches waste less on sequences that ended. overrides: as
     `ModelSource` has them.
     """
 
@@ -38,7 +38,7 @@ class TransformersEngine:
         self,
         model_path: str,
         dtype: str,
-        max_sequences: int,
+        max_num_seqs: int,
         trust_remote_code: bool = False,
         overrides: Mapping[str, object] | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class TransformersEngine:
         self.trust_remote_code = trust_remote_code
         self.overrides = dict(overrides or {})
         self.dtype = dtype
-        self.max_sequences = max_sequences
+        self.max_num_seqs = max_num_seqs
         self.policy_version = 0
         self._model: PreTrainedModel | None = None
 
@@ -82,8 +82,8 @@ class TransformersEngine:
         places = [(place, number) for place, own in enumerate(seeds) for number in range(len(own))]
         places.sort(key=lambda place: len(prompts[place[0]].token_ids))
         finished: dict[tuple[int, int], Response] = {}
-        for start in range(0, len(places), self.max_sequences):
-            chunk = places[start : start + self.max_sequences]
+        for start in range(0, len(places), self.max_num_seqs):
+            chunk = places[start : start + self.max_num_seqs]
             requests = [(prompts[place], seeds[place][number]) for place, number in chunk]
             for place, response in zip(chunk, self._generate(requests, sampling), strict=True):
                 finished[place] = response

@@ -33,9 +33,9 @@ class VLLMEngine:
     """Generates with vLLM, in this process, one request for each response.
 
     model_path: as the policy's. dtype: the policy's as well; vLLM's own choice would turn float32 into bfloat16.
-    max_tokens: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
-    memory_share: of a GPU's memory, weights included. max_batched_tokens: of one forward pass; a longer prompt
-    goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. sleeps: whether a GPU's memory
+    max_model_len: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
+    gpu_memory_utilization: of a GPU's memory, weights included. max_num_batched_tokens: of one forward pass; a longer prompt
+    goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. enable_sleep_mode: whether a GPU's memory
     is left to the update between generations. block_size: tokens of a block of the prefix cache. trust_remote_code
     and overrides: as `ModelSource` has them.
     """
@@ -44,26 +44,26 @@ class VLLMEngine:
         self,
         model_path: str,
         dtype: str,
-        max_tokens: int,
-        max_sequences: int,
+        max_model_len: int,
+        max_num_seqs: int,
         kv_cache_gib: int,
-        memory_share: float,
-        max_batched_tokens: int,
+        gpu_memory_utilization: float,
+        max_num_batched_tokens: int,
         tensor_parallel: int = 1,
-        sleeps: bool = True,
+        enable_sleep_mode: bool = True,
         block_size: int | None = None,
         trust_remote_code: bool = False,
         overrides: Mapping[str, object] | None = None,
     ) -> None:
         self.model_path = model_path
         self.dtype = dtype
-        self.max_tokens = max_tokens
-        self.max_sequences = max_sequences
+        self.max_model_len = max_model_len
+        self.max_num_seqs = max_num_seqs
         self.kv_cache_gib = kv_cache_gib
-        self.memory_share = memory_share
-        self.max_batched_tokens = max(max_batched_tokens, max_tokens)
+        self.gpu_memory_utilization = gpu_memory_utilization
+        self.max_num_batched_tokens = max(max_num_batched_tokens, max_model_len)
         self.tensor_parallel = tensor_parallel
-        self.sleeps = sleeps and torch.cuda.is_available()  # on a CPU vLLM does not know how
+        self.enable_sleep_mode = enable_sleep_mode and torch.cuda.is_available()  # on a CPU vLLM does not know how
         self.block_size = block_size
         self.trust_remote_code = trust_remote_code
         self.overrides = dict(overrides or {})
@@ -90,14 +90,14 @@ class VLLMEngine:
                 trust_remote_code=self.trust_remote_code,
                 hf_overrides=self.overrides,
                 dtype=self.dtype,
-                max_model_len=self.max_tokens,
-                max_num_seqs=self.max_sequences,
-                gpu_memory_utilization=self.memory_share,
+                max_model_len=self.max_model_len,
+                max_num_seqs=self.max_num_seqs,
+                gpu_memory_utilization=self.gpu_memory_utilization,
                 enforce_eager=on_cpu,
-                max_num_batched_tokens=self.max_batched_tokens,
+                max_num_batched_tokens=self.max_num_batched_tokens,
                 tensor_parallel_size=self.tensor_parallel,
                 distributed_executor_backend="external_launcher" if ranks > 1 else None,
-                enable_sleep_mode=self.sleeps,
+                enable_sleep_mode=self.enable_sleep_mode,
                 # after a piece of a prompt vLLM winds the request's random numbers back: CPU generators cannot
                 enable_chunked_prefill=not on_cpu,
                 logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
@@ -159,7 +159,7 @@ class VLLMEngine:
 
     def sleep(self) -> None:
         """As `Engine`; nothing on a CPU."""
-        if self.sleeps:
+        if self.enable_sleep_mode:
             self._started().sleep(level=2)  # neither weights nor keys and values are kept
             self.policy_version = ASLEEP
 

@@ -49,7 +49,7 @@ def recorded(model: str, folder: Path, made: int, steps: int, enabled: bool = Tr
     """What a process writes that makes the steps after `made`."""
     policy = module(model)
     policy.rollout_step = made
-    profile = ProfileCallback(enabled, str(folder / "profile"), max_tokens=20, own_process=False)
+    profile = ProfileCallback(enabled, str(folder / "profile"), max_tokens=20, subprocess=False)
     quiet_trainer(profile, Counts()).fit(policy, datamodule=Batches(made, steps))
     return sorted(path.stem for path in folder.glob("profile/*.json"))
 

@@ -226,16 +226,16 @@ def test_generation_ahead_brings_a_process_and_ratios_to_the_weights_that_sample
     recipe = "experiment=qwen2_5_7b_math"
     cfg, at_once = composed(recipe, "rollout.async_steps=1"), composed(recipe)
     check(cfg)
-    assert (cfg.rollout.own_process, cfg.policy.old_log_probs) == (True, "rollout")
-    assert (at_once.rollout.own_process, at_once.policy.old_log_probs) == (False, "trainer")
-    assert "own_process=False: an engine in the trainer's process" in refusal(
-        "rollout.async_steps=1", "rollout.own_process=false"
+    assert (cfg.rollout.subprocess, cfg.policy.old_log_probs) == (True, "rollout")
+    assert (at_once.rollout.subprocess, at_once.policy.old_log_probs) == (False, "trainer")
+    assert "subprocess=False: an engine in the trainer's process" in refusal(
+        "rollout.async_steps=1", "rollout.subprocess=false"
     )
     trainer = ("rollout.async_steps=1", "policy.old_log_probs=trainer")
     assert "which nothing would account for" in refusal(*trainer)
     check(composed(*trainer, "correction=truncated"))
     for wrong in ("2", "true", "0.5"):
-        assert "must be 0, or 1" in refusal(f"rollout.async_steps={wrong}", "rollout.own_process=true")
+        assert "must be 0, or 1" in refusal(f"rollout.async_steps={wrong}", "rollout.subprocess=true")
 
 
 @pytest.mark.parametrize("override", ["kl.coefficient=abc", "entropy.coefficient=true", "overlong.buffer=null"])

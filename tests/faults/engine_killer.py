@@ -10,7 +10,7 @@ from typing import Any
 from lightning import Callback, Trainer
 
 from gmpo.policy.module import PolicyModule
-from gmpo.rollout import EngineProcess
+from gmpo.rollout import SubprocessEngine
 
 
 def engine_of(trainer: Trainer) -> Any:
@@ -27,7 +27,7 @@ class EngineKiller(Callback):
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         engine = engine_of(trainer)
-        assert isinstance(engine, EngineProcess)
+        assert isinstance(engine, SubprocessEngine)
 
         def look(stage: str) -> None:
             if stage == self.stage and pl_module.rollout_step == self.step and self.left:

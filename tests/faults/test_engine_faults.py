@@ -13,13 +13,13 @@ from conftest import save
 from short_runs import responses, rows, run, start, steps_saved
 from transformers import AutoModelForCausalLM
 
-from gmpo.rollout import EngineProcess
+from gmpo.rollout import SubprocessEngine
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.run.errors import EngineError
 
 pytestmark = pytest.mark.slow
 KILLER = ("+callbacks.killer._target_=engine_killer.EngineKiller", "+callbacks.killer.step=3")
-OWN = ("rollout.own_process=true", "rollout.timeout=5", "sampling.max_tokens=100")
+OWN = ("rollout.subprocess=true", "rollout.timeout=5", "sampling.max_tokens=100")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_second_time_ends_the_run_on_all_ranks_with_a_checkpoint(qwen2_folder:
 
 
 def test_one_that_stands_still_while_it_takes_weights_is_killed(qwen2_folder: str) -> None:
-    engine = EngineProcess(TransformersEngine(qwen2_folder, "float32", max_num_seqs=8), timeout=3.0)
+    engine = SubprocessEngine(TransformersEngine(qwen2_folder, "float32", max_num_seqs=8), timeout=3.0)
     engine.start()
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)
@@ -107,7 +107,7 @@ def broken(qwen3_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     "where",
     [
         (),
-        ("rollout.own_process=true",),
+        ("rollout.subprocess=true",),
         ("rollout.async_steps=1", "policy.old_log_probs=rollout", "run.validate_every=null"),
         ("cluster=cpu2",),
     ],
@@ -143,7 +143,7 @@ def test_a_model_that_vllm_runs_in_the_code_of_transformers_trains(olmo2_folder:
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 def test_vllm_killed_in_its_process_and_a_run_of_it_goes_on(qwen2_folder: str, tmp_path: Path) -> None:
     short = ("rollout=vllm", "sampling.max_tokens=100", "run.steps=3", "checkpoint.every=1")
-    settings = (*short, "rollout.own_process=true", "+callbacks.killer._target_=engine_killer.EngineKiller")
+    settings = (*short, "rollout.subprocess=true", "+callbacks.killer._target_=engine_killer.EngineKiller")
     killed = start(qwen2_folder, tmp_path, *settings, "+callbacks.killer.step=2", "+callbacks.killer.times=2")
     assert killed.wait(240) == 1, killed.said()
     assert "It is started again, once" in killed.said()

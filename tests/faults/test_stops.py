@@ -48,7 +48,7 @@ def test_a_signal_saves_after_the_step_and_the_same_command_goes_on(
 def test_a_signal_to_all_processes_leaves_none_of_two_ranks_with_engines_of_their_own(
     qwen2_folder: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    settings = ("cluster=cpu2", "rollout.own_process=true", "run.steps=1000", "run.validate_every=null")
+    settings = ("cluster=cpu2", "rollout.subprocess=true", "run.steps=1000", "run.validate_every=null")
     running = start(qwen2_folder, tmp_path, *settings)
     running.wait_for("step 2/1000", 90)
     processes = processes_of(running)

@@ -8,7 +8,7 @@ from conftest import make_prompt, save
 from engine_checks import check_handing_over, check_stops, perturbed, poisoned, seeds, trainer_log_probs
 from transformers import GenerationConfig
 
-from gmpo.rollout import EngineProcess
+from gmpo.rollout import SubprocessEngine
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.run.errors import EngineError, NonFiniteError
 from gmpo.types import Sampling
@@ -163,7 +163,7 @@ def test_weights_that_are_not_finite_are_an_error(
 
 
 def test_an_engine_in_a_process_of_its_own_says_the_same(qwen3_folder: str) -> None:
-    engine = EngineProcess(TransformersEngine(qwen3_folder, "float32", 8), timeout=60.0)
+    engine = SubprocessEngine(TransformersEngine(qwen3_folder, "float32", 8), timeout=60.0)
     engine.start()
     engine.load_weights(poisoned(qwen3_folder, "model.norm.weight", math.nan), 1)
     with pytest.raises(NonFiniteError, match=r"^the model's logits are not finite"):

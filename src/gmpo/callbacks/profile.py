@@ -30,13 +30,13 @@ class ProfileCallback(Callback):
     the callbacks: what is written is written between two steps, and what is saved there is not in it.
 
     enabled: otherwise nothing is done. max_tokens: of a response; where it is above 512, the trace has an engine in
-    this process (own_process false) as one range, without its operations: they would be millions.
+    this process (subprocess false) as one range, without its operations: they would be millions.
     """
 
-    def __init__(self, enabled: bool, folder: str, max_tokens: int, own_process: bool) -> None:
+    def __init__(self, enabled: bool, folder: str, max_tokens: int, subprocess: bool) -> None:
         self.enabled = enabled
         self.folder = Path(folder)
-        self.with_engine = own_process or max_tokens <= ENGINE_TOKENS
+        self.with_engine = subprocess or max_tokens <= ENGINE_TOKENS
         self.activities = [ProfilerActivity.CPU]
         if torch.cuda.is_available():
             self.activities.append(ProfilerActivity.CUDA)

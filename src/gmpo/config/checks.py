@@ -163,10 +163,10 @@ def _check_ahead(cfg: DictConfig) -> None:
         raise ValueError(f"rollout.async_steps={steps} must be 0, or 1: the rollout steps that generation is ahead")
     if not steps:
         return
-    if cfg.rollout.own_process is not True:
+    if cfg.rollout.subprocess is not True:
         raise ValueError(
-            f"rollout.async_steps=1 with rollout.own_process={cfg.rollout.own_process}: an engine in the trainer's "
-            "process cannot generate beside the update. Leave own_process out, or set it to true"
+            f"rollout.async_steps=1 with rollout.subprocess={cfg.rollout.subprocess}: an engine in the trainer's "
+            "process cannot generate beside the update. Leave subprocess out, or set it to true"
         )
     if cfg.policy.old_log_probs == "trainer" and cfg.correction._target_ == "gmpo.objectives.correction.NoCorrection":
         raise ValueError(

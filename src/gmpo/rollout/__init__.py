@@ -4,17 +4,17 @@ from gmpo.rollout.dynamic_sampling import DynamicSampling, Refilled
 from gmpo.rollout.engine import Engine, request_seed
 from gmpo.rollout.request_order import ExpectedLengths
 from gmpo.rollout.scoring import Scoring, scored_groups
-from gmpo.rollout.subprocess_engine import EngineProcess
-from gmpo.rollout.supervised import hosted
+from gmpo.rollout.subprocess_engine import SubprocessEngine
+from gmpo.rollout.supervised import supervised
 
 __all__ = [
     "DynamicSampling",
     "Engine",
-    "EngineProcess",
     "ExpectedLengths",
     "Refilled",
     "Scoring",
-    "hosted",
+    "SubprocessEngine",
     "request_seed",
     "scored_groups",
+    "supervised",
 ]

@@ -26,7 +26,7 @@ START_PATIENCE = 900.0  # seconds to load the model in
 CLOSE_PATIENCE = 5.0
 
 
-class EngineProcess:
+class SubprocessEngine:
     """Runs an engine where its death or silence is an error, and not the end of the run.
 
     timeout: seconds without a finished response after which it counts as hung and is killed. Everything then raises

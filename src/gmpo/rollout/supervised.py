@@ -10,30 +10,30 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from gmpo.rollout.engine import Engine, OnResponse, ignore
-from gmpo.rollout.subprocess_engine import EngineProcess
+from gmpo.rollout.subprocess_engine import SubprocessEngine
 from gmpo.run.errors import EngineError, RunError
 from gmpo.run.signals import RESUME
 from gmpo.types import Prompt, Response, Sampling
 
 
-def hosted(engine: Engine, own_process: bool, timeout: float, first_gpu: int | None = None) -> Engine:
+def supervised(engine: Engine, subprocess: bool, timeout: float, first_gpu: int | None = None) -> Engine:
     """The engine in this process or in its own; either raises EngineError where it gives up.
 
-    timeout: seconds without a finished response after which an engine counts as hung. first_gpu: as `EngineProcess`.
+    timeout: seconds without a finished response after which an engine counts as hung. first_gpu: as `SubprocessEngine`.
     """
-    if not isinstance(own_process, bool):
-        raise ValueError(f"rollout.own_process={own_process} must be true or false")
+    if not isinstance(subprocess, bool):
+        raise ValueError(f"rollout.subprocess={subprocess} must be true or false")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise ValueError(f"rollout.timeout={timeout} must be a positive number of seconds")
-    if first_gpu is not None and (type(first_gpu) is not int or first_gpu < 0 or not own_process):
+    if first_gpu is not None and (type(first_gpu) is not int or first_gpu < 0 or not subprocess):
         raise ValueError(
             f"rollout.first_gpu={first_gpu} must be the number of a GPU, for an engine in a process of its own "
-            "(rollout.own_process=true); null: the trainer's GPU"
+            "(rollout.subprocess=true); null: the trainer's GPU"
         )
-    return EngineProcess(engine, timeout, first_gpu) if own_process else EngineHere(engine, timeout)
+    return SubprocessEngine(engine, timeout, first_gpu) if subprocess else InProcessEngine(engine, timeout)
 
 
-class EngineHere:
+class InProcessEngine:
     """An engine in the trainer's own process: its errors are EngineError.
 
     Nothing can take the process back from an engine that hangs. It ends then, with the code that asks for the same
@@ -110,7 +110,7 @@ class EngineHere:
         said = (
             f"the engine has shown no sign of life for {self.timeout:.0f} s (rollout.timeout); it hangs in the "
             "trainer's process, which ends: the same command goes on from the last checkpoint. With "
-            "rollout.own_process=true it would be started again\n"
+            "rollout.subprocess=true it would be started again\n"
         )
         os.write(2, said.encode())
         os._exit(RESUME)

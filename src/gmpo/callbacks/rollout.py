@@ -145,16 +145,16 @@ class RolloutCallback(Callback):
         """Those that were generated ahead, or else of now; with what the reward reported of them, if it was asked."""
         taken = self.generation.take_ahead(policy, prompts) if self.async_steps else None
         if taken is None:
-            asked, policy.behind, seconds, reports = Asked(), 0, 0.0, []
+            asked, policy.staleness, seconds, reports = Asked(), 0, 0.0, []
             groups = self.generation.groups(policy, prompts, self.sampling, "train", asked)
         else:
             ahead, groups = taken
-            asked, policy.behind = ahead.asked, policy.policy_version - ahead.policy_version
+            asked, policy.staleness = ahead.asked, policy.policy_version - ahead.policy_version
             seconds = ahead.clock.seconds["generate"] + ahead.clock.seconds["reward"]
             policy.clock.seconds["generate_tail"] += ahead.clock.seconds["generate_tail"]
             reports = [(len(groups) * self.sampling.samples, ahead.report or {})]
         if self.async_steps:
-            policy.log_dict({"rollout/versions_behind": float(policy.behind), "time/generate_ahead": seconds})
+            policy.log_dict({"rollout/staleness": float(policy.staleness), "time/prefetch": seconds})
         return self._penalized(groups), asked, reports
 
     def _leave_engine(self, trainer: Trainer, policy: PolicyModule) -> None:

@@ -113,7 +113,7 @@ def _engine(recipe: Recipe, awake: bool, only_weights: bool = False) -> Parts:
     """What the engine holds on this rank, in bytes."""
     if recipe.engine_elsewhere:
         return {}
-    awake = awake or recipe.ahead
+    awake = awake or recipe.prefetch
     weights = engine_weights(recipe) * GIB
     if recipe.engine != VLLM and not awake:
         return {"engine weights": weights}

@@ -148,7 +148,7 @@ def assumptions(recipe: Recipe, lengths: Lengths) -> list[str]:
             f"work {memory.ENGINE_WORK:g} GiB beside weights, passes and KV cache; {RESERVE:.0%} of memory stay free"
         )
         said.append(f"a process takes {memory.HOST_PROCESS:g} GiB of its host; the export gathers the model on one")
-    if recipe.ahead:
+    if recipe.prefetch:
         where = (
             "GPUs of its own" if recipe.engine_elsewhere else "the same ones, whose rate both then share: not counted"
         )

@@ -86,7 +86,7 @@ class Recipe:
     gpu_memory_utilization: float
     kv_cache_gib: float  # on a CPU
     enable_sleep_mode: bool
-    ahead: bool  # generation goes on beside the update
+    prefetch: bool  # generating the next step's responses beside the update
     engine_elsewhere: bool  # on GPUs that the trainer has not
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -123,7 +123,7 @@ class Recipe:
         if gpu and cluster.gpu_memory_gib is None:
             raise ValueError("cluster.gpu_memory_gib=null: to plan for GPUs, give the memory of one in GiB")
         by_trainer = cfg.policy.old_log_probs == "trainer"
-        ahead = OmegaConf.select(cfg, "rollout.async_steps", default=0) > 0
+        prefetch = OmegaConf.select(cfg, "rollout.async_steps", default=0) > 0
         attention = cfg.model.attention
         budget, without = cfg.batch.max_tokens_per_micro_batch, cfg.batch.max_tokens_per_log_prob_batch
         longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
@@ -161,8 +161,10 @@ class Recipe:
             tensor_parallel=OmegaConf.select(engine, "tensor_parallel", default=1),
             gpu_memory_utilization=OmegaConf.select(engine, "gpu_memory_utilization", default=0.0),
             kv_cache_gib=OmegaConf.select(engine, "kv_cache_gib", default=0.0),
-            enable_sleep_mode=gpu and not ahead and bool(OmegaConf.select(engine, "enable_sleep_mode", default=False)),
-            ahead=ahead,
+            enable_sleep_mode=gpu
+            and not prefetch
+            and bool(OmegaConf.select(engine, "enable_sleep_mode", default=False)),
+            prefetch=prefetch,
             engine_elsewhere=gpu and (OmegaConf.select(cfg, "rollout.first_gpu") or 0) >= cluster.devices,
             max_num_seqs=engine.max_num_seqs,
             engine_tokens=engine_tokens,

@@ -31,7 +31,7 @@ def step_seconds(recipe: Recipe, shard: Shard, lengths: Lengths) -> dict[str, fl
     sync, generate = _weight_sync(recipe), _generate(recipe, lengths)
     log_probs, update = _log_probs(recipe, shard, lengths), _update(recipe, shard, lengths)
     learn = log_probs + update
-    step = sync + (max(generate, learn) if recipe.ahead else generate + learn)
+    step = sync + (max(generate, learn) if recipe.prefetch else generate + learn)
     return {"weight_sync": sync, "generate": generate, "log_probs": log_probs, "update": update, "step": step}
 
 

@@ -105,7 +105,7 @@ class PolicyModule(LightningModule):
         self.rollout_step = 0  # rollout steps begun; 0 before the first
         self.policy_version = 0  # optimizer steps taken
         self.skipped_in_a_row = 0  # optimizer steps, up to the last one
-        self.behind = 0  # optimizer steps that the weights which sampled this rollout step are behind its first ones
+        self.staleness = 0  # optimizer steps that the weights which sampled this rollout step are behind its first ones
         self.on_skip: list[Callable[[MiniBatch, Skipped], None]] = []  # told each time, on all ranks
         self._trained = 0  # the last rollout step that came to its update
         self.ends_because: str | None = None  # once set, training ends without a further update
@@ -257,7 +257,7 @@ class PolicyModule(LightningModule):
     def _look_at(self, batch: MicroBatch, log_probs: Tensor, entropy: Tensor | None) -> None:
         """Count what tells engine and trainer apart, before any update."""
         self.update_metrics.add_entropy(batch, entropy)
-        self.update_metrics.add_log_prob_gap(batch, log_probs, self.behind > 0)
+        self.update_metrics.add_log_prob_gap(batch, log_probs, self.staleness > 0)
         self.update_metrics.add_correction(batch, self.loss.correction)
 
     def update(self, mini_batch: MiniBatch, on_policy: bool) -> bool:

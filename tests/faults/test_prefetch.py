@@ -25,7 +25,7 @@ def column(lines: Rows, name: str) -> list[str]:
 def test_each_step_but_the_first_learns_from_the_policy_before(whole: Path) -> None:
     """Two optimizer steps make a version of a rollout step."""
     lines = rows(whole)
-    assert column(lines, "rollout/versions_behind") == ["0.0", *["2.0"] * 5]
+    assert column(lines, "rollout/staleness") == ["0.0", *["2.0"] * 5]
     gap, drift = column(lines, "rollout/log_prob_gap"), column(lines, "rollout/async_gap")
     assert float(gap[0]) < 1e-4
     assert not any(gap[1:])
@@ -67,14 +67,14 @@ def test_an_engine_that_dies_meanwhile_is_started_again(qwen2_folder: str, tmp_p
     assert done.wait() == 0, done.said()
     assert "step 3: the engine's process has ended (exit code -9), while it generated ahead" in done.said()
     assert "It is started again, once" in done.said()
-    assert column(rows(tmp_path / "quickstart"), "rollout/versions_behind") == ["0.0", "2.0", "0.0", "2.0"]
+    assert column(rows(tmp_path / "quickstart"), "rollout/staleness") == ["0.0", "2.0", "0.0", "2.0"]
 
 
 @pytest.mark.distributed
 def test_ranks_are_ahead_together(whole: Path, qwen2_folder: str, tmp_path: Path) -> None:
     calm = ("reward._target_=digit_reward.DigitShare", "run.steps=3", *AHEAD)
     one, two = (rows(run(qwen2_folder, tmp_path / n, *calm, f"cluster={n}")) for n in ("cpu", "cpu2"))
-    assert column(two, "rollout/versions_behind") == ["0.0", "2.0", "2.0"]
+    assert column(two, "rollout/staleness") == ["0.0", "2.0", "2.0"]
     for mine, expected in zip(column(two, "reward/mean"), column(one, "reward/mean"), strict=True):
         assert float(mine) == pytest.approx(float(expected), abs=0.02)
 

@@ -79,7 +79,7 @@ TWICE_IN_BRACES = re.compile(r"\{\{([^{}]*)\}\}")
 GROUP = re.compile(r"\{((?!.*\\(?:over|choose))[^{}]*)\}")
 
 
-def without_ornament(text: str) -> str:
+def clean_latex(text: str) -> str:
     """The same in plain LaTeX; dollar signs stay, they may mean money."""
     text = LAYOUT.sub("", in_latex(text).strip().strip("*_`"))
     if "\\begin" not in text:

@@ -1,4 +1,4 @@
-"""How an answer is written: its text without ornament, its unit, its percent sign.
+"""How an answer is written: its text without clutter, its unit, its percent sign.
 
 Everything here takes time linear in the answer and evaluates nothing, so it runs in the trainer's process.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gmpo.verifier.choices import choice, letter, letters
 from gmpo.verifier.ellipsis import has_ellipsis, same_with_ellipsis
-from gmpo.verifier.latex_cleanup import without_ornament
+from gmpo.verifier.latex_cleanup import clean_latex
 from gmpo.verifier.number_words import in_digits
 from gmpo.verifier.numbers import Number, read_number, read_numeral, same_number
 from gmpo.verifier.times import same_time
@@ -52,10 +52,10 @@ class Written:
 
 
 def read(answer: str) -> Written:
-    """Take ornament, words, unit and percent sign off an answer."""
+    """Take clutter, words, unit and percent sign off an answer."""
     if INTEGER.fullmatch(answer):
         return Written(answer)  # most answers are one
-    text = without_lead(without_ornament(answer))
+    text = without_lead(clean_latex(answer))
     labelled = choice(text)
     if labelled is not None:
         return replace(_read(labelled[1]), choice=labelled[0])

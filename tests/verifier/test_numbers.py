@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmpo.verifier.notation import read
+from gmpo.verifier.notation import parse_answer
 from gmpo.verifier.numbers import Number, decimal_places, read_number, read_numeral, same_number, within_rounding
 
 MILLIONTH = Fraction(1, 10**6)
@@ -18,7 +18,7 @@ numbers = st.builds(Number, st.fractions(max_denominator=10**6), st.none() | st.
 
 def value(text: str) -> Fraction | None:
     """As an answer with the text is read."""
-    number = read(text).number
+    number = parse_answer(text).number
     return None if number is None else number.value
 
 

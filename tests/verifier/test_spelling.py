@@ -7,7 +7,7 @@ import pytest
 from gmpo.verifier.characters import in_latex
 from gmpo.verifier.choices import choice, letter, letters
 from gmpo.verifier.ellipsis import same_with_ellipsis, with_one_ellipsis
-from gmpo.verifier.notation import read
+from gmpo.verifier.notation import parse_answer
 from gmpo.verifier.number_words import in_digits
 
 
@@ -107,4 +107,4 @@ def test_a_choice_among_others_is_none() -> None:
     ],
 )
 def test_layout_is_taken_off(text: str) -> None:
-    assert read(text).text == "7"
+    assert parse_answer(text).text == "7"

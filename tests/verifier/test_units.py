@@ -2,7 +2,7 @@
 
 import pytest
 
-from gmpo.verifier.notation import decide, read
+from gmpo.verifier.notation import compare_notation, parse_answer
 from gmpo.verifier.units import measured
 
 
@@ -35,13 +35,13 @@ def test_other_units(one: str, other: str) -> None:
 
 
 def test_degrees_of_a_temperature() -> None:
-    celsius, fahrenheit, kelvin = map(read, ("25^\\circ\\text{C}", "25°F", "25\\text{ K}"))
-    assert decide(celsius, fahrenheit) is False
-    assert decide(celsius, kelvin) is False
-    assert decide(celsius, read("25^\\circ")) is True
-    assert decide(celsius, read("25\\text{ degrees Celsius}")) is True
+    celsius, fahrenheit, kelvin = map(parse_answer, ("25^\\circ\\text{C}", "25°F", "25\\text{ K}"))
+    assert compare_notation(celsius, fahrenheit) is False
+    assert compare_notation(celsius, kelvin) is False
+    assert compare_notation(celsius, parse_answer("25^\\circ")) is True
+    assert compare_notation(celsius, parse_answer("25\\text{ degrees Celsius}")) is True
 
 
 @pytest.mark.parametrize("answer", ["5\\text{x}", "5\\text{e}", "5\\text{ mu}", "5\\text{!}", "5\\text{ ppm}"])
 def test_a_letter_that_is_no_unit_stays(answer: str) -> None:
-    assert read(answer).number is None
+    assert parse_answer(answer).number is None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from gmpo.rewards import FormatReward, MathReward, WeightedSum, verifier_of
-from gmpo.verifier.notation import read
+from gmpo.verifier.notation import parse_answer
 from gmpo.verifier.undivided import undivided
 from gmpo.verifier.worked_out import worked_out
 
@@ -131,7 +131,7 @@ def test_no_right_answer_is_lost(reward: MathReward) -> None:
     ],
 )
 def test_operations_that_the_parser_or_time_hides(answer: str, gold: str) -> None:
-    assert not worked_out(read(answer), read(gold))
+    assert not worked_out(parse_answer(answer), parse_answer(gold))
 
 
 def test_by_default_equality_decides() -> None:
@@ -173,4 +173,4 @@ def test_within_a_sum_of_rewards_validation_asks_for_equality(reward: MathReward
     ],
 )
 def test_a_fraction_where_the_gold_answer_is_a_decimal(answer: str, gold: str, left: bool) -> None:
-    assert undivided(read(answer), read(gold)) == left
+    assert undivided(parse_answer(answer), parse_answer(gold)) == left

@@ -12,7 +12,7 @@ from functools import partial
 from gmpo.rewards.reward import Reward
 from gmpo.verifier.client import Checker
 from gmpo.verifier.extraction import final_answer, last_boxed
-from gmpo.verifier.notation import LONGEST_ANSWER, decide, read
+from gmpo.verifier.notation import LONGEST_ANSWER, compare_notation, parse_answer
 from gmpo.verifier.undivided import undivided
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class MathReward:
             score.set_result(0.0)
         elif max(len(found), len(gold)) > LONGEST_ANSWER:
             score.set_result(float(found.strip() == gold.strip()))
-        elif (same := decide(*(pair := (read(found), read(gold))))) is not None:
+        elif (same := compare_notation(*(pair := (parse_answer(found), parse_answer(gold))))) is not None:
             left = same and strictly and undivided(*pair)
             self._counts["not worked out"] += left
             score.set_result(float(same and not left))

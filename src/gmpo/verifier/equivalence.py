@@ -14,7 +14,7 @@ from sympy.core.function import AppliedUndef
 from gmpo.verifier.constants import is_constant, same_constant, with_combinations, with_imaginary_unit
 from gmpo.verifier.families import read_family, same_family
 from gmpo.verifier.functions import same_function
-from gmpo.verifier.notation import Written
+from gmpo.verifier.notation import ParsedAnswer
 from gmpo.verifier.numbers import decimal_places
 from gmpo.verifier.parsing import Parsed, is_pair, parsed, prepared
 from gmpo.verifier.ratios import read_ratio, same_ratio
@@ -27,7 +27,7 @@ INFINITE = (oo, -oo)
 NO_NUMBER = (Set, MatrixBase, MatrixExpr)
 
 
-def equivalent(answer: Written, gold: Written) -> bool:
+def equivalent(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
     """Whether the answer means the same as the gold answer; it may raise whatever a parser raises."""
     same = partial(same_meaning, places=None)
     family, gold_family = read_family(answer.text), read_family(gold.text)
@@ -186,7 +186,7 @@ def _same_members(a: Sequence[Parsed], b: Sequence[Parsed], places: int | None) 
     return not left
 
 
-def _other_measures(a: Parsed, b: Parsed, answer: Written, gold: Written) -> Iterator[tuple[Parsed, Parsed]]:
+def _other_measures(a: Parsed, b: Parsed, answer: ParsedAnswer, gold: ParsedAnswer) -> Iterator[tuple[Parsed, Parsed]]:
     """50% is 0.5 as well as 50, and 90 degrees are pi/2 as well as 90."""
     if not (isinstance(a, Expr) and isinstance(b, Expr)):
         return

@@ -36,7 +36,7 @@ EXPONENT = re.compile(r"(-?[\d.]+)[eE]([+-]?\d{1,3})")
 
 
 @dataclass(frozen=True)
-class Written:
+class ParsedAnswer:
     """An answer, and what was written around it."""
 
     text: str
@@ -51,10 +51,10 @@ class Written:
         return read_number(self.text)
 
 
-def read(answer: str) -> Written:
+def parse_answer(answer: str) -> ParsedAnswer:
     """Take clutter, words, unit and percent sign off an answer."""
     if INTEGER.fullmatch(answer):
-        return Written(answer)  # most answers are one
+        return ParsedAnswer(answer)  # most answers are one
     text = without_lead(clean_latex(answer))
     labelled = choice(text)
     if labelled is not None:
@@ -62,7 +62,7 @@ def read(answer: str) -> Written:
     return _read(text)
 
 
-def _read(text: str) -> Written:
+def _read(text: str) -> ParsedAnswer:
     text = MONEY_CODE.sub(
         lambda found: MONEY_CODES.get((found[2] or "").strip("."), "¥" if found[2] in ("RMB", "CNY") else "$"),
         text,
@@ -76,20 +76,20 @@ def _read(text: str) -> Written:
     if "%" in text:
         text = counted(text) or text
     if text.endswith("%"):
-        return Written(_plain_number(text.rstrip("% ")), currency, percent=True, measured=measured_in)
+        return ParsedAnswer(_plain_number(text.rstrip("% ")), currency, percent=True, measured=measured_in)
     if phrase(text) in ALL_REALS:
-        return Written("\\mathbb{R}")
+        return ParsedAnswer("\\mathbb{R}")
     if digits := in_digits(TEXT.sub(r"\1", text)):
-        return Written(digits)
+        return ParsedAnswer(digits)
     text, unit = without_unit(with_scale(text))
     if unit.name == "percent":
-        return Written(_plain_number(text), currency, percent=True, measured=measured_in)
+        return ParsedAnswer(_plain_number(text), currency, percent=True, measured=measured_in)
     text = _plain_number(text)
     if unit.measured is None and read_number(text) is None:
         before = counted(text)
         number = _plain_number(before) if before else ""
         text = number if read_number(number) else text
-    return Written(text, unit.name or currency, measured=measured_in or unit.measured)
+    return ParsedAnswer(text, unit.name or currency, measured=measured_in or unit.measured)
 
 
 def _plain_number(text: str) -> str:
@@ -110,12 +110,12 @@ def canonical(answer: str) -> str:
     """The same text for answers that are plainly the same: for counting votes."""
     if len(answer) > LONGEST_ANSWER:
         return answer
-    written = read(answer)
+    written = parse_answer(answer)
     text = str(written.number.value) if written.number else "".join(written.text.split()).casefold()
     return text + "%" * written.percent
 
 
-def decide(answer: Written, gold: Written) -> bool | None:
+def compare_notation(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
     """Whether two answers are the same where their notation alone shows it, else None.
 
     Amounts in different units differ; a unit that only one of them has counts for nothing.
@@ -140,7 +140,7 @@ def decide(answer: Written, gold: Written) -> bool | None:
     )
 
 
-def _same_choice(answer: Written, gold: Written) -> bool | None:
+def _same_choice(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
     """Letters are compared where both name one; a list of letters in any order."""
     if answer.choice or gold.choice or letter(gold.text):
         named = [w.choice or letter(w.text) for w in (answer, gold)]
@@ -158,7 +158,7 @@ def _same_numeral(answer: str, gold: str) -> bool | None:
     return a.upper() == b.upper() and (None in (a_base, b_base) or a_base == b_base)
 
 
-def _same_with_suffix(answer: Written, gold: Written) -> bool | None:
+def _same_with_suffix(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
     """12 m, 12th and 12 pm beside the number 12, where their letters can be no variables; 10 m/s beside a unit."""
     found = SUFFIXED.fullmatch(answer.text)
     if gold.number is not None and found is not None and (number := read_number(found[1])):

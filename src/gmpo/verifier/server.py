@@ -24,7 +24,7 @@ from pebble import ProcessPool
 from gmpo.run.signals import TIME_IS_UP, leave_to_trainer
 from gmpo.verifier.client import READY
 from gmpo.verifier.equivalence import equivalent
-from gmpo.verifier.notation import Written, read
+from gmpo.verifier.notation import ParsedAnswer, parse_answer
 from gmpo.verifier.worked_out import worked_out
 
 PARENT_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
@@ -42,7 +42,7 @@ def check(answer: str, gold: str, strictly: bool = False) -> str:
     strictly: a right answer that `worked_out` refuses is "not worked out".
     """
     try:
-        pair = read(answer), read(gold)
+        pair = parse_answer(answer), parse_answer(gold)
         if not equivalent(*pair):
             return "wrong"
     except MemoryError:
@@ -52,7 +52,7 @@ def check(answer: str, gold: str, strictly: bool = False) -> str:
     return "not worked out" if strictly and not seems_worked_out(*pair) else "right"
 
 
-def seems_worked_out(answer: Written, gold: Written) -> bool:
+def seems_worked_out(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
     """Return whether a right answer is worked out; where that cannot be told, it is right."""
     try:
         return worked_out(answer, gold)

@@ -2,7 +2,7 @@
 
 import re
 
-from gmpo.verifier.notation import Written
+from gmpo.verifier.notation import ParsedAnswer
 
 DECIMAL = re.compile(r"-?\d*\.\d+")
 FRACTION = re.compile(r"-?(?:\\frac\s*\{?\s*-?\d+\s*\}?\s*(?:\{\s*(\d+)\s*\}|(\d))|\d+\s*/\s*(\d+))")
@@ -10,7 +10,7 @@ POWER_OF_TEN = re.compile(r"10*")
 AT_SIGHT = 10  # 9/2 and 3/4 are as good as their decimals
 
 
-def undivided(answer: Written, gold: Written) -> bool:
+def undivided(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
     """Return whether the division that the gold answer has done is left in an answer equal to it."""
     fraction = FRACTION.fullmatch(answer.text)
     if fraction is None or DECIMAL.fullmatch(gold.text) is None or answer.percent or gold.percent:

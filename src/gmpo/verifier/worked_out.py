@@ -34,7 +34,7 @@ from sympy.core.relational import Relational
 from sympy.functions.elementary.hyperbolic import InverseHyperbolicFunction
 from sympy.functions.elementary.trigonometric import InverseTrigonometricFunction
 
-from gmpo.verifier.notation import Written
+from gmpo.verifier.notation import ParsedAnswer
 from gmpo.verifier.operations import cost, factors, is_constant
 from gmpo.verifier.parsing import Parsed, parsed, prepared
 
@@ -53,7 +53,7 @@ EVALUATED = {  # by the parser, so that they are seen in the text alone
 FACTORIALS = re.compile(r"!|\\[dt]?binom|\\choose|\\Gamma")
 
 
-def worked_out(answer: Written, gold: Written) -> bool:
+def worked_out(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
     """Return whether an answer that equals the gold answer leaves nothing to do that the gold answer has done.
 
     One operation at sight, such as 2^3 or \\frac{6}{\\sqrt{3}}, is no exercise. Answers that the parser does not read

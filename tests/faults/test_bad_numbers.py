@@ -21,9 +21,9 @@ def test_one_rank_s_nan_skips_the_step_on_all(qwen2_folder: str, tmp_path: Path)
     folder = tmp_path / "quickstart"
     assert [row["policy/skipped_steps"] for row in rows(folder)] == ["0.0", "0.0", "2.0", "0.0"]
     assert "step 3: an optimizer step is skipped, loss nan, gradient norm nan" in done.said()
-    dumped = sorted(path.name for path in (folder / "faults").iterdir())
+    dumped = sorted(path.name for path in (folder / "skipped_updates").iterdir())
     assert dumped == [f"step-3-update-{k}-rank-{r}.safetensors" for k in (1, 2) for r in (0, 1)]
-    with safe_open(folder / "faults" / dumped[0], "pt") as file:
+    with safe_open(folder / "skipped_updates" / dumped[0], "pt") as file:
         assert json.loads(file.metadata()["skipped"]) | {"loss": 0, "gradient_norm": 0} == {
             **{"rollout_step": 3, "policy_version": 4, "loss": 0, "gradient_norm": 0},
         }

@@ -8,14 +8,13 @@ from gmpo.callbacks.profile import ProfileCallback
 from gmpo.callbacks.progress import ProgressCallback
 from gmpo.callbacks.rollout import RolloutCallback
 from gmpo.callbacks.rollout_table import RolloutTableCallback
-from gmpo.callbacks.skipped_updates import FaultsCallback
+from gmpo.callbacks.skipped_updates import SkippedUpdates
 from gmpo.callbacks.summary import SummaryCallback
 from gmpo.callbacks.throughput import ThroughputCallback
 
 __all__ = [
     "CheckpointCallback",
     "EvaluationCallback",
-    "FaultsCallback",
     "FinalModelCallback",
     "Guard",
     "GuardsCallback",
@@ -23,6 +22,7 @@ __all__ = [
     "ProgressCallback",
     "RolloutCallback",
     "RolloutTableCallback",
+    "SkippedUpdates",
     "SummaryCallback",
     "ThroughputCallback",
 ]

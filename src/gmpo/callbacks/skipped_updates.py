@@ -17,7 +17,7 @@ from gmpo.types import MiniBatch
 log = logging.getLogger(__name__)
 
 
-class FaultsCallback(Callback):
+class SkippedUpdates(Callback):
     """Writes the mini-batch of each skipped optimizer step to FOLDER/step-N-update-K-rank-R.safetensors.
 
     Tensors are named MICRO_BATCH.COLUMN as in `MicroBatch`; the file's metadata hold loss, gradient norm and step.

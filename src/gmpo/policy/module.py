@@ -306,7 +306,7 @@ class PolicyModule(LightningModule):
             self.ends_because = (
                 f"{self.skipped_in_a_row} optimizer steps in a row were skipped, the last one in rollout step "
                 f"{skipped.rollout_step} with loss {skipped.loss} and gradient norm {skipped.gradient_norm}: {remedy}, "
-                "and go on by resume=RUN_FOLDER (faults/ in it has the batches)"
+                "and go on by resume=RUN_FOLDER (skipped_updates/ in it has the batches)"
             )
             self.skipped_in_a_row = 0  # for who goes on
 

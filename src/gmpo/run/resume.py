@@ -30,7 +30,7 @@ DECIDING = (  # settings that decide what is learned: a run with others is anoth
 )
 NOT_DECIDING = ("reward.processes", "model.make.folder")
 RECORDS = ("metrics.csv", "rollouts")
-OF_THIS_PROCESS_ALONE = ("tensorboard", "faults", "profile")  # records that begin anew with the run
+OF_THIS_PROCESS_ALONE = ("tensorboard", "skipped_updates", "profile")  # records that begin anew with the run
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def test_settings_plans_and_answers_need_no_torch() -> None:
         ("gmpo.types", "gmpo.config.check"),
         ("gmpo.config", "gmpo.planning.plan.Plan"),
         ("gmpo.verifier.equivalence", "gmpo.rewards.math.MathReward"),
-        ("gmpo.rewards.math", "gmpo.data.sources.Question"),
+        ("gmpo.rewards.math", "gmpo.data.dataset.Question"),
         ("gmpo.advantages", "gmpo.objectives.GMPO"),
         ("gmpo.data.stream", "gmpo.rollout.engine.Engine"),
         ("gmpo.rollout.vllm", "gmpo.models.pretrained.ModelSource"),

@@ -87,7 +87,7 @@ def test_every_number_of_the_shipped_configs_has_a_range(path: object) -> None:
         ("objective.clip_high=inf", "objective.clip_high=inf must be a finite number"),
         ("+reward.scale=nan", "reward.scale=nan must be a finite number"),
         ("checkpoint.minutes=inf", "checkpoint.minutes=inf must be a finite number, or null"),
-        ("data.source.train_size=many", "data.source.train_size=many must be a whole number of at least 0"),
+        ("data.dataset.train_size=many", "data.dataset.train_size=many must be a whole number of at least 0"),
         (
             "policy.temperature=0.5",
             "policy.temperature=0.5 repeats sampling.temperature=1.0, which other parts read: set that alone",

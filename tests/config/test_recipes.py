@@ -27,8 +27,8 @@ GMPO = {
     "sampling.temperature": 1.0,
 }
 DAPO = GMPO | {
-    "data.source.name": "dapo_math_17k",
-    "data.source.duplicates": "drop_conflicting",
+    "data.dataset.name": "dapo_math_17k",
+    "data.dataset.duplicates": "drop_conflicting",
     "benchmark.aime24_dapo.name": "aime24_dapo",
     "benchmark.aime24_dapo.hub_id": "BytedTsinghua-SIA/AIME-2024",
     "benchmark.aime24_dapo.question": "prompt",
@@ -74,7 +74,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     "qwen2_5_7b_math": GMPO
     | {
         "model.path": "Qwen/Qwen2.5-Math-7B",
-        "data.source.name": "gsm8k_math",
+        "data.dataset.name": "gsm8k_math",
         "batch.prompts": 1024,
         "batch.group_size": 5,
         "batch.mini_batch_prompts": 256,
@@ -98,7 +98,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     "gmpo_qwen2_5_math_7b": GMPO
     | {
         "model.path": "Qwen/Qwen2.5-Math-7B",
-        "data.source.name": "math_lvl3to5",
+        "data.dataset.name": "math_lvl3to5",
         "data.levels": [3, 4, 5],
         "data.template": "qwen_math",
         "batch.prompts": 128,
@@ -125,7 +125,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     "qwen3_8b_math": GMPO
     | {
         "model.path": "Qwen/Qwen3-8B",
-        "data.source.name": "gsm8k_math",
+        "data.dataset.name": "gsm8k_math",
         "batch.prompts": 1024,
         "batch.group_size": 5,
         "batch.mini_batch_prompts": 256,

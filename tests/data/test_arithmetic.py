@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from gmpo.data import ArithmeticSource
+from gmpo.data import ArithmeticDataset
 from gmpo.data.arithmetic import Problem, make_distinct_problems, make_problems, split_of
 
 KINDS = ["2+2", "3+2", "3-2", "2-3", "2*1", "4+4", "1-1", "3*1"]
@@ -104,20 +104,20 @@ def test_no_kinds_are_refused() -> None:
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_problems_of_the_data_set_are_distinct(split: str) -> None:
     """Of 256 that are drawn 5 stood twice, of 20,000 for training 1,668."""
-    source = ArithmeticSource(["2+2", "3+2", "3-2"], train_size=20000, validation_size=256, seed=1)
-    questions = source.questions(split)  # type: ignore[arg-type]
+    dataset = ArithmeticDataset(["2+2", "3+2", "3-2"], train_size=20000, validation_size=256, seed=1)
+    questions = dataset.questions(split)  # type: ignore[arg-type]
     assert (
         len({question.text for question in questions}) == len(questions) == {"train": 20000, "validation": 256}[split]
     )
-    drawn = [problem.question for problem in make_problems(source.kinds, 20000, split, 1)]  # type: ignore[arg-type]
+    drawn = [problem.question for problem in make_problems(dataset.kinds, 20000, split, 1)]  # type: ignore[arg-type]
     assert [question.text for question in questions[:100]] == [*dict.fromkeys(drawn)][:100], "in the order of drawing"
 
 
 def test_kinds_of_few_problems_give_what_there_are(caplog: pytest.LogCaptureFixture) -> None:
     every = {f"{a}{sign}{b}" for a in range(10) for b in range(10) for sign in ("+", " plus ")}
-    source = ArithmeticSource(["1+1"], train_size=1000, validation_size=1000)
+    dataset = ArithmeticDataset(["1+1"], train_size=1000, validation_size=1000)
     with caplog.at_level(logging.INFO, logger="gmpo"):
-        train, validation = ({q.text for q in source.questions(split)} for split in ("train", "validation"))  # type: ignore[arg-type]
+        train, validation = ({q.text for q in dataset.questions(split)} for split in ("train", "validation"))  # type: ignore[arg-type]
     assert train | validation == every
     assert not train & validation
     assert caplog.messages == [
@@ -127,5 +127,5 @@ def test_kinds_of_few_problems_give_what_there_are(caplog: pytest.LogCaptureFixt
 
 
 def test_no_problem_where_none_is_asked_for() -> None:
-    assert ArithmeticSource(["1+1"], 0, 1).questions("train") == []
+    assert ArithmeticDataset(["1+1"], 0, 1).questions("train") == []
     assert make_distinct_problems(["1+1"], 0, "train", 0) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gmpo.data import MathDataModule, ProblemSource, Wrapping
+from gmpo.data import MathDataModule, ProblemDataset, Wrapping
 from gmpo.data.prompts import PromptMaker
 from gmpo.data.selection import Question
 from gmpo.models.tiny import character_tokenizer
@@ -31,37 +31,39 @@ THINKING = (
 DEAF = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}{% endif %}{% endfor %}"
 
 
-def rows(folder: Path, *chats: object, **options: object) -> ProblemSource:
+def rows(folder: Path, *chats: object, **options: object) -> ProblemDataset:
     path = folder / "train.jsonl"
     path.write_text("".join(json.dumps({"problem": chat, "answer": "4"}) + "\n" for chat in chats))
-    return ProblemSource("mine", path=str(path), question_format="chat", **options)  # type: ignore[arg-type]
+    return ProblemDataset("mine", path=str(path), question_format="chat", **options)  # type: ignore[arg-type]
 
 
 def made(
-    source: ProblemSource, template: str = "chat", chat_template: str | None = None, **options: object
+    dataset: ProblemDataset, template: str = "chat", chat_template: str | None = None, **options: object
 ) -> list[Prompt]:
     tokenizer = character_tokenizer()
     tokenizer.chat_template = chat_template or tokenizer.chat_template
-    return PromptMaker(tokenizer, template, 512, "error", **options).prompts(source, "train")  # type: ignore[arg-type]
+    return PromptMaker(tokenizer, template, 512, "error", **options).prompts(dataset, "train")  # type: ignore[arg-type]
 
 
-def text(source: ProblemSource, template: str = "chat", chat_template: str | None = None, **options: object) -> str:
-    (prompt,) = made(source, template, chat_template, **options)
+def text(dataset: ProblemDataset, template: str = "chat", chat_template: str | None = None, **options: object) -> str:
+    (prompt,) = made(dataset, template, chat_template, **options)
     return prompt.text
 
 
-def refusal(source: ProblemSource, template: str = "chat", chat_template: str | None = None, **options: object) -> str:
+def refusal(
+    dataset: ProblemDataset, template: str = "chat", chat_template: str | None = None, **options: object
+) -> str:
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        made(source, template, chat_template, **options)
+        made(dataset, template, chat_template, **options)
     assert error.type is ValueError
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_a_system_message_is_kept(tmp_path: Path) -> None:
-    source = rows(tmp_path, [SYSTEM, FEW_SHOT[0]])
-    assert text(source) == "<|system|>You add.<|user|>1+1<|assistant|>"
-    (prompt,) = made(source)
+    dataset = rows(tmp_path, [SYSTEM, FEW_SHOT[0]])
+    assert text(dataset) == "<|system|>You add.<|user|>1+1<|assistant|>"
+    (prompt,) = made(dataset)
     assert prompt.question == "1+1"
 
 
@@ -109,13 +111,13 @@ def test_the_same_question_in_other_chats_is_another_problem(tmp_path: Path, cap
 @pytest.mark.parametrize("instruction", ["keep", "replace"])
 def test_the_wrapping_of_a_question_in_a_chat(tmp_path: Path, instruction: str) -> None:
     wrapped = {"role": "user", "content": "Solve: 2+2 Thanks."}
-    source = rows(
+    dataset = rows(
         tmp_path, [SYSTEM, *FEW_SHOT[:2], wrapped], unwrap=Wrapping("Solve: ", " Thanks."), instruction=instruction
     )
     question = "Solve: 2+2 Thanks." if instruction == "keep" else "2+2"
     expected = f"<|system|>You add.<|user|>1+1<|assistant|>It is 2.<|user|>{question}<|assistant|>"
-    assert text(source) == expected
-    assert text(source, suffix=" Box it.") == expected.replace(question, f"{question} Box it.")
+    assert text(dataset) == expected
+    assert text(dataset, suffix=" Box it.") == expected.replace(question, f"{question} Box it.")
 
 
 def test_data_system_is_put_before_every_question(tmp_path: Path) -> None:
@@ -132,9 +134,9 @@ def test_data_system_is_put_before_every_question(tmp_path: Path) -> None:
 def test_data_system_takes_the_place_of_the_rows_own(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, system: str, begin: str, done: str
 ) -> None:
-    source = rows(tmp_path, [SYSTEM, FEW_SHOT[0]], FEW_SHOT)
+    dataset = rows(tmp_path, [SYSTEM, FEW_SHOT[0]], FEW_SHOT)
     with caplog.at_level(logging.INFO, logger="gmpo"):
-        first, second = made(source, system=system)
+        first, second = made(dataset, system=system)
     assert first.text == f"{begin}<|user|>1+1<|assistant|>"
     assert second.text.startswith(f"{begin}<|user|>1+1<|assistant|>It is 2.<|user|>")
     assert caplog.messages == [f"mine, train: the system messages of 1 of 2 questions are {done}"]
@@ -166,8 +168,8 @@ def test_text_templates_have_a_place_for_it_or_refuse_it(tmp_path: Path) -> None
     ],
 )
 def test_data_suffix_follows_the_question(tmp_path: Path, template: str, expected: str) -> None:
-    source = rows(tmp_path, FEW_SHOT if template == "chat" else FEW_SHOT[2:])
-    (prompt,) = made(source, template, suffix="\nBox {it}.")
+    dataset = rows(tmp_path, FEW_SHOT if template == "chat" else FEW_SHOT[2:])
+    (prompt,) = made(dataset, template, suffix="\nBox {it}.")
     assert (prompt.text, prompt.question) == (expected, "2+2")
 
 
@@ -180,13 +182,13 @@ def test_a_suffix_that_sticks_to_the_question(
 
 
 def test_arguments_of_the_chat_template(tmp_path: Path) -> None:
-    source = rows(tmp_path, FEW_SHOT[:1])
-    assert text(source, chat_template=THINKING) == "[user]1+1"
+    dataset = rows(tmp_path, FEW_SHOT[:1])
+    assert text(dataset, chat_template=THINKING) == "[user]1+1"
     off = {"enable_thinking": False}
-    assert text(source, chat_template=THINKING, chat_template_arguments=off) == "[user]1+1<think></think>"
+    assert text(dataset, chat_template=THINKING, chat_template_arguments=off) == "[user]1+1<think></think>"
     both = {"enable_thinking": True, "effort": "low"}
-    assert text(source, chat_template=THINKING, chat_template_arguments=both) == "[user]1+1low"
-    assert text(source, "none", chat_template_arguments={}) == "1+1"
+    assert text(dataset, chat_template=THINKING, chat_template_arguments=both) == "[user]1+1low"
+    assert text(dataset, "none", chat_template_arguments={}) == "1+1"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.data import ArithmeticSource, MathDataModule, MixedSource, ProblemSource
+from gmpo.data import ArithmeticDataset, MathDataModule, MixedDataset, ProblemDataset
 from gmpo.data.selection import Question
 from gmpo.models.tiny import character_tokenizer
 
@@ -28,7 +28,7 @@ hydra:
 datamodule:
   _target_: gmpo.data.MathDataModule
   _convert_: all
-  source: ${{data.source}}
+  dataset: ${{data.dataset}}
   benchmarks: ${{benchmark}}
   template: none
   max_prompt_tokens: ${{data.max_prompt_tokens}}
@@ -57,13 +57,13 @@ def datamodule(primary: Path, *overrides: str) -> MathDataModule:
     made = instantiate(cfg.datamodule, tokenizer=character_tokenizer())
     assert isinstance(made, MathDataModule)
     again = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))
-    assert instantiate(again.data.source) == made.source
+    assert instantiate(again.data.dataset) == made.source
     return made
 
 
-def source(primary: Path, *overrides: str) -> ProblemSource:
+def source(primary: Path, *overrides: str) -> ProblemDataset:
     made = datamodule(primary, *overrides).source
-    assert isinstance(made, ProblemSource)
+    assert isinstance(made, ProblemDataset)
     return made
 
 
@@ -72,7 +72,7 @@ def test_every_data_set_instantiates_without_loading(primary: Path, choice: str)
     made = datamodule(primary, f"data={choice}", *(["data.path=x.jsonl"] if choice in ("files", "verl") else [])).source
     assert made.name == choice
     assert made == made
-    assert isinstance(made, ArithmeticSource | MixedSource | ProblemSource)
+    assert isinstance(made, ArithmeticDataset | MixedDataset | ProblemDataset)
 
 
 @pytest.mark.parametrize("choice", BENCHMARKS)
@@ -83,7 +83,7 @@ def test_every_benchmark_instantiates_without_loading(primary: Path, choice: str
     assert [*made] == ([] if choice == "none" else [choice])
     for name, benchmark in made.items():
         assert benchmark.name == name
-        if isinstance(benchmark, ProblemSource):
+        if isinstance(benchmark, ProblemDataset):
             assert benchmark.node == f"benchmark.{name}"
             assert benchmark.hub_id or choice == "files"
             assert benchmark.train_split is None
@@ -129,7 +129,7 @@ def test_data_sets_differ_where_they_should(primary: Path) -> None:
     assert [*(hard.levels or ())] == [3, 4, 5]
     assert (dapo.validation_split, dapo.held_out, dapo.instruction) == (None, 256, "keep")
     mixed = datamodule(primary, "data=gsm8k_math").source
-    assert isinstance(mixed, MixedSource)
+    assert isinstance(mixed, MixedDataset)
     assert {name: dataclasses.replace(one, node="data") for name, one in mixed.sources.items()} == {  # type: ignore[type-var]
         "gsm8k": gsm8k,
         "math": math,
@@ -171,14 +171,14 @@ def test_and_of_each_part_of_a_mixture(primary: Path) -> None:
 
 @pytest.mark.parametrize("choice", [name for name in DATA if name not in ("arithmetic", "gsm8k_math")])
 def test_every_option_is_a_key(primary: Path, choice: str) -> None:
-    """`data.OPTION=VALUE` reaches the source, and what the config leaves alone is the class's default."""
+    """`data.OPTION=VALUE` reaches the dataset, and what the config leaves alone is the class's default."""
     cfg = composed(primary, f"data={choice}").data
-    options = {field.name for field in dataclasses.fields(ProblemSource)} - {"node"}
+    options = {field.name for field in dataclasses.fields(ProblemDataset)} - {"node"}
     assert options <= cfg.keys()
     assert options <= cfg.source.keys()
     if choice == "files":
         defaults = {
-            name: p.default for name, p in inspect.signature(ProblemSource).parameters.items() if name != "name"
+            name: p.default for name, p in inspect.signature(ProblemDataset).parameters.items() if name != "name"
         }
         assert {name: cfg[name] for name in defaults if name != "node"} == {
             name: value for name, value in defaults.items() if name != "node"
@@ -201,8 +201,8 @@ def test_every_option_is_a_key(primary: Path, choice: str) -> None:
 
 def test_each_data_set_of_rows_has_the_defaults_of_the_class(primary: Path) -> None:
     """They stand in two files: for those that a person names by `data.KEY`, and under each benchmark."""
-    base = OmegaConf.load(ROOT / "configs" / "problem_source.yaml")
-    own = inspect.signature(ProblemSource).parameters
+    base = OmegaConf.load(ROOT / "configs" / "problem_dataset.yaml")
+    own = inspect.signature(ProblemDataset).parameters
     assert {key: base[key] for key in own if key not in ("name", "node")} == {
         key: parameter.default for key, parameter in own.items() if key not in ("name", "node")
     }
@@ -237,10 +237,10 @@ def test_paths_of_the_parts_of_a_mixture(primary: Path) -> None:
     made = datamodule(
         primary, "data=gsm8k_math", "data.gsm8k.path=a.jsonl", "data.math.path=b.jsonl", "data.math.levels=[5]"
     ).source
-    assert isinstance(made, MixedSource)
+    assert isinstance(made, MixedDataset)
     gsm8k, math = made.sources["gsm8k"], made.sources["math"]
-    assert isinstance(gsm8k, ProblemSource)
-    assert isinstance(math, ProblemSource)
+    assert isinstance(gsm8k, ProblemDataset)
+    assert isinstance(math, ProblemDataset)
     assert (gsm8k.path, math.path, [*(math.levels or ())]) == ("a.jsonl", "b.jsonl", [5])
     with pytest.raises(ValueError, match=r"data\.math\.path=FILE"):
         math.questions("train")

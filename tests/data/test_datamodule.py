@@ -8,7 +8,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
 
-from gmpo.data import ArithmeticSource, MathDataModule, MixedSource, ProblemSource, Wrapping
+from gmpo.data import ArithmeticDataset, MathDataModule, MixedDataset, ProblemDataset, Wrapping
 from gmpo.data.selection import Question
 from gmpo.data.stream import PromptStream
 from gmpo.models.tiny import ASSISTANT, END, USER, character_tokenizer
@@ -89,16 +89,16 @@ def test_as_many_batches_as_steps() -> None:
 
 
 def test_prompts_are_those_of_the_source() -> None:
-    source = ArithmeticSource(kinds=["2+2", "2*1"], train_size=40, validation_size=10, seed=1)
-    data = ready(source=source, prompts_per_step=40, steps=1)
+    dataset = ArithmeticDataset(kinds=["2+2", "2*1"], train_size=40, validation_size=10, seed=1)
+    data = ready(dataset=dataset, prompts_per_step=40, steps=1)
     (batch,) = data.train_dataloader()
-    expected = source.questions("train")
+    expected = dataset.questions("train")
     assert {p.index for p in batch.prompts} == set(range(40))
     for prompt in batch.prompts:
         assert Question(prompt.question, prompt.answer, "arithmetic") == expected[prompt.index]
         assert prompt.source == "arithmetic"
     (batch,) = data.val_dataloader()
-    assert [Question(p.question, p.answer, p.source) for p in batch.prompts] == source.questions("validation")
+    assert [Question(p.question, p.answer, p.source) for p in batch.prompts] == dataset.questions("validation")
 
 
 def test_seed_decides_the_order() -> None:
@@ -181,8 +181,8 @@ def test_unknown_over_long_is_refused() -> None:
 @pytest.mark.parametrize(("template", "text"), TEMPLATED.items())
 def test_templates(template: str, text: str) -> None:
     tokenizer = character_tokenizer()
-    source = ArithmeticSource(kinds=["1+1"], train_size=1, validation_size=30)
-    for prompt in ready(template=template, source=source, tokenizer=tokenizer).validation_prompts:
+    dataset = ArithmeticDataset(kinds=["1+1"], train_size=1, validation_size=30)
+    for prompt in ready(template=template, dataset=dataset, tokenizer=tokenizer).validation_prompts:
         assert prompt.text == text.replace("1+1", prompt.question)
         assert tokenizer.decode(prompt.token_ids) == prompt.text
     special = [tokenizer.convert_tokens_to_ids(token) for token in (USER, ASSISTANT)]
@@ -233,8 +233,8 @@ BENCHMARKS = {"b": Listed("b"), "a": Listed("a")}
 
 @pytest.mark.parametrize(("limit", "kept"), [(None, 10), (3, 3)])
 def test_validation_is_on_the_benchmarks(limit: int | None, kept: int) -> None:
-    """Instead of on the source, which need not have a validation split."""
-    data = ready(source=TrainOnly(), benchmarks=BENCHMARKS, validation_limit=limit)
+    """Instead of on the dataset, which need not have a validation split."""
+    data = ready(dataset=TrainOnly(), benchmarks=BENCHMARKS, validation_limit=limit)
     assert sources(data) == [(name, index) for name in "ba" for index in range(kept)]
     assert len({*sources(data)}) == 2 * kept
     assert drawn(data) == [0] * 20
@@ -244,12 +244,12 @@ def test_validation_is_on_the_benchmarks(limit: int | None, kept: int) -> None:
 def test_without_benchmarks_validation_is_on_the_source(benchmarks: dict[str, Listed] | None) -> None:
     assert sources(ready(benchmarks=benchmarks)) == [("listed", index) for index in range(10)]
     with pytest.raises(ValueError, match="train_only has no validation problems"):
-        ready(source=TrainOnly(), benchmarks=benchmarks)
+        ready(dataset=TrainOnly(), benchmarks=benchmarks)
 
 
 @pytest.mark.parametrize("benchmarks", [None, {"only": TrainOnly()}])
 def test_no_validation_split_is_read_where_nothing_is_validated(benchmarks: dict[str, TrainOnly] | None) -> None:
-    data = ready(source=TrainOnly(), benchmarks=benchmarks, validate=False)
+    data = ready(dataset=TrainOnly(), benchmarks=benchmarks, validate=False)
     assert sources(data) == []
     assert drawn(data) == [0] * 20
 
@@ -260,7 +260,7 @@ def test_benchmarks_do_not_change_the_training_order() -> None:
 
 def test_long_prompts_of_benchmarks_are_named(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="gmpo"):
-        ready(source=TrainOnly(), benchmarks=BENCHMARKS, max_prompt_tokens=8)
+        ready(dataset=TrainOnly(), benchmarks=BENCHMARKS, max_prompt_tokens=8)
     assert [message.split(" prompts")[0] for message in caplog.messages] == [
         "b, validation: 4 of 10",
         "a, validation: 4 of 10",
@@ -273,8 +273,8 @@ def test_benchmarks_have_names_of_their_own() -> None:
 
 
 def test_parts_of_a_mixture_are_limited_and_named_apart() -> None:
-    mixed = MixedSource({"b": Listed("b"), "a": Listed("a")}, "mixed")
-    data = ready(source=mixed, validation_limit=2, steps=10)
+    mixed = MixedDataset({"b": Listed("b"), "a": Listed("a")}, "mixed")
+    data = ready(dataset=mixed, validation_limit=2, steps=10)
     assert sources(data) == [("b", 0), ("b", 1), ("a", 2), ("a", 3)]
     batches = [p for batch in data.train_dataloader() for p in batch.prompts]
     assert {(p.source, p.index) for p in batches} == {("b" if index < 10 else "a", index) for index in range(20)}
@@ -304,18 +304,18 @@ class Overlapping:
 def test_problems_of_both_splits_are_counted(
     train: str, validation: str, said: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    ready(source=Overlapping(train, validation))
+    ready(dataset=Overlapping(train, validation))
     assert caplog.messages == said
     caplog.clear()
-    ready(source=Overlapping(train, "xyz"), benchmarks={"bench": Overlapping("", validation, "bench")})
+    ready(dataset=Overlapping(train, "xyz"), benchmarks={"bench": Overlapping("", validation, "bench")})
     assert caplog.messages == [message.replace("both", "bench") for message in said]
 
 
 def test_only_what_is_validated_on_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    ready(source=Overlapping("abc", "xabc"), validation_limit=2)
+    ready(dataset=Overlapping("abc", "xabc"), validation_limit=2)
     assert caplog.messages == ["both, validation: 1 of 2 problems are training problems as well (the first: 'a')"]
     caplog.clear()
-    ready(source=Overlapping("abc", "abc"), validate=False)
+    ready(dataset=Overlapping("abc", "abc"), validate=False)
     assert not caplog.messages
 
 
@@ -326,11 +326,11 @@ def test_an_instruction_does_not_hide_a_problem_of_both_splits(
         lines = [json.dumps({"problem": row, "answer": "2"}) + "\n" for row in rows]
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
     path = str(tmp_path / "train.jsonl")
-    ready(source=ProblemSource("mine", path=path, unwrap=Wrapping("Solve: ")))
+    ready(dataset=ProblemDataset("mine", path=path, unwrap=Wrapping("Solve: ")))
     said = f"mine, validation: 1 of 2 problems are training problems as well (the first: {tmp_path}/test.jsonl, line 1)"
     assert caplog.messages == [said]
 
 
 def test_problems_that_are_made_are_never_in_both_splits(caplog: pytest.LogCaptureFixture) -> None:
-    ready(source=ArithmeticSource(["1+1", "2-1"], train_size=200, validation_size=20))
+    ready(dataset=ArithmeticDataset(["1+1", "2-1"], train_size=200, validation_size=20))
     assert not [message for message in caplog.messages if "training problems" in message]

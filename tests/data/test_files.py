@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from datasets import Dataset, DatasetDict
 
-from gmpo.data import ProblemSource
+from gmpo.data import ProblemDataset
 from gmpo.data.selection import Question
 
 ROWS = [
@@ -58,7 +58,7 @@ def make(folder: Path) -> Path:
 
 
 def questions(path: Path, **options: object) -> list[Question]:
-    return ProblemSource("mine", path=str(path), **options).questions("train")  # type: ignore[arg-type]
+    return ProblemDataset("mine", path=str(path), **options).questions("train")  # type: ignore[arg-type]
 
 
 def refusal(path: Path, **options: object) -> str:
@@ -158,9 +158,9 @@ def test_missing_file(tmp_path: Path) -> None:
     assert said.endswith("give it by data.path=FILE")
     assert "benchmark.mine.path=FILE" in refusal(tmp_path / "nowhere.jsonl", node="benchmark.mine")
     (tmp_path / "train.jsonl").write_text(as_json_lines(ROWS))
-    source = ProblemSource("mine", path=str(tmp_path / "train.jsonl"), validation_path=str(tmp_path / "no.csv"))
+    dataset = ProblemDataset("mine", path=str(tmp_path / "train.jsonl"), validation_path=str(tmp_path / "no.csv"))
     with pytest.raises(ValueError, match=r"no\.csv does not exist .* data\.validation_path=FILE"):
-        source.questions("validation")
+        dataset.questions("validation")
 
 
 def test_folder_without_data(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_empty_table(tmp_path: Path) -> None:
 def test_decimals_of_a_table(tmp_path: Path) -> None:
     table = pyarrow.table({"problem": ["a", "b"], "answer": pyarrow.array([Decimal("3.50"), Decimal("120.00")])})
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
-    found = ProblemSource("mine", path=str(tmp_path / "train.parquet")).questions("train")
+    found = ProblemDataset("mine", path=str(tmp_path / "train.parquet")).questions("train")
     assert [question.answer for question in found] == ["3.5", "120"]
 
 
@@ -234,7 +234,7 @@ def test_parts_with_a_hash_in_their_names(tmp_path: Path, parts: list[str], plac
     validation = [{"problem": "v", "answer": "1"}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(validation), folder / "test-00000-of-00001-ffff0000.parquet")
     assert questions(tmp_path) == EXPECTED
-    assert ProblemSource("mine", path=str(tmp_path)).questions("validation") == [Question("v", "1", "mine")]
+    assert ProblemDataset("mine", path=str(tmp_path)).questions("validation") == [Question("v", "1", "mine")]
 
 
 def test_one_part_twice_is_not_all_of_them(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_folder_of_other_splits_names_them(tmp_path: Path) -> None:
     for split in ("train", "hard"):
         (tmp_path / f"{split}.jsonl").write_text(as_json_lines(ROWS))
     with pytest.raises(ValueError, match=r"no split test, only hard, train: name one by data\.validation_split"):
-        ProblemSource("mine", path=str(tmp_path)).questions("validation")
+        ProblemDataset("mine", path=str(tmp_path)).questions("validation")
 
 
 def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,11 +255,11 @@ def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "train.jsonl").write_text(as_json_lines(ROWS))
     (tmp_path / "test.jsonl").write_text(as_json_lines(ROWS[:1]))
     (tmp_path / "other.jsonl").write_text(as_json_lines(ROWS[1:]))
-    source = ProblemSource("mine", path="~/train.jsonl")
-    assert (source.questions("train"), source.questions("validation")) == (EXPECTED, EXPECTED[:1])
-    named = ProblemSource("mine", path="~/train.jsonl", validation_path="~/other.jsonl")
+    dataset = ProblemDataset("mine", path="~/train.jsonl")
+    assert (dataset.questions("train"), dataset.questions("validation")) == (EXPECTED, EXPECTED[:1])
+    named = ProblemDataset("mine", path="~/train.jsonl", validation_path="~/other.jsonl")
     assert named.questions("validation") == EXPECTED[1:]
-    benchmark = ProblemSource("mine", path="~/other.jsonl", train_split=None)
+    benchmark = ProblemDataset("mine", path="~/other.jsonl", train_split=None)
     assert benchmark.questions("validation") == EXPECTED[1:]
     assert "no_such_user" in refusal(Path("~no_such_user/train.jsonl"))
     assert f"{tmp_path}/no.jsonl does not exist" in refusal(Path("~/no.jsonl"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from gmpo.data import ProblemSource, Wrapping
+from gmpo.data import ProblemDataset, Wrapping
 from gmpo.data.selection import Question
 
 FILES = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -26,13 +26,13 @@ def rows_of(name: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in (FILES / name).read_bytes().splitlines()]
 
 
-def gsm8k(**options: object) -> ProblemSource:
+def gsm8k(**options: object) -> ProblemDataset:
     path = str(FILES / "gsm8k" / "train.jsonl")
-    return ProblemSource("gsm8k", path=path, question="question", result="after_hashes", **options)  # type: ignore[arg-type]
+    return ProblemDataset("gsm8k", path=path, question="question", result="after_hashes", **options)  # type: ignore[arg-type]
 
 
-def dapo(**options: object) -> ProblemSource:
-    return ProblemSource(
+def dapo(**options: object) -> ProblemDataset:
+    return ProblemDataset(
         "dapo",
         path=str(DAPO),
         validation_split=None,
@@ -46,8 +46,8 @@ def dapo(**options: object) -> ProblemSource:
 
 def benchmark(name: str, **options: object) -> list[Question]:
     path = str(FILES / name / "test.jsonl")
-    source = ProblemSource(name, path=path, train_split=None, validation_split="x", **options)  # type: ignore[arg-type]
-    return source.questions("validation")
+    dataset = ProblemDataset(name, path=path, train_split=None, validation_split="x", **options)  # type: ignore[arg-type]
+    return dataset.questions("validation")
 
 
 @pytest.mark.parametrize(("split", "file", "count"), [("train", "train", 7473), ("validation", "test", 1319)])
@@ -84,8 +84,8 @@ def test_dapo_agrees_with_what_it_was_made_from() -> None:
 def test_dapo_held_out() -> None:
     parts = {}
     for instruction in ("keep", "replace"):
-        source = dapo(instruction=instruction, held_out=20)
-        train, validation = ({q.text for q in source.questions(split)} for split in ("train", "validation"))
+        dataset = dapo(instruction=instruction, held_out=20)
+        train, validation = ({q.text for q in dataset.questions(split)} for split in ("train", "validation"))
         assert (len(train), len(validation), len(train & validation)) == (180, 20, 0)
         parts[instruction] = {WRAPPING.cut(text) for text in validation}
     assert parts["keep"] == parts["replace"]
@@ -115,7 +115,7 @@ def test_the_remedies_of_the_messages_work() -> None:
     remedies = []
     while True:
         try:
-            found = ProblemSource("dapo", path=str(DAPO), **options).questions("train")  # type: ignore[arg-type]
+            found = ProblemDataset("dapo", path=str(DAPO), **options).questions("train")  # type: ignore[arg-type]
             break
         except ValueError as error:
             remedies.append(re.findall(r"data\.(\w+)=", str(error))[-1])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmpo.data import ProblemSource, Wrapping
+from gmpo.data import ProblemDataset, Wrapping
 from gmpo.data.answers import number_text
 from gmpo.data.rows import level_of
 from gmpo.data.selection import Question
@@ -20,7 +20,7 @@ CHAT = [{"role": "system", "content": "Think."}, {"role": "user", "content": "1+
 def questions(folder: Path, *rows: object, **options: object) -> list[Question]:
     path = folder / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return ProblemSource("mine", path=str(path), **options).questions("train")  # type: ignore[arg-type]
+    return ProblemDataset("mine", path=str(path), **options).questions("train")  # type: ignore[arg-type]
 
 
 def read(folder: Path, row: object, **options: object) -> tuple[str, str]:
@@ -363,16 +363,16 @@ def json_row(folder: Path, name: str, number: str) -> Path:
     ],
 )
 def test_numbers_of_json_stay_exact(tmp_path: Path, name: str, number: str, answer: str) -> None:
-    (question,) = ProblemSource("mine", path=str(json_row(tmp_path, name, number))).questions("train")
+    (question,) = ProblemDataset("mine", path=str(json_row(tmp_path, name, number))).questions("train")
     assert question.answer == answer
 
 
 @pytest.mark.parametrize("number", ["1e9999999", "1e-9999999", "-1E5000", "1e99999999999999999999"])
 def test_numbers_of_too_many_digits(tmp_path: Path, number: str) -> None:
     """Written out they would fill the memory."""
-    source = ProblemSource("mine", path=str(json_row(tmp_path, "train.jsonl", number)))
+    dataset = ProblemDataset("mine", path=str(json_row(tmp_path, "train.jsonl", number)))
     with pytest.raises(ValueError, match=rf"train\.jsonl, line 1.*({number}|digits|JSON)"):
-        source.questions("train")
+        dataset.questions("train")
 
 
 def test_a_list_of_which_one_is_taken_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

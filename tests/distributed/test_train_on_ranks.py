@@ -22,7 +22,7 @@ SMALL = (
     "model=local",
     "~reward.marker",
     "reward._target_=digit_reward.DigitShare",
-    "data.source.validation_size=9",  # not to be divided by two
+    "data.dataset.validation_size=9",  # not to be divided by two
     "batch.prompts=8",
     "batch.mini_batch_prompts=4",
     "sampling.max_tokens=12",

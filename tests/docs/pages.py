@@ -13,7 +13,7 @@ from typing import NoReturn
 from conftest import ENVIRONMENT, ROOT
 
 PYTHON = ".venv/bin/python "
-FEW_SUMS = "data.source.train_size=64"  # of data=arithmetic
+FEW_SUMS = "data.dataset.train_size=64"  # of data=arithmetic
 WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time
 WORKERS.set_forkserver_preload(
     ["gmpo.training", "gmpo.evaluation.command", "gmpo.rollout.transformers", "torch.utils.tensorboard"]

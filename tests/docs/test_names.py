@@ -41,7 +41,7 @@ def all_keys() -> set[str]:
     """Of every config and every choice of a group, in whatever combination."""
     keys = set(GROUPS)
     for path in CONFIGS.glob("*.yaml"):
-        if path.stem == "problem_source":  # no command's, see laid_under
+        if path.stem == "problem_dataset":  # no command's, see laid_under
             continue
         keys |= set(paths(yaml.safe_load(path.read_text()), ""))
     for group in GROUPS:

@@ -89,7 +89,7 @@ def test_the_grace_ends_it(qwen2_folder: str, tmp_path: Path) -> None:
 
 
 def test_before_the_first_step_there_is_nothing_to_save(qwen2_folder: str, tmp_path: Path) -> None:
-    running = start(qwen2_folder, tmp_path, "validation.max_tokens=400", "data.source.validation_size=256")
+    running = start(qwen2_folder, tmp_path, "validation.max_tokens=400", "data.dataset.validation_size=256")
     wait_for(lambda: (tmp_path / "quickstart" / "config.yaml").exists(), 60)
     time.sleep(1)
     os.kill(running.pid, signal.SIGTERM)

@@ -42,7 +42,7 @@ def test_a_run_leaves_what_it_showed_and_what_was_typed(qwen2_folder: str, tmp_p
 
 
 def test_before_the_first_step_there_is_nothing_to_save(qwen2_folder: str, tmp_path: Path) -> None:
-    slow = ("rollout.engine.max_num_seqs=1", "data.source.validation_size=4000")
+    slow = ("rollout.engine.max_num_seqs=1", "data.dataset.validation_size=4000")
     for text in ("validation before training", "beginning again"):  # in a validation, and while the engine starts
         running = start(qwen2_folder, tmp_path, *slow)
         running.wait_for(text)

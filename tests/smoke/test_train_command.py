@@ -18,7 +18,7 @@ SMALL = (
     "model=local",
     "~reward.marker",
     "reward._target_=digit_reward.DigitShare",
-    "data.source.validation_size=8",
+    "data.dataset.validation_size=8",
     "batch.prompts=8",
     "batch.mini_batch_prompts=4",
     "sampling.max_tokens=12",

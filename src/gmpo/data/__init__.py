@@ -1,8 +1,8 @@
 """Problems, their templates, and the DataModule that yields prompts."""
 
 from gmpo.data.datamodule import MathDataModule
-from gmpo.data.dataset import ProblemSource
+from gmpo.data.dataset import ArithmeticDataset, MixedDataset
+from gmpo.data.problem_dataset import ProblemDataset
 from gmpo.data.questions import Wrapping
-from gmpo.data.sources import ArithmeticSource, MixedSource
 
-__all__ = ["ArithmeticSource", "MathDataModule", "MixedSource", "ProblemSource", "Wrapping"]
+__all__ = ["ArithmeticDataset", "MathDataModule", "MixedDataset", "ProblemDataset", "Wrapping"]

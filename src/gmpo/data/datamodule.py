@@ -9,9 +9,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
+from gmpo.data.dataset import Dataset, check_names
 from gmpo.data.prompts import OverLong, PromptMaker, first_of_each
 from gmpo.data.selection import Question
-from gmpo.data.sources import Source, check_names
 from gmpo.data.stream import PromptStream
 from gmpo.types import Prompt, PromptBatch
 
@@ -30,7 +30,7 @@ class MathDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: Source,
+        dataset: Dataset,
         tokenizer: PreTrainedTokenizerBase,
         template: str,
         max_prompt_tokens: int,
@@ -40,7 +40,7 @@ class MathDataModule(LightningDataModule):
         seed: int,
         validation_limit: int | None = None,
         validation_batch: int = 256,
-        benchmarks: Mapping[str, Source] | None = None,
+        benchmarks: Mapping[str, Dataset] | None = None,
         validate: bool = True,
         system: str | None = None,
         suffix: str | None = None,
@@ -69,8 +69,8 @@ class MathDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read, template and tokenise both splits; raises ValueError where nothing usable is left."""
         if self.stream is None:
-            questions = self.source.questions("train")
-            self.stream = PromptStream(self.maker.of(questions, f"{self.source.name}, train"), self.seed)
+            questions = self.dataset.questions("train")
+            self.stream = PromptStream(self.maker.of(questions, f"{self.dataset.name}, train"), self.seed)
             if self.validate:
                 self.validation_prompts = self._validation_prompts({_problem(question) for question in questions})
 
@@ -110,10 +110,10 @@ class MathDataModule(LightningDataModule):
 
     def _validation_prompts(self, trained_on: set[str]) -> list[Prompt]:
         prompts: list[Prompt] = []
-        for source in self.benchmarks.values() if self.benchmarks else [self.source]:
-            questions = first_of_each(source.questions("validation"), self.validation_limit)
+        for dataset in self.benchmarks.values() if self.benchmarks else [self.dataset]:
+            questions = first_of_each(dataset.questions("validation"), self.validation_limit)
             _say_overlap(questions, trained_on)
-            prompts += self.maker.of(questions, f"{source.name}, validation")
+            prompts += self.maker.of(questions, f"{dataset.name}, validation")
         return prompts
 
 

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from transformers import PreTrainedTokenizerBase
 
 from gmpo.data.arithmetic import Split
+from gmpo.data.dataset import Dataset
 from gmpo.data.selection import Message, Question
-from gmpo.data.sources import Source
 from gmpo.data.templates import CHAT, check_template, render
 from gmpo.data.tokens import PromptTokens
 from gmpo.types import Prompt
@@ -23,7 +23,7 @@ OverLong = Literal["drop", "error", "truncate"]
 
 @dataclass(frozen=True)
 class PromptMaker:
-    """Templates and tokenises the problems of a source.
+    """Templates and tokenises the problems of a dataset.
 
     template: as `gmpo.data.templates`. over_long: what happens to prompts of more than max_prompt_tokens; truncate cuts
     them off on the left. system: a system message in place of the rows' own; "" leaves those out, None keeps them.
@@ -60,9 +60,9 @@ class PromptMaker:
                 *(self.suffix, self.suffix),
             )
 
-    def prompts(self, source: Source, split: Split, limit: int | None = None) -> list[Prompt]:
+    def prompts(self, dataset: Dataset, split: Split, limit: int | None = None) -> list[Prompt]:
         """Of each name among the questions the first `limit`; raises ValueError where nothing usable is left."""
-        return self.of(first_of_each(source.questions(split), limit), f"{source.name}, {split}")
+        return self.of(first_of_each(dataset.questions(split), limit), f"{dataset.name}, {split}")
 
     def of(self, questions: Sequence[Question], label: str) -> list[Prompt]:
         """Return the prompts of these questions; raises ValueError where nothing usable is left."""

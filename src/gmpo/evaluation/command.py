@@ -15,8 +15,8 @@ from rich.table import Column, Table
 
 from gmpo.cli.console import quieten
 from gmpo.config import vocabulary_size
+from gmpo.data.dataset import check_names
 from gmpo.data.prompts import PromptMaker
-from gmpo.data.sources import check_names
 from gmpo.evaluation.evaluate import Evaluation, Results
 from gmpo.models.files import check_reachable
 from gmpo.models.tokenizer import load_tokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, DatasetDict
 
-from gmpo.data import ArithmeticSource, MixedSource, ProblemSource, Wrapping
+from gmpo.data import ArithmeticDataset, MixedDataset, ProblemDataset, Wrapping
 from gmpo.data.selection import Question
 
 LETTERS = "abcdefghijklmnopqrst"
@@ -30,20 +30,20 @@ def write(path: Path, rows: Rows) -> str:
     return str(path)
 
 
-def texts(source: ProblemSource | MixedSource, split: str) -> list[str]:
-    return [question.text for question in source.questions(split)]  # type: ignore[arg-type]
+def texts(dataset: ProblemDataset | MixedDataset, split: str) -> list[str]:
+    return [question.text for question in dataset.questions(split)]  # type: ignore[arg-type]
 
 
-def refusal(source: ProblemSource, split: str = "validation") -> str:
+def refusal(dataset: ProblemDataset, split: str = "validation") -> str:
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        source.questions(split)  # type: ignore[arg-type]
+        dataset.questions(split)  # type: ignore[arg-type]
     assert error.type is ValueError
     return str(error.value)
 
 
 def test_questions_know_their_data_set(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems("a"))
-    assert ProblemSource("mine", path=path).questions("train") == [Question("a", "1", "mine")]
+    assert ProblemDataset("mine", path=path).questions("train") == [Question("a", "1", "mine")]
 
 
 @pytest.mark.parametrize("name", ["validation.jsonl", "test.jsonl"])
@@ -51,14 +51,14 @@ def test_validation_file_beside_the_training_file(tmp_path: Path, name: str) -> 
     path = write(tmp_path / "train.jsonl", problems("a"))
     write(tmp_path / name, problems("b"))
     (tmp_path / "test.csv").write_text("problem,answer\nc,1\n")
-    assert texts(ProblemSource("mine", path=path), "validation") == ["b"]
+    assert texts(ProblemDataset("mine", path=path), "validation") == ["b"]
 
 
 def test_validation_file_has_the_suffix_of_the_training_file(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("problem,answer\na,1\n")
     (tmp_path / "test.csv").write_text("problem,answer\nb,1\n")
     write(tmp_path / "test.jsonl", problems("c"))
-    assert texts(ProblemSource("mine", path=str(tmp_path / "train.csv")), "validation") == ["b"]
+    assert texts(ProblemDataset("mine", path=str(tmp_path / "train.csv")), "validation") == ["b"]
 
 
 def test_named_validation_file_comes_first(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_named_validation_file_comes_first(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", problems("b"))
     (tmp_path / "other.csv").write_text("problem,answer\nc,1\n")
     for split in ("test", None):
-        named = ProblemSource(
+        named = ProblemDataset(
             "mine", path=path, validation_path=str(tmp_path / "other.csv"), held_out=1, validation_split=split
         )
         assert texts(named, "validation") == ["c"]
@@ -75,39 +75,39 @@ def test_named_validation_file_comes_first(tmp_path: Path) -> None:
 
 def test_no_validation_problems(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems("a"))
-    said = refusal(ProblemSource("mine", path=path))
+    said = refusal(ProblemDataset("mine", path=path))
     assert f"{tmp_path}/test.jsonl and {tmp_path}/validation.jsonl do not exist" in said
     assert "data.validation_path=FILE" in said
     assert "data.held_out=NUMBER" in said
     assert "benchmark=NAME" in said
-    assert "data.validation_split is null" in refusal(ProblemSource("mine", path=path, validation_split=None))
-    assert "data.validation_split is null" in refusal(ProblemSource("mine", hub_id="x/y", validation_split=None))
+    assert "data.validation_split is null" in refusal(ProblemDataset("mine", path=path, validation_split=None))
+    assert "data.validation_split is null" in refusal(ProblemDataset("mine", hub_id="x/y", validation_split=None))
 
 
 def test_a_file_does_not_validate_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "test.jsonl", problems("a"))
-    said = refusal(ProblemSource("mine", path=path))
+    said = refusal(ProblemDataset("mine", path=path))
     assert f"({tmp_path}/validation.jsonl do" in said
-    assert texts(ProblemSource("mine", path=path), "train") == ["a"]
+    assert texts(ProblemDataset("mine", path=path), "train") == ["a"]
 
 
 def test_splits_of_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "splits"
     DatasetDict({s: Dataset.from_list(problems(s)) for s in ("train", "test", "hard")}).save_to_disk(folder)
-    assert texts(ProblemSource("mine", path=str(folder)), "train") == ["train"]
-    assert texts(ProblemSource("mine", path=str(folder)), "validation") == ["test"]
-    assert texts(ProblemSource("mine", path=str(folder), validation_split="hard"), "validation") == ["hard"]
-    missing = ProblemSource("mine", path=str(folder), validation_split="easy")
+    assert texts(ProblemDataset("mine", path=str(folder)), "train") == ["train"]
+    assert texts(ProblemDataset("mine", path=str(folder)), "validation") == ["test"]
+    assert texts(ProblemDataset("mine", path=str(folder), validation_split="hard"), "validation") == ["hard"]
+    missing = ProblemDataset("mine", path=str(folder), validation_split="easy")
     assert "no split easy" in refusal(missing)
-    assert texts(ProblemSource("mine", path=str(folder), validation_path=str(folder)), "validation") == ["test"]
+    assert texts(ProblemDataset("mine", path=str(folder), validation_path=str(folder)), "validation") == ["test"]
 
 
 def test_table_without_splits_is_for_training(tmp_path: Path) -> None:
     folder = str(tmp_path / "table")
     Dataset.from_list(problems(*LETTERS)).save_to_disk(folder)
-    assert texts(ProblemSource("mine", path=folder), "train") == [*LETTERS]
-    assert "data.held_out=NUMBER" in refusal(ProblemSource("mine", path=folder))
-    assert len(texts(ProblemSource("mine", path=folder, held_out=3), "validation")) == 3
+    assert texts(ProblemDataset("mine", path=folder), "train") == [*LETTERS]
+    assert "data.held_out=NUMBER" in refusal(ProblemDataset("mine", path=folder))
+    assert len(texts(ProblemDataset("mine", path=folder, held_out=3), "validation")) == 3
 
 
 @pytest.mark.parametrize("kind", ["file", "table", "splits"])
@@ -119,36 +119,36 @@ def test_benchmark_reads_the_very_path(tmp_path: Path, kind: str) -> None:
     else:
         table = Dataset.from_list(problems("a"))
         (table if kind == "table" else DatasetDict({"amc": table})).save_to_disk(path)
-    source = ProblemSource("mine", path=str(path), train_split=None, validation_split="amc")
-    assert texts(source, "validation") == ["a"]
-    assert "mine is for evaluation only: train on another data set" in refusal(source, "train")
+    dataset = ProblemDataset("mine", path=str(path), train_split=None, validation_split="amc")
+    assert texts(dataset, "validation") == ["a"]
+    assert "mine is for evaluation only: train on another data set" in refusal(dataset, "train")
 
 
 def test_repeated_problems_are_dropped_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "train.jsonl", problems("a", "b", " a\n", "b", "c", "c") + problems("a", answer="2"))
     with caplog.at_level("INFO", logger="gmpo"):
-        found = ProblemSource("mine", path=path).questions("train")
+        found = ProblemDataset("mine", path=path).questions("train")
     assert found == [Question(text, "1", "mine") for text in "abc"]
     said = "mine, train: 4 of 7 rows repeat a problem and are dropped; 1 of them give another answer than the first"
     assert caplog.messages == [f"{said}, which is kept (see {path}, line 7)"]
     caplog.clear()
-    assert len(ProblemSource("mine", path=path, duplicates="keep").questions("train")) == 7
+    assert len(ProblemDataset("mine", path=path, duplicates="keep").questions("train")) == 7
     assert not caplog.messages
 
 
 def test_repeats_without_another_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    source = ProblemSource("mine", path=write(tmp_path / "train.jsonl", problems("a", "a")))
+    dataset = ProblemDataset("mine", path=write(tmp_path / "train.jsonl", problems("a", "a")))
     with caplog.at_level("INFO", logger="gmpo"):
-        source.questions("train")
+        dataset.questions("train")
     assert caplog.messages == ["mine, train: 1 of 2 rows repeat a problem and are dropped"]
 
 
 def test_problems_with_more_than_one_answer_are_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = problems("a", "b", "c", "d", "b") + problems("c", "a ", answer="2") + problems("d", "d")
     path = write(tmp_path / "train.jsonl", rows + problems("c", answer="3"))
-    source = ProblemSource("mine", path=path, duplicates="drop_conflicting")
+    dataset = ProblemDataset("mine", path=path, duplicates="drop_conflicting")
     with caplog.at_level("INFO", logger="gmpo"):
-        assert source.questions("train") == [Question(text, "1", "mine") for text in "bd"]
+        assert dataset.questions("train") == [Question(text, "1", "mine") for text in "bd"]
     assert caplog.messages == [
         f"mine, train: 2 of 4 problems have more than one answer and are dropped with all of their 5 rows "
         f"(see {path}, line 6)",
@@ -161,19 +161,19 @@ def test_a_problem_is_the_same_with_and_without_its_wrapping(tmp_path: Path, ins
     rows = problems("Solve: a", "b") + problems("a", answer="2")
     path = write(tmp_path / "train.jsonl", rows)
     options = {"unwrap": Wrapping("Solve: "), "instruction": instruction, "duplicates": "drop_conflicting"}
-    assert texts(ProblemSource("mine", path=path, **options), "train") == ["b"]  # type: ignore[arg-type]
+    assert texts(ProblemDataset("mine", path=path, **options), "train") == ["b"]  # type: ignore[arg-type]
 
 
 def test_without_conflicts_nothing_but_repeats_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "train.jsonl", problems("a", "b", "a"))
     with caplog.at_level("INFO", logger="gmpo"):
-        assert texts(ProblemSource("mine", path=path, duplicates="drop_conflicting"), "train") == ["a", "b"]
+        assert texts(ProblemDataset("mine", path=path, duplicates="drop_conflicting"), "train") == ["a", "b"]
     assert caplog.messages == ["mine, train: 1 of 3 rows repeat a problem and are dropped"]
 
 
 def test_nothing_but_conflicts(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems("a", "b") + problems("a", "b", answer="2"))
-    said = refusal(ProblemSource("mine", path=path, duplicates="drop_conflicting"), "train")
+    said = refusal(ProblemDataset("mine", path=path, duplicates="drop_conflicting"), "train")
     assert said == (
         f"mine, train: 2 of 2 problems have more than one answer (see {path}, line 3); mend the rows, "
         "or keep each first one by data.duplicates=drop"
@@ -182,17 +182,17 @@ def test_nothing_but_conflicts(tmp_path: Path) -> None:
 
 def test_held_out_problems_have_one_answer(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems(*LETTERS) + problems(*LETTERS[:10], answer="2"))
-    source = ProblemSource("mine", path=path, held_out=4, duplicates="drop_conflicting")
-    train, validation = texts(source, "train"), texts(source, "validation")
+    dataset = ProblemDataset("mine", path=path, held_out=4, duplicates="drop_conflicting")
+    train, validation = texts(dataset, "train"), texts(dataset, "validation")
     assert (len(train), len(validation)) == (6, 4)
     assert {*train, *validation} == {*LETTERS[10:]}
 
 
 def test_held_out_problems_leave_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "train.jsonl", problems(*LETTERS, *LETTERS))
-    source = ProblemSource("mine", path=path, held_out=5)
+    dataset = ProblemDataset("mine", path=path, held_out=5)
     with caplog.at_level("INFO", logger="gmpo"):
-        train, validation = texts(source, "train"), texts(source, "validation")
+        train, validation = texts(dataset, "train"), texts(dataset, "validation")
     assert (len(train), len(validation)) == (15, 5)
     assert {*train} | {*validation} == {*LETTERS}
     assert train == sorted(train)
@@ -208,26 +208,26 @@ def test_which_are_held_out_is_the_problems_own_affair(tmp_path: Path) -> None:
     one, other, third = (
         write(tmp_path / f"{i}.jsonl", problems(*rows)) for i, rows in enumerate((LETTERS, shuffled, wrapped))
     )
-    expected = texts(ProblemSource("mine", path=one, held_out=5), "validation")
-    assert texts(ProblemSource("mine", path=other, held_out=5), "validation") == expected
-    fewer = texts(ProblemSource("mine", path=one, held_out=4), "validation")
+    expected = texts(ProblemDataset("mine", path=one, held_out=5), "validation")
+    assert texts(ProblemDataset("mine", path=other, held_out=5), "validation") == expected
+    fewer = texts(ProblemDataset("mine", path=one, held_out=4), "validation")
     assert fewer == expected[:4]
     for instruction, prefix in (("keep", "Solve: "), ("replace", "")):
-        source = ProblemSource("mine", path=third, held_out=5, unwrap=Wrapping("Solve: "), instruction=instruction)
-        assert texts(source, "validation") == [prefix + text for text in expected]
+        dataset = ProblemDataset("mine", path=third, held_out=5, unwrap=Wrapping("Solve: "), instruction=instruction)
+        assert texts(dataset, "validation") == [prefix + text for text in expected]
 
 
 def test_held_out_with_repeats_that_are_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems(*LETTERS, *LETTERS))
-    source = ProblemSource("mine", path=path, held_out=5, duplicates="keep")
-    train, validation = texts(source, "train"), texts(source, "validation")
+    dataset = ProblemDataset("mine", path=path, held_out=5, duplicates="keep")
+    train, validation = texts(dataset, "train"), texts(dataset, "validation")
     assert (len(train), len(validation)) == (30, 10)
     assert not {*train} & {*validation}
 
 
 def test_everything_held_out(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems(*"abc", *"abc"))
-    said = refusal(ProblemSource("mine", path=path, held_out=3), "train")
+    said = refusal(ProblemDataset("mine", path=path, held_out=3), "train")
     assert "data.held_out=3 leaves nothing of 3 problems to train on" in said
 
 
@@ -240,24 +240,24 @@ def test_hub(tmp_path: Path) -> None:
     files = "".join(f"\n  - split: {split}\n    path: main/{split}-*" for split in ("train", "test"))
     (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: main\n  data_files:{files}\n---\n")
     for where in ({"hub_id": str(folder)}, {"path": str(folder)}):
-        source = ProblemSource("mine", **where, hub_config="main")  # type: ignore[arg-type]
-        assert texts(source, "train") == ["train"]
-        assert texts(source, "validation") == ["test"]
+        dataset = ProblemDataset("mine", **where, hub_config="main")  # type: ignore[arg-type]
+        assert texts(dataset, "train") == ["train"]
+        assert texts(dataset, "validation") == ["test"]
 
 
 def test_folder_of_plain_files(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", problems("a"))
     write(tmp_path / "test.jsonl", problems("b"))
-    source = ProblemSource("mine", hub_id="some/where", hub_config="main", path=str(tmp_path))
-    assert texts(source, "train") == ["a"]
-    assert texts(source, "validation") == ["b"]
-    assert "no split hard" in refusal(ProblemSource("mine", path=str(tmp_path), validation_split="hard"))
+    dataset = ProblemDataset("mine", hub_id="some/where", hub_config="main", path=str(tmp_path))
+    assert texts(dataset, "train") == ["a"]
+    assert texts(dataset, "validation") == ["b"]
+    assert "no split hard" in refusal(ProblemDataset("mine", path=str(tmp_path), validation_split="hard"))
 
 
 def test_hub_rows_are_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     write(tmp_path / "folder" / "train.jsonl", problems("a", " "))
-    said = refusal(ProblemSource("mine", hub_id=f"{tmp_path}/folder"), "train")
+    said = refusal(ProblemDataset("mine", hub_id=f"{tmp_path}/folder"), "train")
     assert said.startswith(f"{tmp_path}/folder, split train, row 1: column 'problem' holds no question")
 
 
@@ -265,13 +265,13 @@ def test_hub_without_rows(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     nothing = Dataset.from_dict({"problem": [], "answer": []})
     nothing.to_parquet(tmp_path / "folder" / "train-00000-of-00001.parquet")
-    said = refusal(ProblemSource("mine", hub_id=f"{tmp_path}/folder"), "train")
+    said = refusal(ProblemDataset("mine", hub_id=f"{tmp_path}/folder"), "train")
     assert "split 'train') cannot be loaded" in said
 
 
 def test_hub_out_of_reach() -> None:
-    source = ProblemSource("mine", hub_id="some/problems", hub_config="main", node="benchmark.mine", train_split=None)
-    said = refusal(source)
+    dataset = ProblemDataset("mine", hub_id="some/problems", hub_config="main", node="benchmark.mine", train_split=None)
+    said = refusal(dataset)
     assert "data set 'some/problems' (config 'main', split 'test') cannot be loaded" in said
     assert "benchmark.mine.path=FILE" in said
     assert "benchmark.mine.hub_id" in said
@@ -279,7 +279,7 @@ def test_hub_out_of_reach() -> None:
 
 def test_split_that_the_hub_has_not(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", problems("a"))
-    said = refusal(ProblemSource("mine", hub_id=str(tmp_path), validation_split="hard"))
+    said = refusal(ProblemDataset("mine", hub_id=str(tmp_path), validation_split="hard"))
     assert "split 'hard') cannot be loaded" in said
     assert "the split" in said
 
@@ -304,7 +304,7 @@ def test_split_that_the_hub_has_not(tmp_path: Path) -> None:
 )
 def test_bad_options_are_refused_at_once(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        ProblemSource(**({"name": "mine", "hub_id": "some/where"} | options))  # type: ignore[arg-type]
+        ProblemDataset(**({"name": "mine", "hub_id": "some/where"} | options))  # type: ignore[arg-type]
     assert said in str(error.value)
 
 
@@ -313,15 +313,15 @@ def test_mixed_data_sets_keep_their_names(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         write(tmp_path / name / "train.jsonl", problems(f"{name} train"))
         write(tmp_path / name / "test.jsonl", problems(f"{name} test"))
-    sources = {name: ProblemSource(name, path=str(tmp_path / name / "train.jsonl")) for name in ("one", "two")}
-    mixed = MixedSource(sources, "both")
+    datasets = {name: ProblemDataset(name, path=str(tmp_path / name / "train.jsonl")) for name in ("one", "two")}
+    mixed = MixedDataset(datasets, "both")
     assert mixed.questions("train") == [Question(f"{name} train", "1", name) for name in ("one", "two")]
     assert mixed.questions("validation") == [Question(f"{name} test", "1", name) for name in ("one", "two")]
 
 
 def test_mixed_data_sets_have_names_of_their_own() -> None:
-    same = ArithmeticSource(["1+1"], 1, 1)
+    same = ArithmeticDataset(["1+1"], 1, 1)
     with pytest.raises(ValueError, match="both holds several data sets of the name arithmetic"):
-        MixedSource({"one": same, "two": same}, "both")
+        MixedDataset({"one": same, "two": same}, "both")
     with pytest.raises(ValueError, match="both holds no data set"):
-        MixedSource({}, "both")
+        MixedDataset({}, "both")

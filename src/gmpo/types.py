@@ -17,7 +17,7 @@ from gmpo.run.errors import LOGITS_NOT_FINITE, NonFiniteError
 class Prompt:
     """One problem, templated and tokenised."""
 
-    index: int  # its place among the problems of its source that are used
+    index: int  # its place among the problems of its data set that are used
     question: str  # as the data set has it
     text: str  # after the template
     token_ids: list[int]

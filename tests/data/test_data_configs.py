@@ -57,19 +57,21 @@ def datamodule(primary: Path, *overrides: str) -> MathDataModule:
     made = instantiate(cfg.datamodule, tokenizer=character_tokenizer())
     assert isinstance(made, MathDataModule)
     again = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))
-    assert instantiate(again.data.dataset) == made.source
+    assert instantiate(again.data.dataset) == made.dataset
     return made
 
 
-def source(primary: Path, *overrides: str) -> ProblemDataset:
-    made = datamodule(primary, *overrides).source
+def dataset(primary: Path, *overrides: str) -> ProblemDataset:
+    made = datamodule(primary, *overrides).dataset
     assert isinstance(made, ProblemDataset)
     return made
 
 
 @pytest.mark.parametrize("choice", DATA)
 def test_every_data_set_instantiates_without_loading(primary: Path, choice: str) -> None:
-    made = datamodule(primary, f"data={choice}", *(["data.path=x.jsonl"] if choice in ("files", "verl") else [])).source
+    made = datamodule(
+        primary, f"data={choice}", *(["data.path=x.jsonl"] if choice in ("files", "verl") else [])
+    ).dataset
     assert made.name == choice
     assert made == made
     assert isinstance(made, ArithmeticDataset | MixedDataset | ProblemDataset)
@@ -111,12 +113,12 @@ def test_the_files_of_benchmarks(primary: Path) -> None:
 def test_arithmetic_is_the_one_of_the_data_set(primary: Path) -> None:
     made = datamodule(primary, "data=arithmetic", "benchmark=arithmetic")
     assert made.benchmarks
-    assert made.benchmarks["arithmetic"].questions("validation") == made.source.questions("validation")
+    assert made.benchmarks["arithmetic"].questions("validation") == made.dataset.questions("validation")
 
 
 def test_data_sets_differ_where_they_should(primary: Path) -> None:
     gsm8k, math, hard, dapo = (
-        source(primary, f"data={name}") for name in ("gsm8k", "math", "math_lvl3to5", "dapo_math_17k")
+        dataset(primary, f"data={name}") for name in ("gsm8k", "math", "math_lvl3to5", "dapo_math_17k")
     )
     assert (gsm8k.hub_id, gsm8k.hub_config, gsm8k.result) == ("openai/gsm8k", "main", "after_hashes")
     assert (math.hub_id, math.answer, math.result, math.levels) == (
@@ -128,9 +130,9 @@ def test_data_sets_differ_where_they_should(primary: Path) -> None:
     assert dataclasses.replace(hard, name="math", levels=None) == math
     assert [*(hard.levels or ())] == [3, 4, 5]
     assert (dapo.validation_split, dapo.held_out, dapo.instruction) == (None, 256, "keep")
-    mixed = datamodule(primary, "data=gsm8k_math").source
+    mixed = datamodule(primary, "data=gsm8k_math").dataset
     assert isinstance(mixed, MixedDataset)
-    assert {name: dataclasses.replace(one, node="data") for name, one in mixed.sources.items()} == {  # type: ignore[type-var]
+    assert {name: dataclasses.replace(one, node="data") for name, one in mixed.datasets.items()} == {  # type: ignore[type-var]
         "gsm8k": gsm8k,
         "math": math,
     }
@@ -140,8 +142,8 @@ def test_dapo_wrapping_is_that_of_the_file(primary: Path) -> None:
     path = FILES / "dapo_math_schema" / "train.parquet"
     if not path.is_file():
         pytest.skip("the files of real problems are not here")
-    cut = source(primary, "data=dapo_math_17k", f"data.path={path}", "data.instruction=replace", "data.held_out=20")
-    kept = source(primary, "data=dapo_math_17k", f"data.path={path}", "data.held_out=20")
+    cut = dataset(primary, "data=dapo_math_17k", f"data.path={path}", "data.instruction=replace", "data.held_out=20")
+    kept = dataset(primary, "data=dapo_math_17k", f"data.path={path}", "data.held_out=20")
     for split, count in (("train", 180), ("validation", 20)):
         pairs = [*zip(cut.questions(split), kept.questions(split), strict=True)]  # type: ignore[arg-type]
         assert len(pairs) == count
@@ -175,7 +177,7 @@ def test_every_option_is_a_key(primary: Path, choice: str) -> None:
     cfg = composed(primary, f"data={choice}").data
     options = {field.name for field in dataclasses.fields(ProblemDataset)} - {"node"}
     assert options <= cfg.keys()
-    assert options <= cfg.source.keys()
+    assert options <= cfg.dataset.keys()
     if choice == "files":
         defaults = {
             name: p.default for name, p in inspect.signature(ProblemDataset).parameters.items() if name != "name"
@@ -183,7 +185,7 @@ def test_every_option_is_a_key(primary: Path, choice: str) -> None:
         assert {name: cfg[name] for name in defaults if name != "node"} == {
             name: value for name, value in defaults.items() if name != "node"
         }
-    made = source(
+    made = dataset(
         primary,
         f"data={choice}",
         "data.path=a.jsonl",
@@ -218,7 +220,7 @@ def test_problems_in_verl_s_format(primary: Path) -> None:
         "extra_info": {"split": "train", "index": 0},
     }
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
-    (question,) = source(primary, "data=verl", f"data.path={path}").questions("train")
+    (question,) = dataset(primary, "data=verl", f"data.path={path}").questions("train")
     assert (question.text, question.answer, question.source) == ("1+1", "2", "verl")
     assert question.chat == tuple(row["prompt"])
 
@@ -236,9 +238,9 @@ def test_problems_of_one_s_own_as_a_benchmark(primary: Path, name: str) -> None:
 def test_paths_of_the_parts_of_a_mixture(primary: Path) -> None:
     made = datamodule(
         primary, "data=gsm8k_math", "data.gsm8k.path=a.jsonl", "data.math.path=b.jsonl", "data.math.levels=[5]"
-    ).source
+    ).dataset
     assert isinstance(made, MixedDataset)
-    gsm8k, math = made.sources["gsm8k"], made.sources["math"]
+    gsm8k, math = made.datasets["gsm8k"], made.datasets["math"]
     assert isinstance(gsm8k, ProblemDataset)
     assert isinstance(math, ProblemDataset)
     assert (gsm8k.path, math.path, [*(math.levels or ())]) == ("a.jsonl", "b.jsonl", [5])

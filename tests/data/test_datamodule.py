@@ -47,7 +47,7 @@ class Listed:
 
 def datamodule(**changes: object) -> MathDataModule:
     settings = {
-        "source": Listed(),
+        "dataset": Listed(),
         "tokenizer": character_tokenizer(),
         "template": "chat",
         "max_prompt_tokens": 32,
@@ -173,7 +173,7 @@ def test_all_too_long_is_an_error(over_long: str) -> None:
         ready(max_prompt_tokens=2, over_long=over_long)
 
 
-def test_unknown_over_long_is_refused() -> None:
+def test_unknown_long_prompts_is_refused() -> None:
     with pytest.raises(ValueError, match=r"data\.over_long=cut must be drop or error or truncate"):
         datamodule(over_long="cut")
 
@@ -224,7 +224,7 @@ def test_validation_batches_hold_every_prompt_once() -> None:
     assert len(loader) == 3
 
 
-def sources(data: MathDataModule) -> list[tuple[str, int]]:
+def benchmark_names(data: MathDataModule) -> list[tuple[str, int]]:
     return [(p.source, p.index) for batch in data.val_dataloader() for p in batch.prompts]
 
 
@@ -235,14 +235,14 @@ BENCHMARKS = {"b": Listed("b"), "a": Listed("a")}
 def test_validation_is_on_the_benchmarks(limit: int | None, kept: int) -> None:
     """Instead of on the dataset, which need not have a validation split."""
     data = ready(dataset=TrainOnly(), benchmarks=BENCHMARKS, validation_limit=limit)
-    assert sources(data) == [(name, index) for name in "ba" for index in range(kept)]
-    assert len({*sources(data)}) == 2 * kept
+    assert benchmark_names(data) == [(name, index) for name in "ba" for index in range(kept)]
+    assert len({*benchmark_names(data)}) == 2 * kept
     assert drawn(data) == [0] * 20
 
 
 @pytest.mark.parametrize("benchmarks", [None, {}])
 def test_without_benchmarks_validation_is_on_the_source(benchmarks: dict[str, Listed] | None) -> None:
-    assert sources(ready(benchmarks=benchmarks)) == [("listed", index) for index in range(10)]
+    assert benchmark_names(ready(benchmarks=benchmarks)) == [("listed", index) for index in range(10)]
     with pytest.raises(ValueError, match="train_only has no validation problems"):
         ready(dataset=TrainOnly(), benchmarks=benchmarks)
 
@@ -250,7 +250,7 @@ def test_without_benchmarks_validation_is_on_the_source(benchmarks: dict[str, Li
 @pytest.mark.parametrize("benchmarks", [None, {"only": TrainOnly()}])
 def test_no_validation_split_is_read_where_nothing_is_validated(benchmarks: dict[str, TrainOnly] | None) -> None:
     data = ready(dataset=TrainOnly(), benchmarks=benchmarks, validate=False)
-    assert sources(data) == []
+    assert benchmark_names(data) == []
     assert drawn(data) == [0] * 20
 
 
@@ -275,7 +275,7 @@ def test_benchmarks_have_names_of_their_own() -> None:
 def test_parts_of_a_mixture_are_limited_and_named_apart() -> None:
     mixed = MixedDataset({"b": Listed("b"), "a": Listed("a")}, "mixed")
     data = ready(dataset=mixed, validation_limit=2, steps=10)
-    assert sources(data) == [("b", 0), ("b", 1), ("a", 2), ("a", 3)]
+    assert benchmark_names(data) == [("b", 0), ("b", 1), ("a", 2), ("a", 3)]
     batches = [p for batch in data.train_dataloader() for p in batch.prompts]
     assert {(p.source, p.index) for p in batches} == {("b" if index < 10 else "a", index) for index in range(20)}
 

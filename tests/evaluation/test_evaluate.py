@@ -19,8 +19,8 @@ class CutOffError(Exception):
     pass
 
 
-def problems(count: int = 5, source: str = "sums") -> list[Prompt]:
-    return [replace(make_prompt(f"{n}+{n}", n, str(2 * n)), source=source) for n in range(count)]
+def problems(count: int = 5, benchmark_name: str = "sums") -> list[Prompt]:
+    return [replace(make_prompt(f"{n}+{n}", n, str(2 * n)), benchmark_name=benchmark_name) for n in range(count)]
 
 
 def evaluation(model: str, folder: Path, reward: Reward | None = None, **changes: object) -> Evaluation:

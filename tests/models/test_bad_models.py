@@ -229,9 +229,9 @@ def test_heads_that_a_config_does_not_give(tmp_path: Path) -> None:
 
     path = tiny_folder(tmp_path / "mixtral", "mixtral", head_dim=None, sliding_window=None)
     source = ModelSource(path)
-    cost = cost_of(source.load(None))
+    cost = cost_of(pretrained.load(None))
     assert cost.quadratic == 2 * 64
-    source.check(2)
+    pretrained.check(2)
     with pytest.raises(ValueError, match=r"cluster.cp=3 does not divide the 2 attention heads"):
-        source.check(3)
+        pretrained.check(3)
     assert tiny_config("mixtral").num_local_experts == 4

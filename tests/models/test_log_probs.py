@@ -73,8 +73,8 @@ def test_an_attention_that_knows_no_window_refuses_a_model_with_one(attention: s
     windowed = MistralConfig(sliding_window=128)
     source = ModelSource("a/model", attention=attention)
     with pytest.raises(ValueError, match=rf"a/model attends to a sliding window of 128.*{attention}.*cluster.cp={cp}"):
-        source.refuse_what_cannot_be(windowed, cp)
-    source.refuse_what_cannot_be(MistralConfig(sliding_window=None), cp)
+        pretrained.refuse_what_cannot_be(windowed, cp)
+    pretrained.refuse_what_cannot_be(MistralConfig(sliding_window=None), cp)
     ModelSource("a/model", attention="sdpa").refuse_what_cannot_be(windowed, 1)
 
 

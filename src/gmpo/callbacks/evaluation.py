@@ -19,7 +19,7 @@ class EvaluationCallback(Callback):
         self.samples = samples
         self.solved_at = solved_at
         self.pass_k = pass_k
-        self._metrics: dict[str, ProblemMetrics] = {}  # by source
+        self._metrics: dict[str, ProblemMetrics] = {}  # by benchmark
         self._validated_at = -1  # rollout step of the last validation
 
     def state_dict(self) -> dict[str, int]:
@@ -57,17 +57,17 @@ class EvaluationCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count the groups that this rank has; its metrics are those of all ranks, whichever sources it has met."""
-        for source in dict.fromkeys(prompt.source for prompt in batch.prompts):
+        """Count the groups that this rank has; its metrics are those of all ranks, whichever benchmarks it has met."""
+        for name in dict.fromkeys(prompt.source for prompt in batch.prompts):
             if source not in self._metrics:
-                self._metrics[source] = ProblemMetrics(self.samples, self.pass_k, self.solved_at).to(pl_module.device)
+                self._metrics[name] = ProblemMetrics(self.samples, self.pass_k, self.solved_at).to(pl_module.device)
         for group in batch.groups:
             count_group(self._metrics[group.prompt.source], group)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Log what the policy solved."""
-        for source, metrics in self._metrics.items():
-            pl_module.log_dict({f"val/{source}/{name}": value for name, value in metrics.compute().items()})
+        for name, metrics in self._metrics.items():
+            pl_module.log_dict({f"val/{name}/{metric}": value for name, value in metrics.compute().items()})
         pl_module.log("step", float(pl_module.rollout_step), sync_dist=True)
         self._metrics.clear()
         self._validated_at = pl_module.rollout_step

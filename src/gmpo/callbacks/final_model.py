@@ -45,7 +45,7 @@ def save_hugging_face(policy: PolicyModule, folder: Path) -> None:
     weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in policy.weights() if writes}
     if writes:
         try:
-            tokenizer = tokenizer_of(policy.source.path, policy.source.trust_remote_code)
+            tokenizer = tokenizer_of(policy.pretrained.path, policy.pretrained.trust_remote_code)
         except ValueError as error:
             log.error("%s is saved without a tokenizer: %s", folder, error)
             tokenizer = None

@@ -175,7 +175,7 @@ class Generation:
         if min(gather(self.engine.policy_version)) == policy.policy_version:
             return []
         with policy.clock("weight_sync"):
-            weights = policy.weights(policy.source.compute_dtype)
+            weights = policy.weights(policy.pretrained.compute_dtype)
             return _errors(lambda: self.engine.load_weights(weights, policy.policy_version))
 
     def _make(
@@ -226,7 +226,7 @@ def _reason(policy: PolicyModule, errors: list[RunError]) -> RunError:
     """The first error; where logits are not finite, one that names the policy's weights that are not. Collective."""
     if not any(isinstance(error, NonFiniteError) for error in errors):
         return errors[0]
-    dtype = policy.source.compute_dtype
+    dtype = policy.pretrained.compute_dtype
     names = [name for name, tensor in policy.weights(dtype) if not tensor.isfinite().all()]
     if not names:
         return NonFiniteError(

@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class MathDataModule(LightningDataModule):
-    """Templates and tokenises the problems of a source once, and yields `PromptBatch`es: the same ones on every rank.
+    """Templates and tokenises the problems of a data set once, and yields `PromptBatch`es: the same ones on every rank.
 
     prompts_per_step: P, the prompts of a training batch. steps: training batches, whatever the size of the
     data set: it is gone through again in another order. benchmarks: validate on the problems of all of these,
-    each under its name, instead of on the source's own. validation_limit: validate on the first so many problems of
+    each under its name, instead of on the data set's own. validation_limit: validate on the first so many problems of
     each name. validate: whether validation problems are read at all. What becomes of a question (template to
     vocabulary) is as in `PromptMaker`.
     """
@@ -50,7 +50,7 @@ class MathDataModule(LightningDataModule):
         super().__init__()
         if benchmarks:
             check_names(benchmarks, "benchmark")
-        self.source = source
+        self.dataset = dataset
         self.benchmarks = benchmarks
         self.validate = validate
         self.maker = PromptMaker(

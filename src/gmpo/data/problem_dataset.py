@@ -121,7 +121,7 @@ class ProblemDataset:
     def _rows(self, place: Place) -> Iterator[Located]:
         path, columns = place.path, self._reader.columns
         if path is None:
-            assert self.hub_id is not None, "the constructor refuses a source without data"
+            assert self.hub_id is not None, "the constructor refuses a data set without data"
             return read_hub(self.hub_id, self.hub_config, place.split, columns, self.node)
         if not path.exists():
             raise ValueError(

@@ -23,7 +23,7 @@ OverLong = Literal["drop", "error", "truncate"]
 
 @dataclass(frozen=True)
 class PromptMaker:
-    """Templates and tokenises the problems of a dataset.
+    """Templates and tokenises the problems of a data set.
 
     template: as `gmpo.data.templates`. over_long: what happens to prompts of more than max_prompt_tokens; truncate cuts
     them off on the left. system: a system message in place of the rows' own; "" leaves those out, None keeps them.

@@ -44,7 +44,7 @@ def prepare(cfg: DictConfig) -> Evaluation:
     )
     benchmarks = instantiate(cfg.benchmark, _convert_="all")
     check_names(benchmarks, "benchmark")
-    prompts = [prompt for source in benchmarks.values() for prompt in maker.prompts(source, "validation", data.limit)]
+    prompts = [prompt for dataset in benchmarks.values() for prompt in maker.prompts(dataset, "validation", data.limit)]
     return Evaluation(
         engine=instantiate(cfg.rollout.engine),
         reward=instantiate(cfg.reward),

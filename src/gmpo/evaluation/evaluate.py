@@ -38,7 +38,7 @@ class Evaluation:
 
     engine: Engine
     reward: Reward
-    prompts: Sequence[Prompt]  # of all benchmarks; each prompt's source names its own
+    prompts: Sequence[Prompt]  # of all benchmarks; each prompt names its own
     sampling: Sampling
     seed: int
     folder: Path

@@ -21,7 +21,7 @@ class RolloutFacts(NamedTuple):
 class GroupFacts(NamedTuple):
     """What metrics need of a group, and whose it is."""
 
-    prompt: tuple[str, int]  # source and index
+    prompt: tuple[str, int]  # benchmark and index
     zero_advantage: bool
     rollouts: list[RolloutFacts]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from gmpo.types import Prompt
 
-Key = tuple[str, int]  # source and index of a prompt
+Key = tuple[str, int]  # benchmark and index of a prompt
 
 
 class ExpectedLengths:
@@ -32,10 +32,10 @@ class ExpectedLengths:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        sources, indices = zip(*self.of, strict=True) if self.of else ((), ())
-        return {"sources": list(sources), "indices": list(indices), "tokens": list(self.of.values())}
+        benchmarks, indices = zip(*self.of, strict=True) if self.of else ((), ())
+        return {"benchmarks": list(benchmarks), "indices": list(indices), "tokens": list(self.of.values())}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take them from there."""
-        keys = zip(state["sources"], state["indices"], strict=True)
+        keys = zip(state["benchmarks"], state["indices"], strict=True)
         self.of = dict(zip(keys, state["tokens"], strict=True))

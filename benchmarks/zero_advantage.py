@@ -39,7 +39,7 @@ class Comparison(PolicyModule):
             self.skip_zero_advantage = skip
             (whole, *_) = self.pack(batch.groups)
             self.gradients[skip] = self.gradient(whole)
-        for _ in range(ROUNDS if self.source.dtype == "float32" else 0):
+        for _ in range(ROUNDS if self.pretrained.dtype == "float32" else 0):
             for skip in (True, False):
                 self.skip_zero_advantage = skip
                 began = time.perf_counter()
@@ -84,7 +84,7 @@ def compared(cfg: DictConfig, dtype: str) -> Comparison:
     """Both updates through the real Trainer."""
     settings = {
         "_target_": f"{__name__}.Comparison",
-        "source": {"dtype": dtype},
+        "pretrained": {"dtype": dtype},
         "old_log_probs": "trainer",  # no engine made these responses
     }
     policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)

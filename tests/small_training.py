@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LinearLR
 from torch.utils.data import DataLoader
 
-from gmpo.models.pretrained import ModelSource
+from gmpo.models.pretrained import Pretrained
 from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, ImportanceSampling, KLPenalty, PolicyLoss
 from gmpo.parallel.fsdp import Sharding
 from gmpo.parallel.strategy import MeshStrategy
@@ -67,7 +67,7 @@ def module(
     **settings: object,
 ) -> PolicyModule:
     return kind(
-        source=ModelSource(folder, dtype, attention, experts, sharding=sharding or Sharding()),
+        pretrained=Pretrained(folder, dtype, attention, experts, sharding=sharding or Sharding()),
         loss=loss,
         optimizer=functools.partial(torch.optim.AdamW, lr=1e-3),
         schedule=functools.partial(LinearLR, start_factor=0.5, total_iters=2),

@@ -112,7 +112,7 @@ def test_settings_plans_and_answers_need_no_torch() -> None:
         ("gmpo.rewards.math", "gmpo.data.dataset.Question"),
         ("gmpo.advantages", "gmpo.objectives.GMPO"),
         ("gmpo.data.stream", "gmpo.rollout.engine.Engine"),
-        ("gmpo.rollout.vllm", "gmpo.models.pretrained.ModelSource"),
+        ("gmpo.rollout.vllm", "gmpo.models.pretrained.Pretrained"),
         ("gmpo.parallel.mesh", "gmpo.data.MathDataModule"),
         ("gmpo.models.export", "gmpo.policy.module.PolicyModule"),
         ("gmpo.policy.module", "gmpo.evaluation.metrics.pass_at_k"),

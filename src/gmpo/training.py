@@ -221,7 +221,7 @@ def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
     vocabulary = vocabulary_size(cfg)
     datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer, vocabulary=vocabulary)
     policy = instantiate(cfg.policy, pad_token_id=padding_id(tokenizer, vocabulary))
-    policy.source.check(cfg.cluster.cp)
+    policy.pretrained.check(cfg.cluster.cp)
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
     for group, parts, kind in (("callbacks", callbacks, Callback), ("logger", loggers, Logger)):

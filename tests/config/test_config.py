@@ -311,7 +311,7 @@ def test_positions_can_be_raised_as_the_message_says(qwen2_folder: str) -> None:
 def test_overrides_are_plain_values_however_deep() -> None:
     nested = "+model.overrides.rope_parameters={rope_type: yarn, factor: 2.0}"
     cfg = composed("model=local", "model.path=some/model", nested)
-    for node in (cfg.policy.source, cfg.rollout.engine):
+    for node in (cfg.policy.pretrained, cfg.rollout.engine):
         found = instantiate(node).overrides
         assert type(found["rope_parameters"]) is dict
 

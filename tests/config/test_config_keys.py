@@ -40,8 +40,8 @@ def unread(*overrides: str, config: str = "train") -> list[str]:
         ("~reward.markr", "no key reward.markr: did you mean reward.marker?"),
         ("batch={group_sise:4}", "no key batch.group_sise: did you mean batch.group_size?"),
         (
-            "policy.source.sharding.offload=true",
-            "no key policy.source.sharding.offload: did you mean sharding.offload?",
+            "policy.pretrained.sharding.offload=true",
+            "no key policy.pretrained.sharding.offload: did you mean sharding.offload?",
         ),
         ("+batch.group_size=4", "the key batch.group_size is there already: set it by batch.group_size=4"),
         ("objectiv=grpo", "no key objectiv: did you mean objective?"),

@@ -5,7 +5,7 @@ import sys
 import torch
 import torch.distributed as dist
 
-from gmpo.models.pretrained import ModelSource
+from gmpo.models.pretrained import Pretrained
 from gmpo.parallel.collectives import gather
 from gmpo.parallel.layout import Layout
 from gmpo.parallel.mesh import Mesh
@@ -14,7 +14,7 @@ from gmpo.run.errors import ModelError
 
 def refusal(path: str, dtype: str, mesh: Mesh) -> str:
     try:
-        ModelSource(path, dtype, "sdpa", longest=100).load(mesh)
+        Pretrained(path, dtype, "sdpa", longest=100).load(mesh)
     except ModelError as error:
         return str(error)
     return "loaded"

@@ -215,20 +215,20 @@ def test_weights_of_another_config_are_one_line(whole: Path, tmp_path: Path) -> 
     ],
 )
 def test_configs_that_transformers_does_not_take(whole: Path, tmp_path: Path, values: dict, said: str) -> None:
-    from gmpo.models.pretrained import ModelSource
+    from gmpo.models.pretrained import Pretrained
 
     folder = shutil.copytree(whole, tmp_path / "model")
     edited("config.json", **values)(folder)
     with pytest.raises(ValueError, match=said) as refused:
-        ModelSource(str(folder)).check(1)
+        Pretrained(str(folder)).check(1)
     assert "\n" not in str(refused.value)
 
 
 def test_heads_that_a_config_does_not_give(tmp_path: Path) -> None:
-    from gmpo.models.pretrained import ModelSource, cost_of
+    from gmpo.models.pretrained import Pretrained, cost_of
 
     path = tiny_folder(tmp_path / "mixtral", "mixtral", head_dim=None, sliding_window=None)
-    source = ModelSource(path)
+    source = Pretrained(path)
     cost = cost_of(pretrained.load(None))
     assert cost.quadratic == 2 * 64
     pretrained.check(2)

@@ -32,7 +32,7 @@ from gmpo.callbacks.final_model import save_hugging_face
 from gmpo.models.export import export
 from gmpo.models.hugging_face import whole_folder
 from gmpo.models.log_probs import response_log_probs
-from gmpo.models.pretrained import ModelSource
+from gmpo.models.pretrained import Pretrained
 from gmpo.models.tiny import character_tokenizer
 from gmpo.policy.module import PolicyModule
 from gmpo.run.folder import mark_finished
@@ -79,14 +79,14 @@ def log_probs(model: PreTrainedModel) -> list[Tensor]:
 
 def test_a_config_that_was_overridden_is_exported_so(qwen2_folder: str, tmp_path: Path) -> None:
     policy = module(qwen2_folder, dtype="float32")
-    policy.source = ModelSource(qwen2_folder, overrides={"max_position_embeddings": 2048})
+    policy.pretrained = Pretrained(qwen2_folder, overrides={"max_position_embeddings": 2048})
     fit(policy).trainer.save_checkpoint(tmp_path / "step-1")
     export(str(tmp_path / "step-1"), str(tmp_path / "exported"))
     read = AutoConfig.from_pretrained
     assert read(tmp_path / "exported").max_position_embeddings == policy.model.config.max_position_embeddings == 2048
     assert read(qwen2_folder).max_position_embeddings == 512
     with pytest.raises(ValueError, match=r"model.overrides names positions, which .* does not have in its config"):
-        ModelSource(qwen2_folder, overrides={"positions": 1}).check(1)
+        Pretrained(qwen2_folder, overrides={"positions": 1}).check(1)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, MistralConfig
 from gmpo.batching import pad_sequences
 from gmpo.models.log_prob_head import LogProbHead
 from gmpo.models.log_probs import response_log_probs
-from gmpo.models.pretrained import ModelSource
+from gmpo.models.pretrained import Pretrained
 from gmpo.parallel.context_parallel import attention_name, flash_kwargs, varlen_attention
 from gmpo.types import Prompt, Response, Rollout
 
@@ -71,11 +71,11 @@ def test_a_pack_of_nothing_still_goes_through_the_model(qwen2_folder: str) -> No
 @pytest.mark.parametrize(("attention", "cp"), [("varlen", 1), ("sdpa", 2)])
 def test_an_attention_that_knows_no_window_refuses_a_model_with_one(attention: str, cp: int) -> None:
     windowed = MistralConfig(sliding_window=128)
-    source = ModelSource("a/model", attention=attention)
+    source = Pretrained("a/model", attention=attention)
     with pytest.raises(ValueError, match=rf"a/model attends to a sliding window of 128.*{attention}.*cluster.cp={cp}"):
         pretrained.refuse_what_cannot_be(windowed, cp)
     pretrained.refuse_what_cannot_be(MistralConfig(sliding_window=None), cp)
-    ModelSource("a/model", attention="sdpa").refuse_what_cannot_be(windowed, 1)
+    Pretrained("a/model", attention="sdpa").refuse_what_cannot_be(windowed, 1)
 
 
 def test_an_unknown_attention_is_refused() -> None:

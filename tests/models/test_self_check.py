@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from gmpo.batching import pad_sequences, sequences_of
 from gmpo.models.blockwise import without_weights
 from gmpo.models.log_probs import response_log_probs
-from gmpo.models.pretrained import ModelSource
+from gmpo.models.pretrained import Pretrained
 from gmpo.models.self_check import Probe, check_head, check_log_probs
 from gmpo.parallel.fsdp import Sharding
 from gmpo.run.errors import ModelError
@@ -45,7 +45,7 @@ LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_positio
 
 
 def loaded(path: str, attention: str = "sdpa", dtype: str = "float32", longest: int | None = 512) -> PreTrainedModel:
-    return ModelSource(path, dtype, attention, longest=longest).load(None)
+    return Pretrained(path, dtype, attention, longest=longest).load(None)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_dropout_of_a_config_is_off(tmp_path: Path, model_type: str, values: dic
 def test_models_that_train(tmp_path: Path, model_type: str, values: dict[str, Any], attention: str) -> None:
     path = tiny_folder(tmp_path / "model", model_type, **values)
     policy = module(path, dtype="float32", attention=attention)
-    policy.source = replace(policy.source, longest=512)
+    policy.pretrained = replace(policy.pretrained, longest=512)
     model = fit(policy).model
     assert policy.policy_version == 1
     assert model is not None

@@ -27,7 +27,7 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class Pretrained:
     """Where a model comes from and how it computes.
 
     path: a folder or hub id in the Hugging Face format. dtype: of forward and backward, as torch names it; parameters

@@ -16,7 +16,7 @@ from gmpo.batching import BatchingConfig, Cost, pad_sequences, response_rows
 from gmpo.metrics.clock import StepClock
 from gmpo.metrics.update import UpdateMetrics
 from gmpo.models.log_probs import Values, response_log_probs
-from gmpo.models.pretrained import ModelSource, cost_of
+from gmpo.models.pretrained import Pretrained, cost_of
 from gmpo.models.weights import whole_weights
 from gmpo.objectives import PolicyLoss
 from gmpo.parallel.collectives import rank
@@ -47,7 +47,7 @@ class Skipped:
 class PolicyModule(LightningModule):
     """Updates a causal language model on rollouts, several optimizer steps for each batch.
 
-    source: the model. optimizer: takes parameters. schedule: takes the optimizer, and is stepped once for each
+    pretrained: the model. optimizer: takes parameters. schedule: takes the optimizer, and is stepped once for each
     optimizer step. mini_batch_prompts: prompts of one optimizer step, over all ranks. max_tokens_per_micro_batch: on
     each rank; the cp ranks that share a micro-batch hold so many tokens together as their budgets make.
     max_tokens_per_log_prob_batch: the same of passes without a gradient. max_logits_per_chunk: as `Chunks` has it.
@@ -61,7 +61,7 @@ class PolicyModule(LightningModule):
 
     def __init__(
         self,
-        source: ModelSource,
+        pretrained: Pretrained,
         loss: PolicyLoss,
         optimizer: BuildOptimizer,
         schedule: BuildSchedule,
@@ -81,7 +81,7 @@ class PolicyModule(LightningModule):
         if old_log_probs not in ("trainer", "rollout"):
             raise ValueError(f"policy.old_log_probs={old_log_probs} must be trainer or rollout")
         self.automatic_optimization = False
-        self.source = source
+        self.pretrained = pretrained
         self.loss = loss
         self.build_optimizer = optimizer
         self.build_schedule = schedule
@@ -116,11 +116,11 @@ class PolicyModule(LightningModule):
             return
         if self._trainer is not None and isinstance(self.trainer.strategy, MeshStrategy):
             self.mesh = self.trainer.strategy.mesh
-        self.model = self.source.load(self.mesh)
-        self.source.sharding.checkpoint_activations(self.model)
+        self.model = self.pretrained.load(self.mesh)
+        self.pretrained.sharding.checkpoint_activations(self.model)
         self.cost = cost_of(self.model)
         if self.loss.kl.needs_reference:
-            self.reference = Reference(self.source, self.mesh, self.reference_on_cpu)
+            self.reference = Reference(self.pretrained, self.mesh, self.reference_on_cpu)
 
     def configure_optimizers(self) -> dict[str, object]:
         """The optimizer and its schedule, which `training_step` steps by hand."""
@@ -129,9 +129,9 @@ class PolicyModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say how far it has come, and where config and tokenizer come from, wherever the checkpoint is read."""
-        folder = Path(self.source.path)
-        checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.source.path
-        checkpoint["overrides"] = dict(self.source.overrides)
+        folder = Path(self.pretrained.path)
+        checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.pretrained.path
+        checkpoint["overrides"] = dict(self.pretrained.overrides)
         checkpoint["policy"] = {name: getattr(self, name) for name in COUNTED}
         checkpoint["optimizer"] = class_name(self.optimizers(use_pl_optimizer=False))
         checkpoint["lr_schedulers"] = []  # a schedule follows from its settings and the count of optimizer steps
@@ -218,7 +218,7 @@ class PolicyModule(LightningModule):
             self.max_tokens_per_micro_batch * self._cp,
             self.max_tokens_per_log_prob_batch * self._cp,
             self.cost,
-            self.source.packed,
+            self.pretrained.packed,
             self.skip_zero_advantage,
         )
         ranks = 1 if self.mesh is None else self.mesh.layout.data_parallel
@@ -319,7 +319,7 @@ class PolicyModule(LightningModule):
         """
         total = torch.zeros((), device=self.device)
         for number, batch in enumerate(mini_batch.micro_batches, start=1):
-            self.source.sharding.before_backward(self._policy, is_last=number == len(mini_batch.micro_batches))
+            self.pretrained.sharding.before_backward(self._policy, is_last=number == len(mini_batch.micro_batches))
             batch = batch.to(self.device)
             looks = batch.old_log_probs is None or (on_policy and self.old_log_probs == "rollout")  # no pass before
             log_probs, entropy = self._log_probs(batch, looks or self.loss.entropy_coefficient != 0)
@@ -339,7 +339,7 @@ class PolicyModule(LightningModule):
 
     def _log_probs(self, batch: MicroBatch, with_entropy: bool) -> Values:
         group = None if self.mesh is None else self.mesh.context_parallel_group
-        how = (self.source.packed, group, self.max_logits_per_chunk)
+        how = (self.pretrained.packed, group, self.max_logits_per_chunk)
         return response_log_probs(self._policy, batch, self.temperature, with_entropy, *how)
 
     @property

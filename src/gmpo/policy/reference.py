@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gmpo.models.log_probs import response_log_probs
-from gmpo.models.pretrained import ModelSource
+from gmpo.models.pretrained import Pretrained
 from gmpo.parallel.fsdp import reshard
 from gmpo.parallel.mesh import Mesh
 from gmpo.types import MicroBatch
@@ -18,15 +18,15 @@ class Reference:
     live in CPU memory.
     """
 
-    def __init__(self, source: ModelSource, mesh: Mesh | None, on_cpu: bool) -> None:
+    def __init__(self, pretrained: Pretrained, mesh: Mesh | None, on_cpu: bool) -> None:
         if on_cpu and mesh is None:
             raise ValueError(
                 "policy.reference_on_cpu=true needs a strategy with a device mesh: without one nothing brings its "
                 "blocks to the GPU"
             )
-        self.packed = source.packed
+        self.packed = pretrained.packed
         self.cp_group = None if mesh is None else mesh.context_parallel_group
-        self.model = source.load(mesh, offload=on_cpu, checked=True).requires_grad_(False)
+        self.model = pretrained.load(mesh, offload=on_cpu, checked=True).requires_grad_(False)
 
     @torch.no_grad()
     def log_probs(

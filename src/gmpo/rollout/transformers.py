@@ -29,7 +29,7 @@ class TransformersEngine:
     """Generates with a second copy of the model, in batches padded on the left.
 
     max_num_seqs: of one batch; on a CPU smaller batches waste less on sequences that ended. overrides: as
-    `ModelSource` has them.
+    `Pretrained` has them.
     """
 
     tensor_parallel = 1

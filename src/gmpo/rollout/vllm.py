@@ -37,7 +37,7 @@ class VLLMEngine:
     gpu_memory_utilization: of a GPU's memory, weights included. max_num_batched_tokens: of one forward pass; a longer prompt
     goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. enable_sleep_mode: whether a GPU's memory
     is left to the update between generations. block_size: tokens of a block of the prefix cache. trust_remote_code
-    and overrides: as `ModelSource` has them.
+    and overrides: as `Pretrained` has them.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class Prompt:
     text: str  # after the template
     token_ids: list[int]
     answer: str  # what the reward compares a response with
-    source: str  # the data set's name; validation metrics are named val/SOURCE/...
+    benchmark_name: str  # of the data set; validation metrics are named val/BENCHMARK_NAME/...
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ def test_problems_in_verl_s_format(primary: Path) -> None:
     }
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
     (question,) = dataset(primary, "data=verl", f"data.path={path}").questions("train")
-    assert (question.text, question.answer, question.source) == ("1+1", "2", "verl")
+    assert (question.text, question.answer, question.benchmark_name) == ("1+1", "2", "verl")
     assert question.chat == tuple(row["prompt"])
 
 

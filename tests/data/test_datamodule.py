@@ -96,9 +96,9 @@ def test_prompts_are_those_of_the_source() -> None:
     assert {p.index for p in batch.prompts} == set(range(40))
     for prompt in batch.prompts:
         assert Question(prompt.question, prompt.answer, "arithmetic") == expected[prompt.index]
-        assert prompt.source == "arithmetic"
+        assert prompt.benchmark_name == "arithmetic"
     (batch,) = data.val_dataloader()
-    assert [Question(p.question, p.answer, p.source) for p in batch.prompts] == dataset.questions("validation")
+    assert [Question(p.question, p.answer, p.benchmark_name) for p in batch.prompts] == dataset.questions("validation")
 
 
 def test_seed_decides_the_order() -> None:
@@ -225,7 +225,7 @@ def test_validation_batches_hold_every_prompt_once() -> None:
 
 
 def benchmark_names(data: MathDataModule) -> list[tuple[str, int]]:
-    return [(p.source, p.index) for batch in data.val_dataloader() for p in batch.prompts]
+    return [(p.benchmark_name, p.index) for batch in data.val_dataloader() for p in batch.prompts]
 
 
 BENCHMARKS = {"b": Listed("b"), "a": Listed("a")}
@@ -277,7 +277,9 @@ def test_parts_of_a_mixture_are_limited_and_named_apart() -> None:
     data = ready(dataset=mixed, validation_limit=2, steps=10)
     assert benchmark_names(data) == [("b", 0), ("b", 1), ("a", 2), ("a", 3)]
     batches = [p for batch in data.train_dataloader() for p in batch.prompts]
-    assert {(p.source, p.index) for p in batches} == {("b" if index < 10 else "a", index) for index in range(20)}
+    assert {(p.benchmark_name, p.index) for p in batches} == {
+        ("b" if index < 10 else "a", index) for index in range(20)
+    }
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def test_plain_answers(name: str, count: int, column: str) -> None:
     questions = benchmark(name, answer=column)
     assert len(questions) == count
     assert [(q.text, q.answer) for q in questions] == [(row["problem"], row["answer"]) for row in rows]
-    assert Counter(q.source for q in questions) == {name: count}
+    assert Counter(q.benchmark_name for q in questions) == {name: count}
 
 
 def test_the_remedies_of_the_messages_work() -> None:

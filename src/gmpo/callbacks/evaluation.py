@@ -58,11 +58,11 @@ class EvaluationCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the groups that this rank has; its metrics are those of all ranks, whichever benchmarks it has met."""
-        for name in dict.fromkeys(prompt.source for prompt in batch.prompts):
+        for name in dict.fromkeys(prompt.benchmark_name for prompt in batch.prompts):
             if source not in self._metrics:
                 self._metrics[name] = ProblemMetrics(self.samples, self.pass_k, self.solved_at).to(pl_module.device)
         for group in batch.groups:
-            count_group(self._metrics[group.prompt.source], group)
+            count_group(self._metrics[group.prompt.benchmark_name], group)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Log what the policy solved."""

@@ -211,10 +211,10 @@ class Generation:
         """One seed for each response; a prompt that is asked twice in a step gets other responses then."""
         seeds = []
         for prompt in prompts:
-            already = asked[prompt.source, prompt.index]
+            already = asked[prompt.benchmark_name, prompt.index]
             numbers = range(already, already + samples)
             seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
-            asked[prompt.source, prompt.index] += samples
+            asked[prompt.benchmark_name, prompt.index] += samples
         return seeds
 
 

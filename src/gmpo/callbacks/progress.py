@@ -117,7 +117,7 @@ class ProgressCallback(Callback):
         self._responses = ResponseCount(_named("validation", engines), asked)
         self._spoken = time.monotonic()
         if pl_module.rollout_step == 0:
-            problems = Counter(prompt.source for prompt in prompts)
+            problems = Counter(prompt.benchmark_name for prompt in prompts)
             number = "" if self.validation_samples == 1 else f", {self.validation_samples} responses to each"
             what = " and ".join(f"{count:,} problems of {name}" for name, count in problems.items())
             print(f"validation before training: {what}{number} (data.validation_limit)", flush=True)

@@ -119,10 +119,10 @@ class MathDataModule(LightningDataModule):
 
 def _say_overlap(questions: Sequence[Question], trained_on: set[str]) -> None:
     """Log how many validation problems are training problems, whatever instruction is around them."""
-    total = Counter(question.source for question in questions)
+    total = Counter(question.benchmark_name for question in questions)
     shared = [question for question in questions if _problem(question) in trained_on]
-    for name, count in Counter(question.source for question in shared).items():
-        first = next(question for question in shared if question.source == name)
+    for name, count in Counter(question.benchmark_name for question in shared).items():
+        first = next(question for question in shared if question.benchmark_name == name)
         log.warning(
             "%s, validation: %d of %d problems are training problems as well (the first: %s)",
             *(name, count, total[name], first.where or repr(first.text[:60])),

@@ -70,7 +70,7 @@ class PromptMaker:
         self._say_what_is_replaced(questions, label)
         texts = [self._render(question, where) for question, where in zip(questions, places, strict=True)]
         prompts = [
-            Prompt(index, question.text, text, token_ids, question.answer, question.source)
+            Prompt(index, question.text, text, token_ids, question.answer, question.benchmark_name)
             for index, (question, text, token_ids) in enumerate(
                 zip(questions, texts, self._tokens.of(texts, places), strict=True)
             )
@@ -143,6 +143,6 @@ def first_of_each(questions: Iterable[Question], limit: int | None) -> list[Ques
 def _first(questions: Iterable[Question], limit: int | None) -> Iterator[Question]:
     taken: Counter[str] = Counter()
     for question in questions:
-        taken[question.source] += 1
-        if limit is None or taken[question.source] <= limit:
+        taken[question.benchmark_name] += 1
+        if limit is None or taken[question.benchmark_name] <= limit:
             yield question

@@ -24,7 +24,7 @@ LEVEL = re.compile(r"(?:level\s*)?(\d{1,9})(?:\.0)?", re.IGNORECASE)
 class RowReader:
     """What is made of each row of a data set."""
 
-    source: str
+    benchmark_name: str
     question: QuestionColumn
     answer: AnswerColumn
     level: Column
@@ -67,7 +67,9 @@ class RowReader:
             _check_characters(answer, where, self.answer.column.path)
             used += 1
             kept = bare if self.cut_wrapping else asked
-            yield Found(Question(kept.text, answer, self.source, kept.chat, bare.problem, where), bare.key, where)
+            yield Found(
+                Question(kept.text, answer, self.benchmark_name, kept.chat, bare.problem, where), bare.key, where
+            )
         unusual.say(label, count)
         noted.say(label, count)
         for column, values in self.leave_out.items():

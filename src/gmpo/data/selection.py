@@ -17,7 +17,7 @@ class Question:
 
     text: str
     answer: str
-    source: str  # the data set's name; validation metrics are named val/SOURCE/...
+    benchmark_name: str  # of the data set; validation metrics are named val/BENCHMARK_NAME/...
     chat: tuple[Message, ...] | None = None  # all messages, where the text is not the only one; the question ends it
     problem: str | None = field(default=None, compare=False)  # without the instruction around it; None: the text
     where: str = field(default="", compare=False)  # where it stands, for messages

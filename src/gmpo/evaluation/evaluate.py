@@ -51,10 +51,12 @@ class Evaluation:
         file = ResponseFile(self.folder / "responses.jsonl")
         responses = {Key(r.benchmark, r.problem, r.number): r for r in file.read()}
         self._make_missing(file, responses)
-        metrics = {p.source: ProblemMetrics(self.sampling.samples, self.pass_k, self.solved_at) for p in self.prompts}
+        metrics = {
+            p.benchmark_name: ProblemMetrics(self.sampling.samples, self.pass_k, self.solved_at) for p in self.prompts
+        }
         for prompt in self.prompts:
             own = [responses[key] for key in self._keys(prompt)]
-            metrics[prompt.source].update(
+            metrics[prompt.benchmark_name].update(
                 rewards=[r.reward for r in own],
                 answers=[r.final_answer for r in own],
                 lengths=[r.tokens for r in own],
@@ -101,7 +103,7 @@ class Evaluation:
             close(self.reward)
 
     def _keys(self, prompt: Prompt) -> list[Key]:
-        return [Key(prompt.source, problem_key(prompt), number) for number in range(self.sampling.samples)]
+        return [Key(prompt.benchmark_name, problem_key(prompt), number) for number in range(self.sampling.samples)]
 
     def _seed(self, key: Key) -> int:
         return request_seed(self.seed, f"evaluate/{key.benchmark}/{key.problem}", 0, 0, key.number)

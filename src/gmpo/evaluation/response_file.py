@@ -28,7 +28,7 @@ class ScoredResponse:
     def of(cls, prompt: Prompt, number: int, rollout: Rollout) -> "ScoredResponse":
         """The record of a rollout."""
         response = rollout.response
-        about = (prompt.source, problem_key(prompt), number, prompt.question, prompt.answer)
+        about = (prompt.benchmark_name, problem_key(prompt), number, prompt.question, prompt.answer)
         return cls(
             *about, response.text, rollout.final_answer, rollout.reward, len(response.token_ids), response.truncated
         )

@@ -30,7 +30,9 @@ def facts_of(groups: Sequence[Group]) -> list[GroupFacts]:
     """Of each group."""
     return [
         GroupFacts(
-            (group.prompt.source, group.prompt.index), group.zero_advantage, list(map(_facts_of, group.rollouts))
+            (group.prompt.benchmark_name, group.prompt.index),
+            group.zero_advantage,
+            list(map(_facts_of, group.rollouts)),
         )
         for group in groups
     ]

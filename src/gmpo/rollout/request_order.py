@@ -27,7 +27,7 @@ class ExpectedLengths:
     def longest_first(self, prompts: Sequence[Prompt]) -> list[int]:
         """The places of prompts; those that were not asked before are taken for usual ones."""
         usual = fmean(self.of.values()) if self.of else 0.0
-        expected = [self.of.get((prompt.source, prompt.index), usual) for prompt in prompts]
+        expected = [self.of.get((prompt.benchmark_name, prompt.index), usual) for prompt in prompts]
         return sorted(range(len(prompts)), key=lambda place: -expected[place])
 
     def state(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gmpo.config import check_added_keys, check_recipe, clear_config_errors, lay
 from gmpo.models.shape import ModelShape
 from gmpo.planning.plan import make_plan
 from gmpo.planning.report import print_plan
-from gmpo.planning.source import find_sizes
+from gmpo.planning.sizes import find_sizes
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="plan")
@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
         ModelShape.of(config)
         from gmpo.planning.sharded import sharded  # heavy: torch, transformers
 
-        plan = make_plan(cfg, sharded(config, layout_of(cfg)), source)
+        plan = make_plan(cfg, sharded(config, layout_of(cfg)), origin)
     if cfg.format == "json":
         print(json.dumps(plan.to_json(), indent=2))
     else:

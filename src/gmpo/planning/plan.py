@@ -64,10 +64,10 @@ class Plan:
         return _rounded(asdict(self))
 
 
-def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = None) -> Plan:
+def make_plan(cfg: DictConfig, shard: Shard | None = None, origin: str | None = None) -> Plan:
     """The plan of a config that passed `gmpo.config.check_recipe`.
 
-    shard: a rank's parameters as counted on the real model; None: by division. source: where the model's sizes come
+    shard: a rank's parameters as counted on the real model; None: by division. origin: where the model's sizes come
     from, for the assumptions. Raises ValueError where they are not known.
     """
     recipe = Recipe.of(cfg)
@@ -121,7 +121,7 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, source: str | None = 
         remedy=smallest_change(cfg) if complaints else None,
         step_seconds=speed.step_seconds(recipe, shard, lengths),
         expected_tokens=asdict(lengths),
-        assumptions=[*([f"the model's sizes are those of {source}"] if source else []), *assumptions(recipe, lengths)],
+        assumptions=[*([f"the model's sizes are those of {origin}"] if origin else []), *assumptions(recipe, lengths)],
     )
 
 

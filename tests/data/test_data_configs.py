@@ -32,7 +32,7 @@ datamodule:
   benchmarks: ${{benchmark}}
   template: none
   max_prompt_tokens: ${{data.max_prompt_tokens}}
-  over_long: drop
+  long_prompts: drop
   prompts_per_step: 2
   steps: 1
   seed: 0

@@ -51,7 +51,7 @@ def datamodule(**changes: object) -> MathDataModule:
         "tokenizer": character_tokenizer(),
         "template": "chat",
         "max_prompt_tokens": 32,
-        "over_long": "drop",
+        "long_prompts": "drop",
         "prompts_per_step": 4,
         "steps": 5,
         "seed": 0,
@@ -151,15 +151,15 @@ def test_nothing_is_logged_where_nothing_is_dropped(caplog: pytest.LogCaptureFix
 
 
 def test_long_prompts_are_an_error_by_config() -> None:
-    with pytest.raises(ValueError, match=r"4 of 10 .*max_prompt_tokens=8 .*data\.over_long=drop"):
-        ready(max_prompt_tokens=8, over_long="error")
-    assert held_out(ready(max_prompt_tokens=12, over_long="error")) == list(range(10))
+    with pytest.raises(ValueError, match=r"4 of 10 .*max_prompt_tokens=8 .*data\.long_prompts=drop"):
+        ready(max_prompt_tokens=8, long_prompts="error")
+    assert held_out(ready(max_prompt_tokens=12, long_prompts="error")) == list(range(10))
 
 
 def test_long_prompts_are_cut_off_on_the_left(caplog: pytest.LogCaptureFixture) -> None:
     whole = ready(max_prompt_tokens=12).validation_prompts
     with caplog.at_level(logging.INFO, logger="gmpo"):
-        cut = ready(max_prompt_tokens=8, over_long="truncate").validation_prompts
+        cut = ready(max_prompt_tokens=8, long_prompts="truncate").validation_prompts
     assert [prompt.token_ids for prompt in cut] == [prompt.token_ids[-8:] for prompt in whole]
     assert [prompt.text == before.text for prompt, before in zip(cut, whole, strict=True)].count(False) == 4
     assert all(before.text.endswith(prompt.text) for prompt, before in zip(cut, whole, strict=True))
@@ -167,15 +167,15 @@ def test_long_prompts_are_cut_off_on_the_left(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages[0].endswith("are cut off on the left")
 
 
-@pytest.mark.parametrize("over_long", ["drop", "error"])
-def test_all_too_long_is_an_error(over_long: str) -> None:
+@pytest.mark.parametrize("long_prompts", ["drop", "error"])
+def test_all_too_long_is_an_error(long_prompts: str) -> None:
     with pytest.raises(ValueError, match=r"10 of 10 .*max_prompt_tokens=2 .*raise data\.max_prompt_tokens"):
-        ready(max_prompt_tokens=2, over_long=over_long)
+        ready(max_prompt_tokens=2, long_prompts=long_prompts)
 
 
 def test_unknown_long_prompts_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"data\.over_long=cut must be drop or error or truncate"):
-        datamodule(over_long="cut")
+    with pytest.raises(ValueError, match=r"data\.long_prompts=cut must be drop or error or truncate"):
+        datamodule(long_prompts="cut")
 
 
 @pytest.mark.parametrize(("template", "text"), TEMPLATED.items())

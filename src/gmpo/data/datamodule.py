@@ -34,7 +34,7 @@ class MathDataModule(LightningDataModule):
         tokenizer: PreTrainedTokenizerBase,
         template: str,
         max_prompt_tokens: int,
-        over_long: OverLong,
+        long_prompts: OverLong,
         prompts_per_step: int,
         steps: int,
         seed: int,
@@ -54,7 +54,7 @@ class MathDataModule(LightningDataModule):
         self.benchmarks = benchmarks
         self.validate = validate
         self.maker = PromptMaker(
-            *(tokenizer, template, max_prompt_tokens, over_long),
+            *(tokenizer, template, max_prompt_tokens, long_prompts),
             *(system, suffix, chat_template_arguments, vocabulary),
         )
         self.prompts_per_step = prompts_per_step

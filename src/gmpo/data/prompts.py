@@ -25,7 +25,7 @@ OverLong = Literal["drop", "error", "truncate"]
 class PromptMaker:
     """Templates and tokenises the problems of a data set.
 
-    template: as `gmpo.data.templates`. over_long: what happens to prompts of more than max_prompt_tokens; truncate cuts
+    template: as `gmpo.data.templates`. long_prompts: what happens to prompts of more than max_prompt_tokens; truncate cuts
     them off on the left. system: a system message in place of the rows' own; "" leaves those out, None keeps them.
     suffix: what follows each question, as it is. chat_template_arguments: what the tokenizer's chat template is told.
     vocabulary: how many tokens the model knows; None: unknown.
@@ -34,15 +34,15 @@ class PromptMaker:
     tokenizer: PreTrainedTokenizerBase
     template: str
     max_prompt_tokens: int
-    over_long: OverLong
+    long_prompts: OverLong
     system: str | None = None
     suffix: str | None = None
     chat_template_arguments: Mapping[str, object] | None = None
     vocabulary: int | None = None
 
     def __post_init__(self) -> None:
-        if self.over_long not in get_args(OverLong):
-            raise ValueError(f"data.over_long={self.over_long} must be {' or '.join(get_args(OverLong))}")
+        if self.long_prompts not in get_args(OverLong):
+            raise ValueError(f"data.long_prompts={self.long_prompts} must be {' or '.join(get_args(OverLong))}")
         for option, value in (("system", self.system), ("suffix", self.suffix)):
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"data.{option}={value} must be a text: write data.{option}='\"{value}\"'")
@@ -118,13 +118,13 @@ class PromptMaker:
             raise ValueError(f"{label}: the data set holds no problem; give one that does")
         if not longer:
             return prompts
-        if self.over_long == "truncate":
+        if self.long_prompts == "truncate":
             log.info("%s and are cut off on the left", facts)
             return [self._cut(prompt) for prompt in prompts]
         if not within:
             raise ValueError(f"{facts}: none is left; raise data.max_prompt_tokens")
-        if self.over_long == "error":
-            raise ValueError(f"{facts}; raise data.max_prompt_tokens, or drop them by data.over_long=drop")
+        if self.long_prompts == "error":
+            raise ValueError(f"{facts}; raise data.max_prompt_tokens, or drop them by data.long_prompts=drop")
         log.info("%s and are dropped", facts)
         return within
 

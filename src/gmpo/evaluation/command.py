@@ -38,7 +38,7 @@ def prepare(cfg: DictConfig) -> Evaluation:
     data = cfg.data
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     maker = PromptMaker(
-        *(tokenizer, data.template, data.max_prompt_tokens, data.over_long, data.system, data.suffix),
+        *(tokenizer, data.template, data.max_prompt_tokens, data.long_prompts, data.system, data.suffix),
         chat_template_arguments=instantiate(data, _convert_="all")["chat_template_arguments"],
         vocabulary=vocabulary_size(cfg),
     )

@@ -15,10 +15,10 @@ def main(cfg: DictConfig) -> None:
         if missing := [key for key in ("checkpoint", "output") if OmegaConf.is_missing(cfg, key)]:
             raise ValueError(f"no value for {' and '.join(missing)}: python export.py checkpoint=PATH output=FOLDER")
         base_model, dtype = (None if cfg[key] is None else str(cfg[key]) for key in ("base_model", "dtype"))
-        from gmpo.cli.console import quieten
+        from gmpo.cli.console import configure_logging
         from gmpo.models.export import export  # heavy: torch, transformers, lightning
 
-        quieten()
+        configure_logging()
         print(export(str(cfg.checkpoint), str(cfg.output), base_model, dtype))
 
 

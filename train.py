@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from gmpo.cli.command import accept_model_path, need_launcher, one_clear_error, outlive_the_screen
+from gmpo.cli.command import accept_model_path, need_launcher, one_clear_error, tolerate_closed_output
 from gmpo.config import check, check_added_keys, clear_config_errors
 from gmpo.planning.fitting import check_fits
 from gmpo.run.launch import follow, launch
@@ -17,7 +17,7 @@ from gmpo.run.signals import stop_before_training
 def main(cfg: DictConfig) -> None:
     """Check, instantiate, fit."""
     started = launch()
-    outlive_the_screen()
+    tolerate_closed_output()
     stop_before_training()
     with one_clear_error(started):
         follow(started, cfg)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from work import composed
 
-from gmpo.cli.console import quieten
+from gmpo.cli.console import configure_logging
 from gmpo.models.tiny import character_tokenizer
 from gmpo.policy.module import PolicyModule
 from gmpo.rollout import Engine
@@ -77,7 +77,7 @@ class TimedUpdates(PolicyModule):
 
 def measured(points: Sequence[Point], rounds: int) -> dict[Point, dict[str, float]]:
     """Seconds by point and stage, one model after the other."""
-    quieten()
+    configure_logging()
     warnings.filterwarnings("ignore")
     by_model: dict[tuple[int, int], list[Point]] = defaultdict(list)
     for point in points:

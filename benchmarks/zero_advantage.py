@@ -21,7 +21,7 @@ from gmpo.data.arithmetic import make_problems
 from gmpo.data.templates import render
 from gmpo.models.tiny import character_tokenizer
 from gmpo.policy.module import PolicyModule
-from gmpo.training import quieten
+from gmpo.training import configure_logging
 from gmpo.types import Group, MiniBatch, Prompt, PromptBatch, Response, Rollout
 
 ROUNDS = 5
@@ -60,7 +60,7 @@ def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("overrides", nargs="*")
     given = asked.parse_args()
-    quieten()
+    configure_logging()
     warnings.filterwarnings("ignore", ".*no `val_dataloader`.*")
     cfg = composed(given.overrides)
     torch.set_num_threads(cfg.cluster.threads)

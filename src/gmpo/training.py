@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
-from gmpo.cli.console import quieten
+from gmpo.cli.console import configure_logging
 from gmpo.config import layout_of, vocabulary_size
 from gmpo.models.files import check_reachable
 from gmpo.models.tokenizer import load_tokenizer, padding_id
@@ -94,7 +94,7 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
 
     started: this process among those of the run. The first one makes the run's folder, and the model where it is made.
     """
-    quieten(started.rank)
+    configure_logging(started.rank)
     if started.rank > 0:
         RUN_LOG.close()  # the first rank's is the run's
     check_machine(cfg)

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from gmpo.cli.command import one_clear_error
-from gmpo.cli.console import quieten
+from gmpo.cli.console import configure_logging
 from gmpo.run.secrets import redact
 
 SECRETS = {
@@ -36,7 +36,7 @@ def test_errors_and_messages_hold_none(monkeypatch: pytest.MonkeyPatch, capsys: 
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, []
     try:
-        quieten()
+        configure_logging()
         logging.getLogger("gmpo.anything").warning("sent %s", SECRETS["HF_TOKEN"])
     finally:
         root.handlers = handlers

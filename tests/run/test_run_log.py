@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from gmpo.cli.command import Forgiving, outlive_the_screen, recorded, unrecorded
+from gmpo.cli.command import BestEffortStream, recorded, tolerate_closed_output, unrecorded
 from gmpo.run import signals
 from gmpo.run.log import RUN_LOG
 
@@ -27,7 +27,7 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     monkeypatch.setattr(sys, "stderr", shown)
     monkeypatch.setattr(signals, "LAST_WORDS", [])
     monkeypatch.setattr("gmpo.cli.command.LAST_WORDS", signals.LAST_WORDS)
-    outlive_the_screen()
+    tolerate_closed_output()
     return shown
 
 
@@ -46,7 +46,7 @@ def test_a_resumed_run_appends_and_a_second_job_has_a_log_of_its_own(
 ) -> None:
     screen = begin(monkeypatch)
     for number, folder in enumerate(("a", "a", "b")):
-        outlive_the_screen()
+        tolerate_closed_output()
         (tmp_path / folder).mkdir(exist_ok=True)
         print(f"begin {number}")
         RUN_LOG.open(tmp_path / folder, ["train.py"])
@@ -71,7 +71,7 @@ def test_what_is_said_beside_a_live_bar_is_recorded_and_the_bar_is_not(
 ) -> None:
     screen = begin(monkeypatch)
     RUN_LOG.open(tmp_path, ["train.py"])
-    assert isinstance(sys.stdout, Forgiving)
+    assert isinstance(sys.stdout, BestEffortStream)
     bar = Progress(console=Console(file=unrecorded(sys.stdout), force_terminal=True))
     bar.add_task("the bar")
     bar.start()

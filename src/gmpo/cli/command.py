@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against ConfigStore schema")
 
 
-class Forgiving:
+class BestEffortStream:
     """A stream whose disk may be full, or whose reader may be gone: what it refuses is dropped, and so are secrets.
 
     recorded: whether what is written stands in the run's log as well.
@@ -39,9 +39,9 @@ class Forgiving:
         self._stream = stream
         self._recorded = recorded
 
-    def unrecorded(self) -> "Forgiving":
+    def unrecorded(self) -> "BestEffortStream":
         """Return the same stream for what is not to be in the run's log."""
-        return Forgiving(self._stream, recorded=False)
+        return BestEffortStream(self._stream, recorded=False)
 
     def write(self, text: str) -> int:
         """As a stream's."""
@@ -83,14 +83,14 @@ def recorded(stream: TextIO) -> TextIO:
 
 def unrecorded(stream: TextIO) -> TextIO:
     """Return a stream for what is not to be in the run's log."""
-    return cast(TextIO, stream.unrecorded()) if isinstance(stream, Forgiving) else stream
+    return cast(TextIO, stream.unrecorded()) if isinstance(stream, BestEffortStream) else stream
 
 
-def outlive_the_screen() -> None:
+def tolerate_closed_output() -> None:
     """Let no message that cannot be written end the program, and no message hold a secret; record them for the run."""
     RUN_LOG.begin()
-    if not isinstance(sys.stdout, Forgiving):  # a second job of one process
-        sys.stdout, sys.stderr = Forgiving(sys.stdout), Forgiving(sys.stderr)
+    if not isinstance(sys.stdout, BestEffortStream):  # a second job of one process
+        sys.stdout, sys.stderr = BestEffortStream(sys.stdout), BestEffortStream(sys.stderr)
         LAST_WORDS.append(RUN_LOG.write)
 
 

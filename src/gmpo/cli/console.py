@@ -28,7 +28,7 @@ class _Screen(logging.Handler):
         print(redact(self.format(record)), file=sys.stderr, flush=True)
 
 
-def quieten(rank: int = 0) -> None:
+def configure_logging(rank: int = 0) -> None:
     """Leave the screen to what concerns the user: of several ranks, the first one's messages and everyone's errors."""
     if rank > 0:
         logging.basicConfig(format=f"rank {rank}: %(message)s", level=logging.ERROR, handlers=[_Screen()])

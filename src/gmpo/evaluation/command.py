@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Column, Table
 
-from gmpo.cli.console import quieten
+from gmpo.cli.console import configure_logging
 from gmpo.config import vocabulary_size
 from gmpo.data.dataset import check_names
 from gmpo.data.prompts import PromptMaker
@@ -30,7 +30,7 @@ EVERY = 10.0  # seconds between two lines of progress
 
 def prepare(cfg: DictConfig) -> Evaluation:
     """Instantiate a config; whatever a user can get wrong fails here, before an engine starts."""
-    quieten()
+    configure_logging()
     torch.set_num_threads(cfg.cluster.threads)
     if cfg.model.path is None:
         cfg.model.path = instantiate(cfg.model.make)

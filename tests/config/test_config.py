@@ -441,7 +441,7 @@ def test_missing_model_path() -> None:
 
 
 def test_package_that_is_not_installed() -> None:
-    text = refusal("rollout.requires=no_such_engine")
+    text = refusal("rollout.package=no_such_engine")
     assert "the package no_such_engine, which is not installed" in text
     assert "make setup" in text
     assert "rollout=transformers" in text

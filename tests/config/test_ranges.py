@@ -96,7 +96,7 @@ def test_every_number_of_the_shipped_configs_has_a_range(path: object) -> None:
     ],
 )
 def test_numbers_outside_their_range_are_refused_by_name(override: str, message: str) -> None:
-    rollout = ["rollout=vllm", "rollout.requires=torch"] if "rollout.engine" in override else []
+    rollout = ["rollout=vllm", "rollout.package=torch"] if "rollout.engine" in override else []
     assert message in refusal(*rollout, override)
 
 

@@ -95,7 +95,7 @@ def test_with_vllm(tmp_path: Path, qwen2_folder: str) -> None:
         (["data.chat_template_arguments=no"], ["data.chat_template_arguments=no must hold names and values"]),
         (["data.max_prompt_tokens=3"], ["data.max_prompt_tokens=3", "none is left"]),
         (["sampling.max_tokens=480"], ["data.max_prompt_tokens=100 + 480 tokens", "512 positions"]),
-        (["rollout.requires=not_there"], ["not_there", "make setup"]),
+        (["rollout.package=not_there"], ["not_there", "make setup"]),
     ],
 )
 def test_bad_input_is_one_clear_error(tmp_path: Path, qwen2_folder: str, overrides: list[str], said: list[str]) -> None:

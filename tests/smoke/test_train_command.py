@@ -128,7 +128,7 @@ def test_gsm8k_from_local_files(tmp_path: Path, qwen2_folder: str) -> None:
         ),
         (["model=local", "model.path=/nowhere"], ["/nowhere", "does not exist"]),
         slow(["run.name=a/b", "rollout=transformers"], ["run.name", "run.root"]),
-        (["rollout.requires=not_there"], ["not_there", "make setup", "rollout=transformers"]),
+        (["rollout.package=not_there"], ["not_there", "make setup", "rollout=transformers"]),
         slow(["data.template=poem", "rollout=transformers"], ["poem", "question_answer"]),
     ],
 )

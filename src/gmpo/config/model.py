@@ -57,7 +57,7 @@ def check_positions(cfg: DictConfig) -> None:
 
 def check_packages(cfg: DictConfig) -> None:
     """Raise ValueError where the engine's package is not installed."""
-    package = cfg.rollout.requires
+    package = cfg.rollout.package
     if find_spec(package) is None:
         raise ValueError(
             f"this rollout needs the package {package}, which is not installed: run `make setup` for a CPU "

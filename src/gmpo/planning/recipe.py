@@ -157,7 +157,7 @@ class Recipe:
             reference_on_cpu=gpu and cfg.policy.reference_on_cpu,
             asynchronous=cfg.checkpoint.asynchronous,
             old_log_probs_by_trainer=by_trainer,
-            engine=cfg.rollout.requires,
+            engine=cfg.rollout.package,
             tensor_parallel=OmegaConf.select(engine, "tensor_parallel", default=1),
             gpu_memory_utilization=OmegaConf.select(engine, "gpu_memory_utilization", default=0.0),
             kv_cache_gib=OmegaConf.select(engine, "kv_cache_gib", default=0.0),

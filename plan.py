@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
         check_added_keys(cfg)
         if cfg.format not in ("text", "json"):
             raise ValueError(f"format={cfg.format} must be text or json")
-        source = find_sizes(cfg)
+        origin = find_sizes(cfg)
         check_recipe(cfg)
         config = model_config(cfg)
         assert config is not None, "find_sizes refuses a model without"

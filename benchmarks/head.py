@@ -7,7 +7,7 @@ resident (VmHWM, reset before it), beyond the gradient of the weight, in copies 
 float32); freed memory is given back before (malloc_trim). The ratio of times that has a goal is of the plain and the
 chunked way in turn in one process, so that both meet the same machine, the best of `rounds` of each. All times are the
 processor's, which on one thread of an idle machine are those of the clock. Errors are the
-greatest difference from float64 over the greatest value, at a quarter of the tokens and vocab. Goals of the chunked way:
+greatest difference from float64 over the greatest value, at a quarter of both. Goals of the chunked way:
 memory of at most 0.1 copies, time of at most 1.4.
 
 - plain: whole logits, log_softmax, gather.
@@ -34,7 +34,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gmpo.models.chunked_log_probs import linear_log_probs
 
-WIDTH, WORDS = 256, 151_936
+WIDTH, VOCAB = 256, 151_936
 CHUNK_LOGITS = 2**27  # of the checkpointed way
 GOALS = {"head_peak_copies": 0.1, "head_time_over_plain": 1.4}
 Inputs = tuple[Tensor, Tensor, Tensor]  # hidden states, weight, token ids
@@ -99,7 +99,7 @@ def resident(field: str) -> int:
 
 def of_one_pass(way: Callable[..., Tensor], tokens: int) -> dict[str, float]:
     """Its seconds, and what it adds at its fullest beyond the gradient of the weight, in copies of the logits."""
-    inputs, outer = inputs_of(tokens, WORDS)
+    inputs, outer = inputs_of(tokens, VOCAB)
     small, its_outer = inputs_of(8, 512)
     seconds_of(way, small, its_outer)  # what is allocated once: threads, buffers of the matrix product
     gc.collect()
@@ -107,12 +107,12 @@ def of_one_pass(way: Callable[..., Tensor], tokens: int) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
     before = resident("VmRSS")
     seconds = seconds_of(way, inputs, outer)
-    return {"seconds": seconds, "copies": (resident("VmHWM") - before - inputs[1].nbytes) / (4 * tokens * WORDS)}
+    return {"seconds": seconds, "copies": (resident("VmHWM") - before - inputs[1].nbytes) / (4 * tokens * VOCAB)}
 
 
 def times_of(tokens: int, rounds: int) -> dict[str, float]:
     """The least seconds of the plain and the chunked way."""
-    inputs, outer = inputs_of(tokens, WORDS)
+    inputs, outer = inputs_of(tokens, VOCAB)
     times = [(seconds_of(plain, inputs, outer), seconds_of(chunked, inputs, outer)) for _ in range(rounds)]
     return {"plain": min(pair[0] for pair in times), "chunked": min(pair[1] for pair in times)}
 
@@ -121,7 +121,7 @@ def errors_of(tokens: int) -> dict[str, dict[str, float]]:
     """Of log-probs and gradients in float32, from the plain way in float64, of those that compute the same."""
 
     def results(way: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
-        inputs, outer = inputs_of(tokens // 4, WORDS // 4, dtype)
+        inputs, outer = inputs_of(tokens // 4, VOCAB // 4, dtype)
         values = way(*inputs)
         values.backward(outer)
         return [values.detach().double(), *(tensor.grad.double() for tensor in inputs[:2])]  # type: ignore[union-attr]
@@ -160,7 +160,7 @@ def measure(options: argparse.Namespace) -> dict[str, dict]:
         "head_peak_copies": ways["chunked"]["copies"],
         "head_time_over_plain": seconds["chunked"] / seconds["plain"],
     }
-    sizes = {"tokens": options.tokens, "width": WIDTH, "vocab": WORDS}
+    sizes = {"tokens": options.tokens, "width": WIDTH, "vocab": VOCAB}
     return {"ratios": ratios, "raw": {"sizes": sizes, "seconds_in_turn": seconds, "ways": ways}}
 
 
@@ -181,7 +181,7 @@ def main() -> None:
         print(json.dumps(answer(options.child, options)))
         return
     found = measure(options)
-    print(f"{options.tokens} tokens, width {WIDTH}, {WORDS} vocab, float32, one thread, torch {torch.__version__}")
+    print(f"{options.tokens} tokens, width {WIDTH}, vocabulary {VOCAB}, float32, one thread, torch {torch.__version__}")
     print(f"{'way':<15}{'time':>6}{'seconds':>9}{'memory':>9}{'value':>10}{'d hidden':>10}{'d weight':>10}")
     ways = found["raw"]["ways"]
     for name, values in ways.items():

@@ -153,5 +153,5 @@ class MiniBatch:
     zero_advantage: Bool[Tensor, "B T"]  # mask of the sequences that skip the model: their advantage is 0
 
     def masks(self) -> list[Bool[Tensor, "B T"]]:
-        """Of all sequences, idle ones too: what the denominator is counted from."""
+        """Of all sequences, those of advantage 0 too: what the denominator is counted from."""
         return [*(batch.mask for batch in self.micro_batches), self.zero_advantage]

@@ -43,7 +43,10 @@ class BatchingConfig:
 
 @dataclass(frozen=True)
 class Assignment:
-    """For each mini-batch and data-parallel rank: its micro-batches, as many on every rank, and its idle sequences."""
+    """The micro-batches and the sequences of advantage 0 of each mini-batch and data-parallel rank.
+
+    Every rank has as many micro-batches as the others.
+    """
 
     micro_batches: list[list[list[MicroBatchPlan]]]  # by mini-batch, rank
     zero_advantage: list[list[MicroBatchPlan]]  # by mini-batch, rank
@@ -51,7 +54,7 @@ class Assignment:
     imbalance: float  # time that ranks spend waiting for the slowest in each micro-batch, as a factor of at least 1
 
     def of_rank(self, rank: int, first: int = 0, with_zero_advantage: bool = True) -> MicroBatchPlan:
-        """Every sequence that a rank trains, in order: active and idle ones, by mini-batch from the first on."""
+        """Return every sequence that a rank trains, by mini-batch from the first on; with advantage 0 by default."""
         found: MicroBatchPlan = []
         for cuts, zero_advantage in zip(self.micro_batches[first:], self.zero_advantage[first:], strict=True):
             found += [entry for micro in cuts[rank] for entry in micro] + (

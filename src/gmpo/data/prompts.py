@@ -25,8 +25,8 @@ OverLong = Literal["drop", "error", "truncate"]
 class PromptMaker:
     """Templates and tokenises the problems of a data set.
 
-    template: as `gmpo.data.templates`. long_prompts: what happens to prompts of more than max_prompt_tokens; truncate cuts
-    them off on the left. system: a system message in place of the rows' own; "" leaves those out, None keeps them.
+    template: as `gmpo.data.templates`. long_prompts: what happens to prompts of more than max_prompt_tokens; truncate
+    cuts them off on the left. system: a system message in place of the rows' own; "" leaves those out, None keeps them.
     suffix: what follows each question, as it is. chat_template_arguments: what the tokenizer's chat template is told.
     vocabulary: how many tokens the model knows; None: unknown.
     """

@@ -2,11 +2,11 @@
 
 ON_GPU = 2**27  # half a GiB in float32: products that fill a GPU
 ON_CPU = 2**18  # 1 MiB: what follows a product finds it in the cache
-MIN_VOCAB = 1024  # of a chunk, where there are more tokens than it holds: products over fewer vocab are slow
+MIN_VOCAB = 1024  # of a chunk, where there are more tokens than it holds: narrower products are slow
 
 
 def chunk_size(tokens: int, vocab: int, max_logits: int) -> tuple[int, int]:
-    """Tokens and vocab of the largest chunk, of so many in all; max_logits: their product, at most.
+    """Return the tokens and vocabulary entries of the largest chunk; max_logits: their product, at most.
 
     Chunks are wide rather than long: a row of the weight gets its gradient from all tokens before the next.
     """

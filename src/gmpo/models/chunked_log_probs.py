@@ -32,8 +32,8 @@ def linear_log_probs(
     """Log-softmax of (hidden weight^T + bias) / temperature at the given tokens, and that distribution's entropy.
 
     In nats, in float32 (float64 of float64), differentiable once in hidden, weight and bias; the entropy is None unless
-    it is asked for. max_logits_per_chunk: as `Chunks` has it. For the backward pass the arguments are kept, and two numbers of
-    each token.
+    it is asked for. max_logits_per_chunk: as `Chunks` has it. For the backward pass the arguments are kept, and two
+    numbers of each token.
     """
     flat = (hidden.flatten(0, -2), weight, bias, token_ids.flatten())
     log_probs, entropy = _LinearLogProbs.apply(*flat, temperature, with_entropy, max_logits_per_chunk)
@@ -73,7 +73,7 @@ class _LinearLogProbs(torch.autograd.Function):
 def _folded(chunks: Chunks, with_entropy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Log-prob, log-sum-exp of the logits and entropy of each token.
 
-    Of the vocab so far, with z the logits: the greatest z; the total of exp(z - greatest); and the total of
+    Over the vocabulary so far, with z the logits: the greatest z; the total of exp(z - greatest); and the total of
     (z - greatest) exp(z - greatest), which is `weighted`.
     """
     greatest = chunks.full(torch.finfo(chunks.precision).min)
@@ -109,7 +109,7 @@ def _gradients(
 
     That of the logit of a word with probability p is (g (1[word is the target] - p) - h p (log p + entropy)) /
     temperature. Chunks add up in float32 or wider. A row of the weight gets its gradient from all tokens before the
-    next chunk of vocab begins, so that no wide copy of the whole is needed.
+    next chunk of the vocabulary begins, so that no wide copy of the whole is needed.
     """
     weight, bias = chunks.weight, chunks.bias
     of_hidden = torch.zeros_like(chunks.hidden, dtype=chunks.precision) if wanted[0] else None

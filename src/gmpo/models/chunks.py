@@ -1,4 +1,4 @@
-"""Logits a chunk at a time: some tokens by some vocab, in memory that all chunks share."""
+"""Logits a chunk at a time: some tokens by part of the vocabulary, in memory that all chunks share."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,11 +8,11 @@ from gmpo.models.chunk_size import ON_CPU, ON_GPU, chunk_size
 
 
 class Chunks:
-    """The logits of N tokens over V vocab, of which one chunk of n tokens by v vocab exists at a time.
+    """The logits of N tokens over a vocabulary of V, of which one chunk of n tokens by v entries exists at a time.
 
     hidden: what the head reads. weight, bias: the head's. targets: the token whose log-prob is wanted, of each row.
-    max_logits: tokens times vocab of a chunk, at most; None: what suits the device. A method that returns a chunk returns
-    memory that the next call of the same method overwrites.
+    max_logits: tokens times vocabulary entries of a chunk, at most; None: what suits the device. A method that returns
+    a chunk returns memory that the next call of the same method overwrites.
     """
 
     def __init__(

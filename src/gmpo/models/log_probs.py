@@ -39,7 +39,8 @@ def response_log_probs(
 
     In nats, differentiable; what comes out at padding is to be masked. packed: all sequences stand in one row, without
     padding, which the model's attention has to know how to read. cp_group: the ranks that share the micro-batch; each
-    sends an equal part of the columns through the model and gets the result for all. max_logits_per_chunk: as `Chunks` has it.
+    sends an equal part of the columns through the model and gets the result for all. max_logits_per_chunk: as
+    `Chunks` has it.
 
     Without packing, padding stands on the right, where a causal model never looks, so no attention mask is needed.
     """

@@ -49,7 +49,7 @@ class PolicyLoss:
         return loss
 
     def count(self, mini_batch: MiniBatch) -> Float[Tensor, ""]:
-        """This rank's share of the denominator; idle sequences count."""
+        """This rank's share of the denominator; sequences of advantage 0 count."""
         return sum(self.objective.count(mask) for mask in mini_batch.masks())
 
     @property

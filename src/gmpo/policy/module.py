@@ -333,7 +333,7 @@ class PolicyModule(LightningModule):
                 self._look_at(batch, log_probs, entropy)
         self.update_metrics.add_zero_advantage(mini_batch)
         for parameter in self._policy.parameters():
-            if parameter.grad is None:  # all idle: the optimizer still makes its step, with a gradient of 0
+            if parameter.grad is None:  # every advantage is 0: the optimizer still makes its step, with a gradient of 0
                 parameter.grad = torch.zeros_like(parameter)
         return self._sum_over_ranks(total)
 

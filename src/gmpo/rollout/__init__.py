@@ -5,7 +5,6 @@ from gmpo.rollout.engine import Engine, request_seed
 from gmpo.rollout.request_order import ExpectedLengths
 from gmpo.rollout.scoring import Scoring, scored_groups
 from gmpo.rollout.subprocess_engine import SubprocessEngine
-from gmpo.rollout.supervised import supervised
 
 __all__ = [
     "DynamicSampling",
@@ -16,5 +15,4 @@ __all__ = [
     "SubprocessEngine",
     "request_seed",
     "scored_groups",
-    "supervised",
 ]

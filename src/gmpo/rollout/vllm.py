@@ -34,10 +34,10 @@ class VLLMEngine:
 
     model_path: as the policy's. dtype: the policy's as well; vLLM's own choice would turn float32 into bfloat16.
     max_model_len: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
-    gpu_memory_utilization: of a GPU's memory, weights included. max_num_batched_tokens: of one forward pass; a longer prompt
-    goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. enable_sleep_mode: whether a GPU's memory
-    is left to the update between generations. block_size: tokens of a block of the prefix cache. trust_remote_code
-    and overrides: as `Pretrained` has them.
+    gpu_memory_utilization: of a GPU's memory, weights included. max_num_batched_tokens: of one forward pass; a longer
+    prompt goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. enable_sleep_mode:
+    whether a GPU's memory is left to the update between generations. block_size: tokens of a block of the prefix
+    cache. trust_remote_code and overrides: as `Pretrained` has them.
     """
 
     def __init__(

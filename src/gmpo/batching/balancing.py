@@ -30,7 +30,7 @@ class Cost:
             raise ValueError(f"a longer sequence makes more work: {self} needs one coefficient above 0, none below")
 
     def __call__(self, tokens: int) -> float:
-        """The work of a sequence of so many tokens, without a unit."""
+        """Return the work of a sequence of so many tokens; it has no unit."""
         return tokens * (self.linear + self.quadratic * tokens)
 
 
@@ -61,7 +61,7 @@ def split_into_micro_batches(
 
 
 def padding_share(lengths: Sequence[int], rounds: MicroBatchIndices, packed: bool = False) -> float:
-    """Padding tokens in all tokens, padding and real ones, of all micro-batches."""
+    """Return padding tokens as a share of all tokens of all micro-batches."""
     batches = [[lengths[i] for i in batch] for ranks in rounds for batch in ranks if batch]
     if packed or not batches:
         return 0.0
@@ -69,7 +69,7 @@ def padding_share(lengths: Sequence[int], rounds: MicroBatchIndices, packed: boo
 
 
 def imbalance(lengths: Sequence[int], rounds: MicroBatchIndices, cost: Cost, packed: bool = False) -> float:
-    """How much longer the ranks take than with equal work: Σ_k max over ranks of the work in round k / Σ_k mean."""
+    """Return the time of the ranks over that with equal work: Σ_k max over ranks of the work in round k / Σ_k mean."""
     works = [[_work(lengths, batch, cost, packed) for batch in ranks] for ranks in rounds]
     if not works:
         return 1.0
@@ -83,7 +83,7 @@ def _work(lengths: Sequence[int], batch: Sequence[int], cost: Cost, packed: bool
 
 
 def _rounds(micro_batches: list[list[int]], works: list[float], ranks: int) -> MicroBatchIndices:
-    """Rounds of similar work; in each the heaviest goes to the rank that has least so far."""
+    """Form rounds of similar work; in each the heaviest micro-batch goes to the rank with the least work so far."""
     by_work = sorted(range(len(works)), key=lambda i: (-works[i], i))
     totals = [0.0] * ranks
     rounds: MicroBatchIndices = []
@@ -97,7 +97,7 @@ def _rounds(micro_batches: list[list[int]], works: list[float], ranks: int) -> M
 
 
 def _slice(lengths: list[int], max_tokens: int, cost: Cost, ranks: int) -> list[range]:
-    """Slices of descending lengths: the fewest rounds within the budget, or more of them if that saves padding."""
+    """Slice descending lengths into the fewest rounds within the budget, or into more where that saves padding."""
     works = [cost(length) for length in lengths]
     rounds = ceil(len(_fill(lengths, works, max_tokens)) / ranks)
     slices = _even_slices(lengths, works, max_tokens, rounds * ranks)
@@ -117,7 +117,7 @@ def _padding_is_worth(lengths: list[int], slices: list[range], micro_batches: in
 
 
 def _even_slices(lengths: list[int], works: list[float], max_tokens: int, most: int, start: int = 0) -> list[range]:
-    """At most `most` slices of lengths[start:], of which the greatest work is the least possible.
+    """Cut lengths[start:] into at most `most` slices whose greatest work is the least possible.
 
     A bisection over the limit of work. It is exact, because both ends only take values that some slice can have.
     """
@@ -135,7 +135,7 @@ def _even_slices(lengths: list[int], works: list[float], max_tokens: int, most: 
 
 
 def _fill(lengths: list[int], works: list[float], max_tokens: int, limit: float = inf, start: int = 0) -> list[range]:
-    """Slices as long as the budget and the limit of work allow: fewer there cannot be."""
+    """Cut slices as long as the budget and the limit of work allow; no fewer are possible."""
     slices = []
     while start < len(lengths):
         rows = min(max_tokens // lengths[start], len(lengths) - start)
@@ -149,7 +149,7 @@ def _fill(lengths: list[int], works: list[float], max_tokens: int, limit: float 
 
 
 def _pack(lengths: list[int], max_tokens: int, cost: Cost, ranks: int) -> Iterable[Sequence[int]]:
-    """Bins of equal work that keep the budget, ranks × the number of rounds."""
+    """Pack sequences into ranks × rounds bins of equal work that keep the budget."""
     works = [cost(length) for length in lengths]
     least = ceil(sum(lengths) / (max_tokens * ranks))
     for rounds in range(least, least + EXTRA_ROUNDS + 1):
@@ -191,7 +191,7 @@ def largest_differencing(works: Sequence[float], bins: int) -> list[list[int]]:
 def _lightest_with_room(
     lengths: list[int], works: list[float], max_tokens: int, rounds: int, ranks: int
 ) -> list[list[int]]:
-    """The longest first, each to the bin of least work that has room; one more round when none has."""
+    """Put the longest first, each into the bin of least work that has room; add a round when none has."""
     bins: list[list[int]] = [[] for _ in range(rounds * ranks)]
     tokens, work = np.zeros(len(bins)), np.zeros(len(bins))
     for i, length in enumerate(lengths):

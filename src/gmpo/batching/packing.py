@@ -12,12 +12,12 @@ Sequences = list[tuple[Prompt, Rollout]]
 
 
 def sequences_of(groups: Sequence[Group]) -> Sequences:
-    """Each response with its prompt."""
+    """Return each response with its prompt."""
     return [(group.prompt, rollout) for group in groups for rollout in group.rollouts]
 
 
 def pad_sequences(sequences: Sequences, pad_token_id: int) -> MicroBatch:
-    """One micro-batch of these sequences, padded on the right: under a causal mask that padding is never seen.
+    """Make one micro-batch, padded on the right, where a causal mask never looks.
 
     No sequences: one row of padding that counts for nothing, for a rank that has to keep step with the others.
     """
@@ -45,7 +45,7 @@ def pad_sequences(sequences: Sequences, pad_token_id: int) -> MicroBatch:
 
 
 def _spread(rows: Sequence[Float[Tensor, "T"] | None], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"] | None:
-    """One value for each response token to where the mask has it; None where a row has no values."""
+    """Place one value for each response token where the mask is True; None where a row has no values."""
     known = [row for row in rows if row is not None]
     if len(known) < len(rows):
         return None
@@ -54,11 +54,11 @@ def _spread(rows: Sequence[Float[Tensor, "T"] | None], mask: Bool[Tensor, "B T"]
 
 
 def response_mask(lengths: Sequence[int]) -> Bool[Tensor, "B T"]:
-    """A mask of rows that have so many response tokens, without the tokens themselves."""
+    """Return a mask of rows with so many response tokens each."""
     columns = torch.arange(max(lengths, default=0))
     return columns < torch.tensor(lengths, dtype=torch.long).unsqueeze(-1)
 
 
 def response_rows(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> list[Float[Tensor, "T"]]:
-    """The values of each row's response tokens, on the CPU: what `pad_sequences` spreads."""
+    """Return the values of each row's response tokens, on the CPU: the inverse of `pad_sequences`."""
     return list(values[mask].cpu().split(mask.sum(-1).tolist()))

@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """Of this process among all."""
+    """Return the rank of this process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def gather(item: T) -> list[T]:
-    """What each rank gave, by rank, on every rank. For small things: all of them travel to all."""
+    """Return the values of all ranks, by rank, on every rank. For small objects: everything travels to everyone."""
     if world_size() == 1:
         return [item]
     items: list[T | None] = [None] * world_size()
@@ -31,7 +31,7 @@ def gather(item: T) -> list[T]:
 
 
 def gather_lists(items: list[T]) -> list[T]:
-    """The lists of all ranks as one."""
+    """Return the lists of all ranks as one."""
     return [item for own in gather(items) for item in own]
 
 

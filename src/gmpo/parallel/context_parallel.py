@@ -36,7 +36,7 @@ def causal_attention(
     scaling: float | None = None,
     **unused: object,
 ) -> tuple[Float[Tensor, "B S H D"], None]:
-    """torch's scaled dot-product attention over whole rows; K divides H."""
+    """Apply torch's scaled dot-product attention to whole rows; K divides H."""
     attended = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
     return attended.transpose(1, 2), None
 
@@ -53,7 +53,7 @@ def varlen_attention(
     max_length_q: int,
     **unused: object,
 ) -> tuple[Float[Tensor, "1 N H D"], None]:
-    """Causal attention within each of several sequences that stand one after the other in a row.
+    """Apply causal attention within each of several sequences that stand one after the other in a row.
 
     On a GPU torch's own kernel for variable lengths; on a CPU, which has none, sequence by sequence.
     """
@@ -72,14 +72,14 @@ def varlen_attention(
 
 
 def flash_kwargs(lengths: Tensor) -> FlashAttentionKwargs:
-    """What attention has to know of sequences of these lengths that stand in one row, as transformers names it."""
+    """Return what attention needs to know of sequences of these lengths in one row, as transformers names it."""
     ends = torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
     longest = int(lengths.max())
     return FlashAttentionKwargs(cu_seq_lens_q=ends, cu_seq_lens_k=ends, max_length_q=longest, max_length_k=longest)
 
 
 def attention_name(attention: str, group: ProcessGroup | None) -> str:
-    """The name under which transformers finds `attention`, over sequences split over `group` where one is given.
+    """Return the name by which transformers finds `attention`, for sequences split over `group` where one is given.
 
     Raises ValueError for an attention that is none of sdpa, varlen and flash_attention_2.
     """
@@ -154,7 +154,7 @@ class _GatherColumns(torch.autograd.Function):
 
 
 def gather_columns(own: Float[Tensor, "R k"], counts: list[int], group: ProcessGroup) -> Float[Tensor, "R K"]:
-    """Columns that ranks computed for themselves, put together in the order of the ranks; counts[r] of each.
+    """Put together the columns that ranks computed, in the order of the ranks; counts[r] is the number of rank r.
 
     The loss is to be computed from them on every rank, and gradients are to be summed over the ranks.
     """

@@ -19,7 +19,7 @@ class Layout:
 
     @classmethod
     def of(cls, world_size: int, dp_replicate: int = 1, dp_shard: int | None = None, cp: int = 1) -> Layout:
-        """The layout of `world_size` ranks; dp_shard=None takes all that are left.
+        """Return the layout of `world_size` ranks; dp_shard=None takes all that are left.
 
         Raises ValueError, with the arithmetic, where the sizes do not make that number.
         """
@@ -90,7 +90,7 @@ class EngineLayout:
 
 
 def kv_repeats(heads: int, kv_heads: int, cp: int) -> int:
-    """How often each key/value head is repeated, so that every one of cp ranks gets as many.
+    """Return how often each key/value head is repeated, so that each of cp ranks gets as many.
 
     Raises ValueError, with the arithmetic, where the query heads cannot be divided.
     """

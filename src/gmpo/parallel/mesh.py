@@ -24,7 +24,7 @@ class Mesh:
 
     @classmethod
     def of(cls, layout: Layout, device_type: str) -> Mesh:
-        """Collective: all ranks make their process groups together."""
+        """Make the mesh and its process groups; collective."""
         sequences = init_device_mesh(
             device_type, (layout.data_parallel, layout.cp), mesh_dim_names=(DATA_PARALLEL, CONTEXT_PARALLEL)
         )

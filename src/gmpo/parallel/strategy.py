@@ -137,7 +137,7 @@ def join(rank: int, world_size: int, address: str | None, timeout: float, gpu: i
 
 
 def leave() -> None:
-    """Part from the other ranks, when all are done.
+    """Leave the process group once all ranks are done.
 
     A rank that ends while gloo's threads still work on a collective may abort on the way out, with a wrong exit code.
     """

@@ -51,7 +51,7 @@ def letters(text: str) -> frozenset[str] | None:
 
 
 def _unnamed(text: str) -> str:
-    """Without "Option" and the like."""
+    """Return the answer without "Option" and the like before its letter."""
     whole = re.fullmatch(r"\\text\s?\{([^{}]*)\}", text)
     inside = whole[1].strip() if whole else text
     named = NAMED.match(inside)

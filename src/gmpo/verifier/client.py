@@ -57,7 +57,7 @@ class Checker:
         self._running()
 
     def wait_until_ready(self) -> None:
-        """Until the server checks; raises RuntimeError if it cannot."""
+        """Wait until the server can check answers; raise RuntimeError if it cannot start."""
         server = self._running()
         server.ready.wait()
         if server.failure is not None:
@@ -119,7 +119,7 @@ class Checker:
             server.process.stdin.flush()
 
     def _listen(self, server: _Server) -> None:
-        """In a thread that ends with the server."""
+        """Read outcomes in a thread that ends with the server."""
         output, errors = server.process.stdout, server.process.stderr
         assert output is not None
         assert errors is not None

@@ -14,18 +14,18 @@ VANISHING = 500  # a difference without a digit among so many is 0
 
 
 def is_constant(e: Parsed) -> bool:
-    """Whether an expression is a number."""
+    """Return whether an expression is a number."""
     return isinstance(e, Expr) and bool(with_imaginary_unit(e).is_number)
 
 
 def with_imaginary_unit(e: Expr) -> Expr:
-    """The letter i, alone among numbers, is no variable."""
+    """Replace the letter i by the imaginary unit where everything else is a number."""
     symbols = list(e.free_symbols)
     return e.subs(symbols[0], I) if [symbol.name for symbol in symbols] == ["i"] else e
 
 
 def with_combinations(e: Parsed) -> Parsed:
-    """C(10, 3) as a binomial coefficient, which it is beside a number."""
+    """Replace C(10, 3) by a binomial coefficient where the other answer is a number."""
     if not (isinstance(e, Expr) and e.has(AppliedUndef)):
         return e
     return e.replace(lambda f: isinstance(f, AppliedUndef) and f.func.__name__ == "C" and len(f.args) == 2, _binomial)
@@ -36,7 +36,7 @@ def _binomial(e: Expr) -> Expr:
 
 
 def same_constant(a: Expr, b: Expr, places: int | None) -> bool:
-    """Exact constants are equal exactly (irrational ones to 500 digits); decimals as `numbers.within_rounding`."""
+    """Compare two constants: exactly (irrational ones to 500 digits), or decimals by `numbers.within_rounding`."""
     x, y = N(a, DIGITS), N(b, DIGITS)
     if not (x.is_finite and y.is_finite):
         return bool(a == b and a.is_extended_real)  # 6:00 is no number, nor is 7:00, and infinity over infinity
@@ -54,10 +54,10 @@ def same_constant(a: Expr, b: Expr, places: int | None) -> bool:
 
 
 def close(x: Expr, y: Expr, tolerance: Fraction) -> bool:
-    """Whether two numbers agree within a relative tolerance."""
+    """Return whether two numbers agree within a relative tolerance."""
     return bool(abs(x - y) <= Rational(tolerance.numerator, tolerance.denominator) * max(abs(x), abs(y)))
 
 
 def _vanishes(x: Expr) -> bool:
-    """Whether a number may be 0: what is left of sqrt(9) - 3 once it is evaluated lies below the precision."""
+    """Return whether a number may be 0: evaluated, sqrt(9) - 3 leaves a remainder below the precision."""
     return bool(abs(x) < Rational(EXACTLY.numerator, EXACTLY.denominator))

@@ -32,12 +32,12 @@ def _decimal(whole: str, digits: str) -> str:
 
 
 def has_ellipsis(text: str) -> bool:
-    """Whether something is left out in the middle or at the end."""
+    """Return whether a text leaves something out in the middle or at the end."""
     return "\\ldots" in text
 
 
 def same_with_ellipsis(a: str, b: str) -> bool:
-    """Whether two texts with ellipses are the same; blanks, a set's braces and further terms of a progression aside."""
+    """Compare two texts with ellipses; blanks, a set's braces and further terms of a progression do not matter."""
     return _canonical(a) == _canonical(b)
 
 

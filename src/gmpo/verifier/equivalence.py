@@ -1,4 +1,4 @@
-"""Whether two answers mean the same: math-verify's judgement, with its numbers compared exactly.
+"""Equivalence of two answers: math-verify's judgement, with numbers compared exactly.
 
 It parses and computes, so it may take any time and any memory: it runs in a worker process.
 """
@@ -28,7 +28,7 @@ NO_NUMBER = (Set, MatrixBase, MatrixExpr)
 
 
 def equivalent(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
-    """Whether the answer means the same as the gold answer; it may raise whatever a parser raises."""
+    """Return whether the answer means the same as the gold answer; may raise whatever a parser raises."""
     same = partial(same_meaning, places=None)
     family, gold_family = read_family(answer.text), read_family(gold.text)
     if family and gold_family and (verdict := same_family(family, gold_family, same)) is not None:
@@ -50,7 +50,7 @@ def equivalent(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
 
 
 def same_texts(text: str, gold: str) -> bool:
-    """Whether two formulas, without units and prepared for the parser, mean the same."""
+    """Return whether two formulas mean the same; they have no units and are prepared for the parser."""
     places = [p for p in map(decimal_places, (text, gold)) if p is not None]
     same = partial(same_meaning, places=min(places, default=None))
     ratio, gold_ratio = read_ratio(text), read_ratio(gold)
@@ -67,7 +67,7 @@ def same_texts(text: str, gold: str) -> bool:
 
 
 def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
-    """Whether answer `a` means the same as gold answer `b`.
+    """Return whether parsed answer `a` means the same as parsed gold answer `b`.
 
     places: the fewest digits after the point of their decimals, None where all numbers are exact.
     """
@@ -107,7 +107,7 @@ def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
 
 
 def _same_relation(a: Parsed, b: Parsed, places: int | None) -> bool | None:
-    """Whether two answers, at least one an equation or inequality, are the same; None where math-verify decides.
+    """Compare two answers of which at least one is an equation or inequality; return None to leave it to math-verify.
 
     An answer that has still to be solved is not the solution.
     """
@@ -132,12 +132,12 @@ def _same_relation(a: Parsed, b: Parsed, places: int | None) -> bool | None:
 
 
 def _name(e: Parsed) -> str | None:
-    """The name of a symbol; e has one, too."""
+    """Return the name of a symbol; e counts as one."""
     return "e" if e == E else e.name if isinstance(e, Symbol) else None
 
 
 def _without_assignment(a: Parsed, b: Parsed) -> tuple[Parsed, Parsed]:
-    """x = 5 means 5, unless the other names another variable."""
+    """Return 5 for x = 5, unless the other answer names another variable."""
     a_assigns, b_assigns = is_assignment(a), is_assignment(b)
     if a_assigns and b_assigns:
         return (a.rhs, b.rhs) if a.lhs == b.lhs else (a, b)
@@ -149,14 +149,16 @@ def _without_assignment(a: Parsed, b: Parsed) -> tuple[Parsed, Parsed]:
 
 
 def _as_tuple(e: Parsed) -> Tuple | None:
-    """A tuple, or what may be meant as a pair."""
+    """Return a tuple for a tuple, or for what may be meant as a pair."""
     if isinstance(e, Interval):
         return Tuple(e.start, e.end) if e.left_open and e.right_open else None
     return e if isinstance(e, Tuple) else None
 
 
 def _assigned_tuple(e: Parsed, other: Parsed) -> Parsed:
-    """x = 1, y = 2 as (1, 2), beside a tuple; the variables stand in the order of the alphabet. P(1, 2) as well."""
+    """Return (1, 2) for x = 1, y = 2 (variables in alphabetical order) and for P(1, 2), where the other answer is a
+    tuple.
+    """
     if _as_tuple(other) is None:
         return e
     if isinstance(e, AppliedUndef) and len(e.args) > 1:
@@ -175,7 +177,7 @@ def _members(e: Parsed) -> Sequence[Parsed] | None:
 
 
 def _same_members(a: Sequence[Parsed], b: Sequence[Parsed], places: int | None) -> bool:
-    """Whether each member of one has its own counterpart in the other."""
+    """Return whether each member of one set has its own counterpart in the other."""
     left = list(b)
     for member in a:
         alike = (i for i, other in enumerate(left) if isinstance(other, Set) == isinstance(member, Set))
@@ -187,7 +189,7 @@ def _same_members(a: Sequence[Parsed], b: Sequence[Parsed], places: int | None) 
 
 
 def _other_measures(a: Parsed, b: Parsed, answer: ParsedAnswer, gold: ParsedAnswer) -> Iterator[tuple[Parsed, Parsed]]:
-    """50% is 0.5 as well as 50, and 90 degrees are pi/2 as well as 90."""
+    """Yield the other readings of a measure: 50% is 0.5 as well as 50, 90 degrees are pi/2 as well as 90."""
     if not (isinstance(a, Expr) and isinstance(b, Expr)):
         return
     if answer.percent != gold.percent:

@@ -47,7 +47,7 @@ def without_thoughts(response: str) -> str:
 
 
 def numbers(text: str) -> list[str]:
-    """The numbers that stand in a text, in plain digits."""
+    """Return the numbers in a text, in plain digits."""
     return [found.replace(",", "") for found in NUMBER.findall(text.replace("\u2212", "-"))]
 
 

@@ -39,7 +39,7 @@ def read_family(text: str) -> Family | None:
 
 
 def same_family(a: Family, b: Family, same: Callable[[Parsed, Parsed], bool]) -> bool | None:
-    """Whether two families have the same members; None where they cannot be read."""
+    """Return whether two families have the same members; None where they cannot be parsed."""
     x, y = parsed(a.members), parsed(b.members)
     if x is None or y is None:
         return None

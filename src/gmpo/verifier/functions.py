@@ -13,7 +13,7 @@ MOST_SIGNS = 8  # combinations of signs that are tried
 
 
 def same_function(a: Expr, b: Expr, places: int | None) -> bool | None:
-    """Whether two expressions in the same variables are the same; None where nothing here tells.
+    """Return whether two expressions in the same variables are the same; None where this cannot tell.
 
     Quicker than to simplify their difference, and no small difference is overlooked. Where only one of them is
     real, as 1/sqrt(n) and sqrt(1/n) might be, they are not compared.
@@ -41,7 +41,7 @@ def _differ(a: Expr, b: Expr, at: dict[Symbol, Expr], places: int | None) -> boo
 
 
 def _is_real(e: Expr, at: dict[Symbol, Expr]) -> bool:
-    """Whether every root and logarithm in `e` has a real value at a point; an expression with i need not."""
+    """Return whether every root and logarithm in `e` has a real value at a point; an expression with i need not."""
     if e.has(I):
         return True
     bases = [power.base for power in e.atoms(Pow) if not power.exp.is_integer] + [f.args[0] for f in e.atoms(log)]

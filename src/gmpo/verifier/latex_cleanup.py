@@ -80,7 +80,7 @@ GROUP = re.compile(r"\{((?!.*\\(?:over|choose))[^{}]*)\}")
 
 
 def clean_latex(text: str) -> str:
-    """The same in plain LaTeX; dollar signs stay, they may mean money."""
+    """Return the same formula in plain LaTeX; dollar signs stay, since they may mean money."""
     text = LAYOUT.sub("", in_latex(text).strip().strip("*_`"))
     if "\\begin" not in text:
         text = DOUBLED.sub(r"\\", text)

@@ -1,4 +1,4 @@
-"""How an answer is written: its text without clutter, its unit, its percent sign.
+"""The notation of an answer: its text without clutter, its unit, its percent sign.
 
 Everything here takes time linear in the answer and evaluates nothing, so it runs in the trainer's process.
 """
@@ -93,21 +93,21 @@ def _read(text: str) -> ParsedAnswer:
 
 
 def _plain_number(text: str) -> str:
-    """Without marks between thousands, and with a power of ten for an e."""
+    """Return a number without thousands separators, and with a power of ten in place of an e."""
     if exponent := EXPONENT.fullmatch(text):
         return f"{exponent[1]} \\times 10^{{{int(exponent[2])}}}"
     return _without_grouping(text)
 
 
 def _without_grouping(text: str) -> str:
-    """1,000 and 1 000 become 1000; a tuple such as (1,234) is left alone."""
+    """Turn 1,000 and 1 000 into 1000; a tuple such as (1,234) is left alone."""
     if BRACKETED_PAIR.search(text):
         return text
     return GROUPED.sub(lambda found: re.sub("[, ]", "", found.group()), text)
 
 
 def canonical(answer: str) -> str:
-    """The same text for answers that are plainly the same: for counting votes."""
+    """Return the same text for answers that are plainly the same; votes are counted by it."""
     if len(answer) > LONGEST_ANSWER:
         return answer
     written = parse_answer(answer)
@@ -116,7 +116,7 @@ def canonical(answer: str) -> str:
 
 
 def compare_notation(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
-    """Whether two answers are the same where their notation alone shows it, else None.
+    """Return whether two answers are the same where their notation alone shows it, else None.
 
     Amounts in different units differ; a unit that only one of them has counts for nothing.
     """
@@ -141,7 +141,7 @@ def compare_notation(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
 
 
 def _same_choice(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
-    """Letters are compared where both name one; a list of letters in any order."""
+    """Compare the letters of two choices where both name one; a list of letters may stand in any order."""
     if answer.choice or gold.choice or letter(gold.text):
         named = [w.choice or letter(w.text) for w in (answer, gold)]
         return named[0] == named[1] if None not in named else None
@@ -150,7 +150,7 @@ def _same_choice(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
 
 
 def _same_numeral(answer: str, gold: str) -> bool | None:
-    """Digits are compared; a base that only one of them names counts for nothing."""
+    """Compare the digits of two numerals; a base that only one of them names is ignored."""
     numerals = [read_numeral(text) for text in (answer, gold)]
     if not any(numerals):
         return None
@@ -159,7 +159,7 @@ def _same_numeral(answer: str, gold: str) -> bool | None:
 
 
 def _same_with_suffix(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
-    """12 m, 12th and 12 pm beside the number 12, where their letters can be no variables; 10 m/s beside a unit."""
+    """Compare 12 m, 12th or 12 pm with the number 12, where the letters cannot be variables; 10 m/s with a unit."""
     found = SUFFIXED.fullmatch(answer.text)
     if gold.number is not None and found is not None and (number := read_number(found[1])):
         return same_number(number, gold.number) and (gold.unit is None or SHORT.get(found[2], gold.unit) == gold.unit)

@@ -32,12 +32,14 @@ class Number:
     places: int | None = None  # digits after the point, of a decimal that is not whole; None: exact
 
     def divided_by_100(self) -> Number:
-        """What a percentage stands for."""
+        """Return the value of a percentage."""
         return Number(self.value / 100, None if self.places is None else self.places + 2)
 
 
 def read_number(text: str) -> Number | None:
-    """An integer, decimal, fraction, mixed number, repeating decimal or number times a power of ten; else None."""
+    """Parse an integer, decimal, fraction, mixed number, repeating decimal or number times a power of ten; else return
+    None.
+    """
     text = text.strip()
     if len(text) > LONGEST:
         return None
@@ -48,13 +50,13 @@ def read_number(text: str) -> Number | None:
 
 
 def same_number(a: Number, b: Number) -> bool:
-    """Exact numbers are equal exactly; where one is a decimal, `within_rounding` says."""
+    """Compare two numbers: exact ones exactly, decimals by `within_rounding`."""
     places = [n.places for n in (a, b) if n.places is not None]
     return within_rounding(a.value, b.value, min(places)) if places else a.value == b.value
 
 
 def within_rounding(a: Fraction, b: Fraction, places: int) -> bool:
-    """Whether a decimal with so many places may stand for the other number.
+    """Return whether a decimal with `places` digits after the point may stand for the other number.
 
     It must lie within a relative 1e-6 of it and within one unit of its last place; within 1e-6 of an integer, too.
     """
@@ -65,12 +67,12 @@ def within_rounding(a: Fraction, b: Fraction, places: int) -> bool:
 
 
 def decimal_places(text: str) -> int | None:
-    """The least number of digits after a point in the decimals of a text that are not whole; None without any."""
+    """Return the fewest digits after the point among a text's decimals that are not whole; None without any."""
     return min((len(digits) for digits in WRITTEN_PLACES.findall(text) if digits.strip("0")), default=None)
 
 
 def read_numeral(text: str) -> tuple[str, int] | None:
-    """Digits and base of a numeral such as 2516_8; a letter is a digit of a base above ten alone."""
+    """Return digits and base of a numeral such as 2516_8; letters are digits only in a base above ten."""
     found = NUMERAL_IN_BASE.fullmatch(MARKUP.sub("", text))
     if found is None:
         return None

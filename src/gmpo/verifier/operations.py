@@ -61,7 +61,7 @@ class _Cost:
     free: Set[Basic] = field(default_factory=frozenset)
 
     def of(self, e: Basic | MatrixBase, inside: bool) -> int:
-        """inside: the expression stands in a function."""
+        """Return the cost of `e`. inside: the expression is an argument of a function."""
         if isinstance(e, MatrixBase):
             return max((self.of(entry, inside) for entry in e.flat()), default=0)
         if not e.args or e in self.free:
@@ -114,7 +114,7 @@ def _is_product(e: Basic) -> bool:
 
 
 def _sum_cost(e: Add) -> int:
-    """Like terms in different summands are to be added."""
+    """Count the like terms in different summands that remain to be added."""
     summands = [part for part in e.args if part != 0]
     terms = Counter(monomial for part in summands for monomial in _monomials(part))
     numbers = [part for part in summands if isinstance(part, Number)]
@@ -170,7 +170,7 @@ def _is_big(number: Number) -> bool:
 
 
 def _is_rational(e: Basic) -> bool:
-    """Whether only sums, products and whole powers of numbers make up `e`."""
+    """Return whether `e` is built from sums, products and whole powers of numbers alone."""
     if isinstance(e, Rational | Float):
         return True
     if isinstance(e, Pow):
@@ -183,12 +183,12 @@ def _is_fraction(e: Basic) -> bool:
 
 
 def _is_counted(e: Basic) -> bool:
-    """Whether a factor is multiplied with numbers: a number itself, or a sum of constants."""
+    """Return whether a factor counts as a number in a product: a number itself, or a sum of constants."""
     return is_constant(e) and (_is_rational(e) or isinstance(e, Add))
 
 
 def _is_awkward(e: Basic) -> bool:
-    """Whether a denominator is to be made an integer: a fraction, a root of a number, i, a sum with them."""
+    """Return whether a denominator should be rationalised: a fraction, a root, i, or a sum with one of them."""
     if not is_constant(e) or isinstance(e, Integer):
         return False
     if isinstance(e, Add):

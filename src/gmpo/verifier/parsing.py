@@ -38,7 +38,7 @@ logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that its
 
 
 def is_pair(text: str) -> bool:
-    """Whether one bracket holds the whole text."""
+    """Return whether one bracket holds the whole text."""
     return text.startswith("(") and text.find(")") == len(text) - 1
 
 
@@ -68,7 +68,7 @@ def _parsed(text: str) -> Parsed | None:
 
 
 def _converted(text: str) -> Parsed | None:
-    """By math-verify's own steps, with the case of letters kept."""
+    """Convert a text by math-verify's own steps, keeping the case of letters."""
     latex = normalize_latex(text, NORMAL)
     for version in dict.fromkeys((latex, get_last_eq(latex))):
         try:
@@ -90,7 +90,7 @@ def _value(text: str) -> str | None:
 
 
 def _both_signs(text: str) -> Parsed | None:
-    """The set of what the upper and the lower signs mean."""
+    """Return the set of the meanings with the upper and with the lower signs."""
     upper = _parsed(MINUS_PLUS.sub("-", PLUS_MINUS.sub("+", text)))
     lower = _parsed(MINUS_PLUS.sub("+", PLUS_MINUS.sub("-", text)))
     if upper is None or lower is None:
@@ -109,7 +109,7 @@ def _solutions(text: str) -> Set | None:
 
 
 def _in_order(e: Parsed | None) -> Parsed | None:
-    """2 > x > 1 as 1 < x < 2, and 5 = x as x = 5."""
+    """Turn 2 > x > 1 into 1 < x < 2, and 5 = x into x = 5."""
     if isinstance(e, Eq) and isinstance(e.rhs, Symbol) and not e.lhs.free_symbols:
         return Eq(e.rhs, e.lhs, evaluate=False)
     if isinstance(e, And) and all(isinstance(link, GreaterThan | StrictGreaterThan) for link in e.args):

@@ -11,12 +11,12 @@ POINTS = (Rational(17, 11), Rational(23, 7), Rational(-31, 13))  # of the first 
 
 
 def is_relation(e: Basic) -> bool:
-    """Whether `e` is an equation, an inequality, or several of them."""
+    """Return whether `e` is an equation, an inequality, or several of them."""
     return isinstance(e, Boolean) and not isinstance(e, Symbol)  # to sympy a symbol may be a truth value
 
 
 def is_solved(e: Basic) -> bool:
-    """Whether a relation says what one variable is: it stands alone beside a constant, or between two."""
+    """Return whether a relation gives one variable: it stands alone beside a constant, or between two."""
     links = e.args if isinstance(e, And) else (e,)
     if len(e.free_symbols) != 1 or not all(isinstance(link, Relational) for link in links):
         return False
@@ -38,7 +38,7 @@ def solutions(e: Basic) -> Set | None:
 
 
 def is_assignment(e: Basic) -> bool:
-    """Whether an equation names its right side, or says what a function or segment (sin A, AB) is: a constant."""
+    """Return whether an equation assigns a constant to a name, a function or a segment (sin A, AB)."""
     left = e.lhs if isinstance(e, Eq) else None
     if isinstance(left, Pow) and isinstance(left.base, AppliedUndef):
         left = left.base  # the inverse of a function is written as a power
@@ -48,7 +48,7 @@ def is_assignment(e: Basic) -> bool:
 
 
 def _is_segment(e: Basic | None) -> bool:
-    """Whether a product is the name of a segment or an angle: capital letters."""
+    """Return whether a product is the name of a segment or an angle: capital letters."""
     if not isinstance(e, Mul) or not all(isinstance(point, Symbol) for point in e.args):
         return False
     names = {point.name for point in e.args}
@@ -56,7 +56,7 @@ def _is_segment(e: Basic | None) -> bool:
 
 
 def same_equation(a: Eq, b: Eq, same: Callable[[Expr, Expr], bool]) -> bool:
-    """Whether the equation `a` is gold equation `b` times a constant. None is solved: x = 2 is not x + 1 = 3."""
+    """Return whether equation `a` is gold equation `b` times a constant. None is solved: x = 2 is not x + 1 = 3."""
     if is_solved(b) != is_solved(a) or a.free_symbols != b.free_symbols:
         return False
     x, y = a.lhs - a.rhs, b.lhs - b.rhs

@@ -89,7 +89,7 @@ def _with_plain_sets(text: str) -> str:
 
 
 def _with_round_brackets(text: str) -> str:
-    """]0,1[ as (0,1)."""
+    """Turn ]0,1[ into (0,1)."""
     parts = UNION.split(text)
     ends = [ENDS.fullmatch(part) for part in parts[::2]]
     if None in ends:

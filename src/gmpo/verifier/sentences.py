@@ -15,7 +15,7 @@ AROUND = " \t\n,;:.&~"
 
 
 def same_sentence(a: str, b: str, same: Callable[[str, str], bool]) -> bool:
-    """Whether two answers have the same words, in the same order, and between them formulas that are the same."""
+    """Return whether two answers have the same words in the same order, with equal formulas between them."""
     (words, formulas), (other_words, other_formulas) = _parts(a), _parts(b)
     if words != other_words or len(formulas) != len(other_formulas):
         return False
@@ -25,7 +25,7 @@ def same_sentence(a: str, b: str, same: Callable[[str, str], bool]) -> bool:
 
 
 def bare(text: str) -> str:
-    r"""Without markup and blanks; braces and points stay where they tell 2^{n-1} from 2^n-1."""
+    r"""Return a formula without markup and blanks; braces and points stay where they tell 2^{n-1} from 2^n-1."""
     plain = re.sub(r"\s", "", TEXT.sub(r"\1", text))
     while plain != (plain := re.sub(r"\{(\w)\}", r"\1", plain)):
         pass
@@ -33,7 +33,7 @@ def bare(text: str) -> str:
 
 
 def _parts(text: str) -> tuple[list[str], list[str]]:
-    """Words and formulas in turn; the first and the last are formulas, perhaps empty ones."""
+    """Split a text into words and formulas in turn; the first and the last part are formulas, perhaps empty."""
     words: list[str] = []
     formulas: list[str] = []
     at = 0

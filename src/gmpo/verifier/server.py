@@ -83,7 +83,7 @@ def prepare_worker(memory: int) -> None:
 
 
 def write_outcome(output: int, number: int, done: Future[str]) -> None:
-    """In one write, because the pool's threads share the output."""
+    """Write one outcome in one call, because the pool's threads share the output."""
     os.write(output, f"[{number}, {json.dumps(outcome(done))}]\n".encode())
 
 
@@ -120,7 +120,7 @@ def warm_up(strictly: bool) -> None:
 
 
 def silence() -> None:
-    """Parsers print what they do not understand: that must reach neither the outcomes nor a pipe that nobody reads."""
+    """Discard what parsers print: it must reach neither the outcomes nor a pipe that nobody reads."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

@@ -168,7 +168,7 @@ NONE = Unit(None, None)
 
 
 def without_unit(text: str) -> tuple[str, Unit]:
-    """The text before a unit at its end, and the unit.
+    """Split a text into what stands before a unit at its end, and the unit.
 
     What can only be a unit is taken off even where it is not known. The degrees of a sine are no unit.
     """
@@ -197,7 +197,7 @@ def without_unit(text: str) -> tuple[str, Unit]:
 
 
 def _plain(written: str) -> str:
-    """The words and symbols of a unit, separated by blanks."""
+    """Return the words and symbols of a unit, separated by blanks."""
     words = re.sub(r"\s?\^\s?", "^", IN_TEXT.sub(r" \1 ", written).replace("\\cdot", " "))
     return re.sub(r"\b([kMGm])\s+\\Omega", r"\1\\Omega", re.sub(r"\\mu\s+", r"\\mu", words))
 
@@ -207,7 +207,7 @@ def _degrees(scale: str | None) -> Unit:
 
 
 def measured(words: str) -> str:
-    """Base units with their powers: N and kg m/s^2 are the same, m/s and m s are not."""
+    """Return base units with their powers: N and kg m/s^2 are the same, m/s and m s are not."""
     powers: Counter[str] = Counter()
     for place, part in enumerate(re.split(r"/|\bper\b", words)):
         raised = None
@@ -226,14 +226,14 @@ def measured(words: str) -> str:
 
 
 def same_measure(a: str | None, b: str | None) -> bool:
-    """Whether two amounts may be the same by what they are measured in; degrees may be those of a temperature."""
+    """Return whether two amounts measure the same kind of thing; degrees may be those of a temperature."""
     if a is None or b is None or a == b:
         return True
     return "degree^1" in (a, b) and a.startswith("degree") and b.startswith("degree")
 
 
 def unit_of(words: str, in_text: bool) -> str | None:
-    """The unit that these words name, such as "mile/hour" or "cm^2"; None where a word is no unit.
+    """Return the unit that these words name, such as "mile/hour" or "cm^2"; None where a word is not a unit.
 
     in_text: the words stand inside \\text{}, where a single letter is a unit and not a variable.
     """
@@ -261,7 +261,7 @@ def _one_unit(words: str, in_text: bool) -> str | None:
 
 
 def _named(word: str, in_text: bool) -> str | None:
-    """The unit that one word names; a symbol that might be variables is one in \\text{} alone."""
+    """Return the unit that one word names; a symbol that may be variables counts only inside \text{}."""
     lower = word.lower()
     if found := WORDS.get(lower) or WORDS.get(lower.removesuffix("s")):
         return found

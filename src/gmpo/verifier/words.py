@@ -49,7 +49,7 @@ FILLER = re.compile(r"^(?:there (?:is|are|exists?) |the |an |a )+")
 
 
 def without_lead(text: str) -> str:
-    """Without what leads to the answer: `\\approx`, `\\text{Total: }`, "The answer is"."""
+    """Remove what leads to the answer: `\approx`, `\text{Total: }`, "The answer is"."""
     found = LEAD.match(text)
     if found and (rest := text[found.end() :].strip()):
         return without_lead(rest.removesuffix("}") if rest.count("}") > rest.count("{") else rest)
@@ -61,7 +61,7 @@ def without_lead(text: str) -> str:
 
 
 def with_scale(text: str) -> str:
-    """1.5 million as 1.5 times a power of ten."""
+    """Turn 1.5 million into 1.5 times a power of ten."""
 
     def power(found: re.Match[str]) -> str:
         exponent = SCALES[found[2].lower()] if found[2] else CHINESE_SCALES[found[3]]
@@ -93,7 +93,7 @@ def _is_word(token: str) -> bool:
 
 
 def phrase(text: str) -> str | None:
-    """An answer in words, without markup, capitals, its article and "there is"."""
+    """Return an answer in words, without markup, capitals, its article and "there is"."""
     words = TEXT.sub(r"\1", text).strip("{} .")
     if not PHRASE.fullmatch(words):
         return words if OTHER_SCRIPT.fullmatch(words) else None
@@ -103,7 +103,7 @@ def phrase(text: str) -> str | None:
 
 
 def same_words(a: str, b: str) -> bool:
-    """Whether two answers are the same words: capitals count where the letters may be variables."""
+    """Return whether two answers are the same words; capitals count where letters may be variables."""
     words = phrase(b)
     if words is None or phrase(a) != words:
         return False
@@ -111,7 +111,7 @@ def same_words(a: str, b: str) -> bool:
 
 
 def _is_plain(word: str) -> bool:
-    """Whether letters are a word, not a product of variables such as mgh or abc."""
+    """Return whether letters are a word, not a product of variables such as mgh or abc."""
     return word in SMALL_WORDS.split() or (
         len(word) > 2 and any(vowel in word for vowel in "aeiouy") and "".join(sorted(word)) != word
     )

@@ -1,4 +1,4 @@
-"""Whether a right answer is worked out, or is the exercise itself: 513^2 - 487^2 instead of 26000.
+"""Whether a right answer is worked out, or only repeats the exercise: 513^2 - 487^2 instead of 26000.
 
 It looks at the parsed answers, so it runs in a worker process.
 """

@@ -22,7 +22,7 @@ class EmptyAnswerError(ValueError):
 
 @dataclass(frozen=True)
 class AnswerColumn:
-    r"""Where the answer stands.
+    r"""Place of the answer in a row.
 
     result: "whole", all of the cell; "boxed", the last `\boxed{...}` of a solution; "after_hashes", what follows
     its last `####`, without the commas of thousands.
@@ -32,7 +32,9 @@ class AnswerColumn:
     result: Result
 
     def read(self, row: Row, where: str) -> str:
-        """The answer. Raises EmptyAnswerError where there is none, ValueError where it is neither text nor number."""
+        """Return the answer. Raises EmptyAnswerError where there is none, ValueError where it is neither text nor
+        number.
+        """
         value = self.column.of(row, where)
         missing = value is None or (isinstance(value, float) and math.isnan(value))  # as tables write it
         text = "" if missing else self._text(value, where)
@@ -50,7 +52,7 @@ class AnswerColumn:
         return answer.strip()
 
     def one_of_several(self, row: Row, where: str) -> bool:
-        """Whether the answer is an element of a list that has more."""
+        """Return whether the answer is an element of a list that has more."""
         whole = self.column.list
         value = None if whole is None else whole.of(row, where)
         return isinstance(value, list) and len(value) > 1

@@ -29,7 +29,7 @@ class Problem:
 
 
 def make_problems(kinds: Sequence[str], count: int, split: Split, seed: int) -> list[Problem]:
-    """`count` problems of one split, the same for the same arguments.
+    """Return `count` problems of one split, the same for the same arguments.
 
     kinds: such as "3+2", a number of 3 digits plus one of 2; "-" as well, and "*" by a number of one digit.
     The operands decide the split, whatever the seed, their order or the wording: train and validation never
@@ -69,7 +69,7 @@ def _drawn(kinds: Sequence[str], split: Split, seed: int) -> Iterator[Problem]:
 
 
 def split_of(a: int, operation: str, b: int) -> Split:
-    """The split that a pair of operands belongs to, in either order."""
+    """Return the split that a pair of operands belongs to, in either order."""
     key = f"{min(a, b)}{operation}{max(a, b)}".encode()
     return "validation" if zlib.crc32(key) % VALIDATION_SHARE == 0 else "train"
 

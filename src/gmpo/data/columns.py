@@ -24,7 +24,7 @@ class Column:
     form: str = "COLUMN"  # of the option's value, for messages
 
     def of(self, row: Row, where: str) -> object:
-        """This cell of the row. Raises ValueError where there is no such column."""
+        """Return this cell of the row. Raises ValueError where there is no such column."""
         if self.path in row:  # a name may hold a dot
             return row[self.path]
         value: object = row
@@ -64,19 +64,19 @@ def _verl(columns: Iterable[str]) -> str:
 
 
 def to_read(paths: Iterable[str], available: Sequence[str]) -> list[str]:
-    """The columns of a table that the paths need; all of them where one is missing, so that a message can name them."""
+    """Return the columns of a table that the paths need; all where one is missing, so that a message can list them."""
     wanted = {path if path in available else path.split(".")[0] for path in paths}
     return [name for name in available if name in wanted or not wanted <= {*available}]
 
 
 def names(columns: Iterable[str]) -> str:
-    """Such as: columns 'question', 'answer'."""
+    """Return a phrase such as: columns 'question', 'answer'."""
     listed = ", ".join(map(repr, columns))
     return f"column{'s' if ', ' in listed else ''} {listed}" if listed else "no column"
 
 
 def shown(value: object) -> str:
-    """A cell for a message: its type and how it begins."""
+    """Return a cell for a message: its type and how it begins."""
     text = str(value) if isinstance(value, Decimal) else repr(value)
     kind = "number" if isinstance(value, Decimal) else type(value).__name__
     return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"

@@ -75,12 +75,12 @@ class MathDataModule(LightningDataModule):
                 self.validation_prompts = self._validation_prompts({_problem(question) for question in questions})
 
     def draw(self, count: int) -> list[Prompt]:
-        """The next prompts of the same stream, beyond the batch: for a refill."""
+        """Return the next prompts of the same stream, beyond the batch: for a refill."""
         assert self.stream is not None, "setup() comes first"
         return self.stream.draw(count)
 
     def peek(self) -> list[Prompt]:
-        """The prompts of the next batch, where nothing is drawn before it."""
+        """Return the prompts of the next batch, provided that nothing is drawn before it."""
         assert self.stream is not None, "setup() comes first"
         return self.stream.peek(self.prompts_per_step)
 
@@ -90,7 +90,7 @@ class MathDataModule(LightningDataModule):
         self.completed = {"steps": self.completed["steps"] + 1, "position": self.stream.position}
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream of prompts stands after the last step that was completed."""
+        """Return the position of the stream of prompts after the last completed step."""
         return dict(self.completed)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -100,12 +100,12 @@ class MathDataModule(LightningDataModule):
         self.stream.position = self.completed["position"]
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of `prompts_per_step` prompts, as many as are left of `steps`."""
+        """Return batches of `prompts_per_step` prompts, as many as are left of `steps`."""
         assert self.stream is not None, "setup() comes first"
         return _loader(_TrainBatches(self.stream, self.prompts_per_step, self.steps - self.completed["steps"]))
 
     def val_dataloader(self) -> DataLoader:
-        """Every validation prompt once, in order."""
+        """Return every validation prompt once, in order."""
         return _loader(_ValidationBatches(self.validation_prompts, self.validation_batch))
 
     def _validation_prompts(self, trained_on: set[str]) -> list[Prompt]:

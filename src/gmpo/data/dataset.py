@@ -1,4 +1,4 @@
-"""Where problems come from: made from a seed, or several data sets together; see also `gmpo.data.dataset`."""
+"""Data sets made from a seed, or of several data sets; files and the hub are in `gmpo.data.problem_dataset`."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Dataset(Protocol):
         ...
 
     def questions(self, split: Split) -> list[Question]:
-        """All problems of a split, in a fixed order."""
+        """Return all problems of a split, in a fixed order."""
         ...
 
 
@@ -39,7 +39,7 @@ class ArithmeticDataset:
             raise ValueError(f"data.kinds={self.kinds} must be a list of kinds of problems, such as [3+3,2-1]")
 
     def questions(self, split: Split) -> list[Question]:
-        """As `Dataset`; the two splits share no problem by construction."""
+        """Return the problems of a split; the two splits share none by construction."""
         size = self.train_size if split == "train" else self.validation_size
         problems = make_distinct_problems(list(self.kinds), size, split, self.seed)
         if len(problems) < size:
@@ -61,7 +61,7 @@ class MixedDataset:
         check_names(self.datasets, self.name)
 
     def questions(self, split: Split) -> list[Question]:
-        """As `Dataset`: one data set after the other."""
+        """Return the problems of one data set after the other."""
         return [question for dataset in self.datasets.values() for question in dataset.questions(split)]
 
 

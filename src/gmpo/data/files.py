@@ -16,7 +16,7 @@ BATCH = 1000  # rows of a table that are in memory at a time
 
 
 def read_file(path: Path, columns: Sequence[str]) -> Iterator[Located]:
-    """The rows of a file, one at a time; of a Parquet file only what `columns` need.
+    """Yield the rows of a file; of a Parquet file only what `columns` need.
 
     Raises ValueError, naming file, row and remedy, where it is empty, of another kind, or cannot be read.
     """
@@ -58,7 +58,7 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[Located]:
 
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[Located]:
-    """Every cell as text: a reader that guesses types would make 25 of the answer 025."""
+    """Yield rows whose cells are text: a reader that guesses types would make 25 of the answer 025."""
     csv.field_size_limit(LONGEST_CELL)
     rows = csv.reader((line for _, line in _lines(path)), strict=True)
     header: list[str] = []

@@ -15,7 +15,7 @@ PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?")  # train-00000-of-0
 
 
 def read_folder(folder: Path, config: str | None, split: str, columns: Sequence[str], node: str) -> Iterator[Located]:
-    """The rows of a folder's split, or of all of it where it has none, one at a time.
+    """Yield the rows of a folder's split, or of the whole folder where it has no splits.
 
     config: a folder within it that is looked into too. Raises ValueError, naming the folder and the remedies below
     the config's `node`, where it cannot be read.
@@ -34,7 +34,7 @@ def read_folder(folder: Path, config: str | None, split: str, columns: Sequence[
 
 
 def folder_splits(folder: Path, config: str | None) -> list[str]:
-    """The names of a folder's splits; none where it is one table. Raises ValueError where it is no data set."""
+    """Return the names of a folder's splits; none where it is one table. Raises ValueError where it is no data set."""
     if (folder / SAVED_SPLITS).is_file():
         return list(json.loads((folder / SAVED_SPLITS).read_text())["splits"])
     splits = list(_files(folder, config))
@@ -47,7 +47,7 @@ def folder_splits(folder: Path, config: str | None) -> list[str]:
 
 
 def _files(folder: Path, config: str | None) -> dict[str, list[Path]]:
-    """The files of each split: in the folder, or in the folders of it that data sets on the hub use."""
+    """Return the files of each split: in the folder, or in the subfolders that data sets on the hub use."""
     found: dict[str, list[Path]] = {}
     if (folder / SAVED_TABLE).is_file():
         return found

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_hub(hub_id: str, config: str | None, split: str, columns: Sequence[str], node: str) -> Iterator[Located]:
-    """The rows of one split of a data set on the hub, one at a time.
+    """Yield the rows of one split of a data set on the hub.
 
     Raises ValueError, naming the data set and the remedies below the config's `node`, where it cannot be loaded.
     """
@@ -29,7 +29,7 @@ def read_hub(hub_id: str, config: str | None, split: str, columns: Sequence[str]
 
 
 def table_rows(table: "Dataset", where: str, columns: Sequence[str]) -> Iterator[Located]:
-    """The rows of a table of the library datasets, with only what `columns` need."""
+    """Yield the rows of a table of the library datasets, with only what `columns` need."""
     number = 0
     wanted = table.select_columns(to_read(columns, table.column_names))
     for batch in wanted.with_format("arrow").iter(BATCH):

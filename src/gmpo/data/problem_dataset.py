@@ -30,7 +30,7 @@ BESIDE = ("test", "validation")  # what a validation file beside the training fi
 
 
 class Place(NamedTuple):
-    """Where the rows of a split are."""
+    """Where the rows of a split are read from."""
 
     path: Path | None  # a file or a folder; None: on the hub
     split: str  # of a folder that has splits, or of the hub
@@ -89,7 +89,7 @@ class ProblemDataset:
             )
 
     def questions(self, split: Split) -> list[Question]:
-        """As `Dataset`. Raises ValueError naming file, row and remedy where a row cannot be used."""
+        """Return the problems of a split. Raises ValueError naming file, row and remedy where a row cannot be used."""
         if split == "train" and self.train_split is None:
             raise ValueError(f"{self.name} is for evaluation only: train on another data set")
         validation = self._validation_place()

@@ -61,7 +61,7 @@ class PromptMaker:
             )
 
     def prompts(self, dataset: Dataset, split: Split, limit: int | None = None) -> list[Prompt]:
-        """Of each name among the questions the first `limit`; raises ValueError where nothing usable is left."""
+        """Return the first `limit` prompts of each name among the questions; raises ValueError where none is usable."""
         return self.of(first_of_each(dataset.questions(split), limit), f"{dataset.name}, {split}")
 
     def of(self, questions: Sequence[Question], label: str) -> list[Prompt]:
@@ -88,7 +88,7 @@ class PromptMaker:
             raise ValueError(f"{where}: {error}") from error
 
     def _messages(self, question: Question) -> list[Message]:
-        """The chat that the template is given."""
+        """Return the chat that the template is given."""
         alone: Message = {"role": "user", "content": question.text}
         messages = [*(question.chat or (alone,))]
         if self.system is not None:

@@ -14,13 +14,13 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Wrapping:
-    """What a data set puts before and after every question."""
+    """The text that a data set puts before and after every question."""
 
     prefix: str = ""
     suffix: str = ""
 
     def cut(self, text: str) -> str:
-        """The question alone; a text that is not wrapped stays as it is."""
+        """Return the question alone; a text that is not wrapped stays as it is."""
         wrapped = text.startswith(self.prefix) and text.endswith(self.suffix)
         return text[len(self.prefix) : len(text) - len(self.suffix)] if wrapped else text
 
@@ -110,7 +110,7 @@ class QuestionColumn:
 
 
 def _before_question(chat: Sequence[Message]) -> int:
-    """How many messages there are before the user's last words."""
+    """Return the number of messages before the user's last turn."""
     others = [place for place, message in enumerate(chat) if message["role"] != "user"]
     return others[-1] + 1 if others else 0
 

@@ -22,7 +22,7 @@ LEVEL = re.compile(r"(?:level\s*)?(\d{1,9})(?:\.0)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class RowReader:
-    """What is made of each row of a data set."""
+    """Turns the rows of a data set into questions."""
 
     benchmark_name: str
     question: QuestionColumn
@@ -41,7 +41,7 @@ class RowReader:
         return columns if self.levels is None else [*columns, self.level.path]
 
     def read(self, rows: Iterable[Located], label: str) -> Iterator[Found]:
-        """The rows that are used, one at a time; says how many are not. Raises ValueError where one cannot be read."""
+        """Yield the rows that are used, and log how many are not. Raises ValueError where one cannot be read."""
         unusual, noted = _Tally(), _Tally()
         count = used = 0
         for row, where in rows:
@@ -88,7 +88,7 @@ class RowReader:
         return None
 
     def _asked(self, row: Row, where: str) -> tuple[Asked, Asked]:
-        """The question with and without its wrapping."""
+        """Return the question with and without its wrapping."""
         asked = self.question.read(row, where)
         bare = asked.without(self.wrapping)
         if not bare.text.strip():
@@ -106,7 +106,7 @@ def _check_characters(text: str, where: str, column: str) -> None:
 
 
 def level_of(value: object) -> int | None:
-    """3 for 3, "3" and "Level 3"; None where there is no number, as in "Level ?"."""
+    """Return 3 for 3, "3" and "Level 3"; None where there is no number, as in "Level ?"."""
     match = LEVEL.fullmatch(str(value).strip())
     return int(match[1]) if match else None
 

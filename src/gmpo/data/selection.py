@@ -33,7 +33,7 @@ class Found:
 
 
 def distinct(found: Iterable[Found], label: str) -> Iterator[Found]:
-    """The first of each problem; says how many were repeated, and how many of them with another answer."""
+    """Keep the first of each problem; log how many were repeated, and how many of them with another answer."""
     answers: dict[str, str] = {}
     rows, others, first_other = 0, 0, ""
     for one in found:
@@ -80,7 +80,7 @@ def without_conflicts(found: Iterable[Found], label: str, option: str) -> Iterat
 
 
 def hold_out(found: Iterable[Found], count: int, label: str, option: str) -> tuple[list[Question], list[Question]]:
-    """(training, validation): `count` problems that a hash of the text picks are kept for validation.
+    """Return (training, validation): `count` problems that a hash of the text picks are kept for validation.
 
     Which they are, and their order, depends neither on the order of the rows nor on any seed; training keeps the
     order of the rows. Raises ValueError where no problem would be left to train on.

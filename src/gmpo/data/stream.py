@@ -1,4 +1,4 @@
-"""Prompts without end, in an order that a seed decides."""
+"""An endless stream of prompts, in an order that a seed decides."""
 
 from collections.abc import Sequence
 
@@ -21,13 +21,13 @@ class PromptStream:
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # the order of the epoch that was drawn from last
 
     def draw(self, count: int) -> list[Prompt]:
-        """The next `count` prompts."""
+        """Return the next `count` prompts."""
         drawn = self.peek(count)
         self.position += count
         return drawn
 
     def peek(self, count: int) -> list[Prompt]:
-        """What `draw` would give."""
+        """Return what `draw` would return."""
         return [self._at(position) for position in range(self.position, self.position + count)]
 
     def _at(self, position: int) -> Prompt:

@@ -1,4 +1,4 @@
-"""How a question becomes a prompt."""
+"""Templates, which turn a question into a prompt."""
 
 import json
 import re

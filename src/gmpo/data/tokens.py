@@ -58,7 +58,7 @@ class PromptTokens:
         return []
 
     def _written(self, texts: Sequence[str]) -> list[list[int]]:
-        """The tokens of what stands in the texts."""
+        """Return the tokens of what stands in the texts."""
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def _say_appended(self, ids: list[int]) -> None:

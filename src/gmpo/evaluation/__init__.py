@@ -1,1 +1,1 @@
-"""How well a policy solves problems."""
+"""Measures of how well a policy solves problems."""

@@ -1,4 +1,4 @@
-"""From a composed config to an evaluation, and what is printed of it."""
+"""The evaluate command: from a composed config to an evaluation, and its printed results."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ def prepare(cfg: DictConfig) -> Evaluation:
 
 
 def settings_of(cfg: DictConfig) -> dict[str, object]:
-    """What a response and its score depend on, beside the problem and the response's number."""
+    """Return what a response and its score depend on, beside the problem and the response's number."""
     sampling, reward = (OmegaConf.to_container(cfg[section], resolve=True) for section in ("sampling", "reward"))
     assert isinstance(sampling, dict)
     del sampling["samples"]  # more of them go on from fewer
@@ -80,13 +80,13 @@ def settings_of(cfg: DictConfig) -> dict[str, object]:
 
 
 def weights_fingerprint(model: Path) -> str:
-    """Changes when the weights in a model's folder are written anew; empty for a model on the hub."""
+    """Return a text that changes when a model folder's weights are rewritten; empty for a model on the hub."""
     files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(model.glob("*")) if p.suffix in WEIGHTS]
     return _short_hash(files) if files else ""
 
 
 def open_folder(output: str | None, root: Path, settings: Mapping[str, object]) -> Path:
-    """The evaluation's folder, new or with the same settings; raises ValueError where it holds another one's."""
+    """Return the evaluation's folder, new or with the same settings; raises ValueError where it holds another one's."""
     model = "-".join(Path(str(settings["model"])).parts[-2:]).strip("/.")
     folder = Path(output) if output is not None else root / f"{model}-{_short_hash(settings)}"
     file = folder / SETTINGS
@@ -113,14 +113,14 @@ class Progress:
         self._last = time.monotonic()
 
     def __call__(self, made: int, of: int) -> None:
-        """Called after each response."""
+        """Count a response; called after each."""
         if time.monotonic() - self._last > EVERY or made == of:
             self._last = time.monotonic()
             print(f"{made}/{of} responses", file=sys.stderr, flush=True)
 
 
 def print_results(results: Results, folder: Path) -> None:
-    """The table, a row for each benchmark."""
+    """Print the table, a row for each benchmark."""
     names = list(dict.fromkeys(name for own in results.values() for name in own))
     table = Table(Column("benchmark", no_wrap=True), *(SHORT.get(name, name) for name in names))
     for benchmark, own in results.items():

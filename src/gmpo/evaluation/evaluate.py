@@ -1,4 +1,4 @@
-"""How well a model solves the problems of benchmarks: responses, scores, metrics, and a record to resume from."""
+"""Evaluation of a model on benchmarks: responses, scores, metrics, and a record to resume from."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ class Evaluation:
     on_progress: Callable[[int, int], None] = lambda made, of: None
 
     def run(self) -> Results:
-        """Metrics by benchmark, in the order of the prompts."""
+        """Return metrics by benchmark, in the order of the prompts."""
         file = ResponseFile(self.folder / "responses.jsonl")
         responses = {Key(r.benchmark, r.problem, r.number): r for r in file.read()}
         self._make_missing(file, responses)
@@ -67,7 +67,7 @@ class Evaluation:
         return results
 
     def _write(self, results: Results) -> None:
-        """Into results.json, beside what it holds of other benchmarks."""
+        """Write the metrics into results.json, beside those of other benchmarks."""
         file = self.folder / "results.json"
         others = json.loads(file.read_text()) if file.exists() else {}
         part = file.with_suffix(".part")

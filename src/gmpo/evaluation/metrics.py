@@ -12,7 +12,7 @@ from gmpo.types import Group
 
 
 def pass_at_k(correct: int, total: int, k: int) -> float:
-    """The probability that at least one of k responses is right, without bias (arXiv:2107.03374, eq. 1).
+    """Return the probability that at least one of k responses is right, without bias (arXiv:2107.03374, eq. 1).
 
     correct of total responses to a problem were right; k must be between 1 and total.
     """
@@ -24,7 +24,7 @@ def pass_at_k(correct: int, total: int, k: int) -> float:
 
 
 def maj_at_k(correct: Sequence[bool], answers: Sequence[str]) -> float:
-    """Whether the most frequent answer of k responses is right (arXiv:2203.11171); a tie counts its share.
+    """Return whether the most frequent answer of k responses is right (arXiv:2203.11171); a tie counts its share.
 
     answers: in one notation; an empty one does not vote. Right answers mean the same and vote together, however
     they are written.
@@ -70,7 +70,7 @@ class ProblemMetrics(Metric):
         lengths: Sequence[int],
         truncated: Sequence[bool],
     ) -> None:
-        """The responses to one problem. answers: in one notation; None where the reward does not read them."""
+        """Add the responses to one problem. answers: in one notation; None where the reward does not parse them."""
         read = [answer for answer in answers if answer is not None]
         if len(rewards) != self.samples:
             raise ValueError(f"{len(rewards)} responses to a problem, expected {self.samples}")
@@ -84,7 +84,7 @@ class ProblemMetrics(Metric):
         self.unread += len(read) < len(answers)
 
     def compute(self) -> dict[str, float]:
-        """Each metric by its name; maj@n only where the reward reads answers."""
+        """Return each metric by its name; maj@n only where the reward parses answers."""
         means = dict(zip(self.names, (self.totals / self.problems).tolist(), strict=True))
         return {name: value for name, value in means.items() if not (self.unread and name.startswith("maj@"))}
 

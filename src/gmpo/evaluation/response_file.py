@@ -1,4 +1,4 @@
-"""The responses of an evaluation as a file, so that one that was cut off goes on where it was."""
+"""The responses of an evaluation as a file, so that an interrupted evaluation resumes."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class ScoredResponse:
 
     @classmethod
     def of(cls, prompt: Prompt, number: int, rollout: Rollout) -> "ScoredResponse":
-        """The record of a rollout."""
+        """Return the record of a rollout."""
         response = rollout.response
         about = (prompt.benchmark_name, problem_key(prompt), number, prompt.question, prompt.answer)
         return cls(
@@ -35,7 +35,7 @@ class ScoredResponse:
 
 
 def problem_key(prompt: Prompt) -> str:
-    """Names a problem by what it is, whatever else its benchmark holds: its prompt's tokens and its answer."""
+    """Return a key that names a problem by its prompt's tokens and answer, whatever else its benchmark holds."""
     content = json.dumps([prompt.token_ids, prompt.answer]).encode()
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
@@ -47,7 +47,7 @@ class ResponseFile:
         self.path = path
 
     def read(self) -> Iterator[ScoredResponse]:
-        """What an earlier start left; a last line that was cut off is taken away."""
+        """Return what an earlier start left; a last line that was cut off is removed."""
         if not self.path.exists():
             return
         with self.path.open("rb+") as file:

@@ -1,4 +1,4 @@
-"""A model's weights from a folder or the hub, one transformer block at a time: no process holds all of them."""
+"""Loading a model's weights one transformer block at a time, from a folder or the hub: no process holds all of them."""
 
 import ctypes
 import logging
@@ -35,7 +35,8 @@ DOWNLOADED = (CONFIG, "generation_config.json", INDEX, "model*.safetensors")
 def load_blockwise(
     path: str, dtype: torch.dtype, shard: Callable[[nn.Module], None], **settings: object
 ) -> PreTrainedModel:
-    """A causal language model in evaluation mode, its weights, buffers and settings as `from_pretrained` gives them.
+    """Return a causal language model in evaluation mode, with weights, buffers and settings as `from_pretrained` gives
+    them.
 
     path: a folder or hub id with safetensors files, under published names or those of transformers. shard: called with
     each block once it has its weights, on the CPU, in `dtype`, while the blocks after it are still on the meta device;
@@ -64,7 +65,7 @@ def load_blockwise(
 
 
 def _folder(path: str) -> Path:
-    """The folder itself, or the hub's, downloaded unless it was before; one rank of a node downloads, others wait."""
+    """Return the folder itself, or the hub's, downloaded if need be: one rank of a node downloads, others wait."""
     if Path(path).is_dir():
         return Path(path)
     try:
@@ -77,7 +78,7 @@ def _folder(path: str) -> Path:
 
 
 def _architecture(path: str, folder: Path, dtype: torch.dtype, settings: dict[str, object]) -> PreTrainedModel:
-    """The architecture on the meta device, with config and generation config."""
+    """Return the architecture on the meta device, with config and generation config."""
     trust = bool(settings.pop("trust_remote_code", False))
     config, settings = AutoConfig.from_pretrained(
         folder, return_unused_kwargs=True, trust_remote_code=trust, **settings
@@ -95,7 +96,7 @@ def _architecture(path: str, folder: Path, dtype: torch.dtype, settings: dict[st
 
 
 def without_weights(config: PreTrainedConfig, path: str, dtype: torch.dtype, **settings: object) -> PreTrainedModel:
-    """The architecture on the meta device; settings as `from_pretrained` takes them.
+    """Return the architecture on the meta device; settings as `from_pretrained` takes them.
 
     Raises ValueError for a config that no causal language model is made from.
     """
@@ -130,7 +131,7 @@ def _part(name: str, block: re.Pattern[str]) -> str:
 def _parts(
     model: PreTrainedModel, tensors: dict[str, str], how: LoadStateDictConfig, block: re.Pattern[str]
 ) -> dict[str, dict[str, str]]:
-    """The tensors that each block's weights, and the rest's, are made of."""
+    """Return the tensors that the weights of each block, and of the rest, are made of."""
     renamings = [entry for entry in how.weight_mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in how.weight_mapping if isinstance(entry, WeightConverter)]
     weights = model.state_dict()

@@ -1,4 +1,4 @@
-"""How many logits exist at once where log-probs are computed; no torch, for the planner."""
+"""The number of logits that exist at once where log-probs are computed; no torch, for the planner."""
 
 ON_GPU = 2**27  # half a GiB in float32: products that fill a GPU
 ON_CPU = 2**18  # 1 MiB: what follows a product finds it in the cache
@@ -15,5 +15,5 @@ def chunk_size(tokens: int, vocab: int, max_logits: int) -> tuple[int, int]:
 
 
 def _even(length: int, at_most: int) -> int:
-    """The length of the largest of parts that are about the same."""
+    """Return the length of the largest of parts that are about the same."""
     return -(-length // max(1, -(-length // at_most)))

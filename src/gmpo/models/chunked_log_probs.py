@@ -29,7 +29,7 @@ def linear_log_probs(
     with_entropy: bool = False,
     max_logits_per_chunk: int | None = None,
 ) -> Values:
-    """Log-softmax of (hidden weight^T + bias) / temperature at the given tokens, and that distribution's entropy.
+    """Return the log-softmax of (hidden weight^T + bias) / temperature at the given tokens, and the entropies.
 
     In nats, in float32 (float64 of float64), differentiable once in hidden, weight and bias; the entropy is None unless
     it is asked for. max_logits_per_chunk: as `Chunks` has it. For the backward pass the arguments are kept, and two
@@ -71,7 +71,7 @@ class _LinearLogProbs(torch.autograd.Function):
 
 
 def _folded(chunks: Chunks, with_entropy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Log-prob, log-sum-exp of the logits and entropy of each token.
+    """Return log-prob, log-sum-exp of the logits and entropy of each token.
 
     Over the vocabulary so far, with z the logits: the greatest z; the total of exp(z - greatest); and the total of
     (z - greatest) exp(z - greatest), which is `weighted`.
@@ -105,7 +105,7 @@ def _gradients(
     h: Float[Tensor, "N"] | None,
     wanted: tuple[bool, bool, bool],
 ) -> Gradients:
-    """Of hidden states, weight and bias, from g of the log-probs and h of the entropies.
+    """Return the gradients of hidden states, weight and bias, from g of the log-probs and h of the entropies.
 
     That of the logit of a word with probability p is (g (1[word is the target] - p) - h p (log p + entropy)) /
     temperature. Chunks add up in float32 or wider. A row of the weight gets its gradient from all tokens before the

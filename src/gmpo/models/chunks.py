@@ -40,11 +40,11 @@ class Chunks:
         return self.hidden.dtype != self.precision
 
     def full(self, value: float) -> Float[Tensor, "N"]:
-        """A number of each token."""
+        """Return a number for each token."""
         return self.hidden.new_full((len(self.hidden),), value, dtype=self.precision)
 
     def logits(self, tokens: slice, vocab: slice) -> Float[Tensor, "n v"]:
-        """As the head computes them, in its own precision."""
+        """Return the chunk's logits as the head computes them, in its own precision."""
         rows, columns = self.hidden[tokens], self.weight[vocab].t()
         out = _shaped(self._product, len(rows), columns.shape[1])
         if self.bias is None:
@@ -52,38 +52,40 @@ class Chunks:
         return torch.addmm(self.bias[vocab], rows, columns, out=out)
 
     def shifted(self, logits: Float[Tensor, "n v"], shift: Float[Tensor, "n"]) -> Float[Tensor, "n v"]:
-        """Logits over the temperature, less a number of each token; may overwrite the logits."""
+        """Return logits over the temperature, less a number of each token; may overwrite the logits."""
         out = _shaped(self._wide, *logits.shape)
         return torch.add(-shift[:, None], logits, alpha=1 / self.temperature, out=out)
 
     def exp(self, exponents: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-        """Beside the exponents, which stay."""
+        """Return exponentials beside the exponents, which stay."""
         if self._second is None:
             self._second = torch.empty_like(self._wide)
         return torch.exp(exponents, out=_shaped(self._second, *exponents.shape))
 
     def as_product(self, values: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-        """In the precision of products."""
+        """Return values in the precision of products."""
         return _shaped(self._product, *values.shape).copy_(values) if self.is_half else values
 
     def sums_of(self, totals: Float[Tensor, "v *D"]) -> Float[Tensor, "v *D"]:
-        """Zeros to add up what goes to `totals`: in its own memory where its precision will do."""
+        """Return zeros to add up what goes to `totals`: in its own memory where its precision will do."""
         return torch.zeros_like(totals, dtype=self.precision) if self.is_half else totals.zero_()
 
     def targets_in(self, tokens: slice, vocab: slice) -> tuple[Int[Tensor, "n 1"], Bool[Tensor, "n 1"]]:
-        """The column of each token's target in a chunk, and whether it is there; if not, it is some other column."""
+        """Return the column of each token's target in a chunk, and whether it is there; if not, it is some other
+        column.
+        """
         columns = self.targets[tokens, None] - vocab.start
         inside = columns.clamp(0, vocab.stop - vocab.start - 1)
         return inside, columns == inside
 
 
 def parts(length: int, each: int) -> list[slice]:
-    """Of so many elements, the last one of what is left."""
+    """Return slices of so many elements; the last has what is left."""
     return [slice(start, min(start + each, length)) for start in range(0, length, max(1, each))]
 
 
 def add_product(total: Float[Tensor, "a b"], left: Float[Tensor, "a k"], right: Float[Tensor, "k b"]) -> None:
-    """In place; a total of more precision than its factors takes their product as they round it."""
+    """Add a product in place; a total of more precision than its factors takes their product as they round it."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:

@@ -19,7 +19,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """A model that was written."""
 
     source: Path  # of a run's folder the checkpoint that was taken
     folder: Path
@@ -86,7 +86,7 @@ def _new_folder(output: str, checkpoint: str) -> Path:
 
 
 def _without_weights(source: str, overrides: dict[str, Any], dtype: torch.dtype) -> PreTrainedModel:
-    """The base model's architecture, config and generation config."""
+    """Return the base model's architecture, config and generation config."""
     if source.startswith(("/", ".", "~")) and not Path(source).is_dir():
         raise ValueError(
             f"the model {source} is not there, and config and tokenizer come from it: if it has moved, give its folder "
@@ -106,12 +106,12 @@ def _without_weights(source: str, overrides: dict[str, Any], dtype: torch.dtype)
 
 
 def _common_dtype(layout: dict[str, Tensor]) -> torch.dtype:
-    """The narrowest that holds every weight."""
+    """Return the narrowest dtype that holds every weight."""
     return reduce(torch.promote_types, (tensor.dtype for tensor in layout.values()))
 
 
 def _names(model: PreTrainedModel) -> dict[str, list[str]]:
-    """Each weight's name, and all its names: tied weights have several."""
+    """Return each weight's name, and all its names: tied weights have several."""
     names: dict[int, list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         names.setdefault(id(tensor), []).append(name)
@@ -141,7 +141,7 @@ def _first(names: list[str]) -> str:
 
 
 def _read(found: Checkpoint, dtype: torch.dtype | None, model: PreTrainedModel) -> dict[str, Tensor]:
-    """Each weight once, under its first name."""
+    """Return each weight once, under its first name."""
     stored = found.read(dtype)
     weights = {}
     for name, several in _names(model).items():

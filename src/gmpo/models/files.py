@@ -1,4 +1,4 @@
-"""A model's files before anything is loaded: in a folder, in the hub's cache on this machine, or on the hub."""
+"""A model's files, checked before anything is loaded: in a folder, in the hub's local cache, or on the hub."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ AGAIN = "copy or download it again"
 
 
 def local_config(path: str) -> dict[str, Any] | None:
-    """config.json of a folder, or of a model that was downloaded before; None where this machine has none.
+    """Return config.json of a folder or of a model that was downloaded before; None where this machine has none.
 
     Raises ValueError, naming the file, where it cannot be read.
     """
@@ -33,7 +33,7 @@ def local_config(path: str) -> dict[str, Any] | None:
 
 
 def hub_config(hub_id: str) -> dict[str, Any]:
-    """config.json of a model on the hub, without downloading anything else.
+    """Return config.json of a model on the hub, without downloading anything else.
 
     Raises ValueError, with the files that a model needs and where to put them, where the hub does not give it.
     """
@@ -62,7 +62,7 @@ def check_reachable(path: str, trained: bool = False) -> None:
 
 
 def is_cached(hub_id: str) -> bool:
-    """Whether config and tokenizer of a model on the hub were downloaded before."""
+    """Return whether config and tokenizer of a model on the hub were downloaded before."""
     return _cached(hub_id, CONFIG) is not None and any(_cached(hub_id, name) for name in TOKENIZER_FILES)
 
 
@@ -125,7 +125,7 @@ def check_trainable(config: Mapping[str, Any], path: str) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that a folder's weights are in.
+    """Return the safetensors files that hold a folder's weights.
 
     Raises ValueError, naming file and remedy, where there are none or one that the index names is missing.
     """
@@ -164,7 +164,7 @@ def check_weights(folder: Path, trained: bool) -> None:
 
 
 def tensors_in(file: Path) -> list[str]:
-    """Names of the tensors in a safetensors file; raises ValueError where it is cut off or damaged."""
+    """Return the names of the tensors in a safetensors file; raises ValueError where it is cut off or damaged."""
     try:
         with safe_open(str(file), "np") as opened:
             return list(opened.keys())
@@ -188,7 +188,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of an error's message, or its kind where it has none."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
 

@@ -15,7 +15,7 @@ from gmpo.models.files import TOKENIZER_FILES, reason
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill beside `folder`, which takes its name in the end: who is killed leaves no half of it.
+    """Yield a folder to fill beside `folder`, renamed at the end: a killed process leaves no half of it.
 
     Its files may be read by whom the umask says: safetensors writes them for the owner alone.
     """
@@ -36,7 +36,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def write_hugging_face(
     model: PreTrainedModel, weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase | None, folder: Path
 ) -> None:
-    """Weights under the names that the model is published with, config, tokenizer and generation config.
+    """Write weights under their published names, config, tokenizer and generation config.
 
     `weights` is emptied on the way. The generation config is the model's as it came: `save_pretrained` refuses what
     some published models have in it, such as a temperature without do_sample. Where it names no token to end or to

@@ -13,7 +13,7 @@ from gmpo.models.chunked_log_probs import linear_log_probs
 
 @dataclass(frozen=True)
 class LogProbHead:
-    """What takes the place of a model's head; see `linear_log_probs`."""
+    """Replacement of a model's head; see `linear_log_probs`."""
 
     temperature: float
     with_entropy: bool
@@ -21,7 +21,7 @@ class LogProbHead:
 
     @contextmanager
     def in_place_of_logits(self, model: nn.Module, targets: Int[Tensor, "B T"]) -> Iterator[None]:
-        """Within it the model returns, as its logits, the log-probs of `targets` and the entropy: float [B, T, 2].
+        """Make the model return, as its logits, log-probs of `targets` and the entropy: float [B, T, 2].
 
         They are computed within the model's own forward pass, where FSDP has gathered the head's weight; without
         `with_entropy` the last dimension is 1.
@@ -53,7 +53,7 @@ def given_logits(model: nn.Module, logits: Float[Tensor, "V"]) -> Iterator[None]
 
 
 def linear_head(model: nn.Module) -> nn.Linear:
-    """The head, whose logits must be its weight times the hidden states, and its bias; else ValueError."""
+    """Return the head; raise ValueError unless it is an nn.Linear, whose weight gives the logits."""
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or type(head).forward is not nn.Linear.forward:
         raise ValueError(

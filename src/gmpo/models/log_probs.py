@@ -17,7 +17,7 @@ from gmpo.types import MicroBatch
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model reads in one pass."""
+    """Input of one pass of a model."""
 
     token_ids: Int[Tensor, "R N"]
     position_ids: Int[Tensor, "R N"]
@@ -35,7 +35,7 @@ def response_log_probs(
     cp_group: ProcessGroup | None = None,
     max_logits_per_chunk: int | None = None,
 ) -> Values:
-    """Log-probability of each token in the micro-batch's last T columns, and the entropy it was drawn from if asked.
+    """Return the log-probs of the micro-batch's last T columns, and the entropies if asked for.
 
     In nats, differentiable; what comes out at padding is to be masked. packed: all sequences stand in one row, without
     padding, which the model's attention has to know how to read. cp_group: the ranks that share the micro-batch; each
@@ -94,7 +94,7 @@ def _to_rows(values: Float[Tensor, "1 K"], batch: MicroBatch) -> Float[Tensor, "
 
 
 def _widened(rows: Rows, parts: int) -> Rows:
-    """With columns of padding up to a multiple of `parts`; packed, they are a sequence of their own at the end."""
+    """Add columns of padding up to a multiple of `parts`; packed, they are a sequence of their own at the end."""
     extra = -rows.token_ids.shape[1] % parts
     if not extra:
         return rows
@@ -113,7 +113,7 @@ def _widened(rows: Rows, parts: int) -> Rows:
 
 
 def _part(rows: Rows, part: int, parts: int) -> Rows:
-    """One of `parts` equal parts of the columns; attention is told of the whole."""
+    """Return one of `parts` equal parts of the columns; attention knows the whole."""
     width = rows.token_ids.shape[1] // parts
     first, end = part * width, (part + 1) * width
     wanted = (rows.columns >= first) & (rows.columns < end)
@@ -127,7 +127,7 @@ def _part(rows: Rows, part: int, parts: int) -> Rows:
 
 
 def _predict(model: nn.Module, rows: Rows, head: LogProbHead) -> Values:
-    """Of the wanted columns; where there are none the model still takes part, for ranks that have some."""
+    """Predict the wanted columns; without any the model still takes part, for ranks that have some."""
     wanted = len(rows.columns)
     columns = rows.columns if wanted else rows.columns.new_zeros(1)
     targets = rows.targets if wanted else rows.token_ids[:, :1]

@@ -28,7 +28,7 @@ HALF = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Where a model comes from and how it computes.
+    """Location of a model and the way it computes.
 
     path: a folder or hub id in the Hugging Face format. dtype: of forward and backward, as torch names it; parameters
     are kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen in half
@@ -49,7 +49,7 @@ class Pretrained:
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """Of forward and backward."""
+        """Data type of forward and backward."""
         return getattr(torch, self.dtype)
 
     @property
@@ -65,7 +65,8 @@ class Pretrained:
         return self.resolved_attention in PACKING
 
     def load(self, mesh: Mesh | None, offload: bool | None = None, checked: bool = False) -> PreTrainedModel:
-        """The causal language model in evaluation mode, sharded where there is a mesh; see `Sharding` for offload.
+        """Return the causal language model in evaluation mode, sharded where there is a mesh; see `Sharding` for
+        offload.
 
         Collective. checked: the same model was loaded and checked before. Raises ModelError, on all ranks, where it
         cannot be loaded, or training would not compute its own log-probs.
@@ -81,7 +82,7 @@ class Pretrained:
         return model
 
     def _loaded(self, mesh: Mesh | None, offload: bool | None) -> tuple[PreTrainedModel | None, str | None]:
-        """The model, or what is wrong with it."""
+        """Return the model, or what is wrong with it."""
         kept_in = torch.promote_types(self.compute_dtype, torch.float32)
         try:
             self.check(1 if mesh is None else mesh.layout.cp)
@@ -160,7 +161,7 @@ class Pretrained:
 
 
 def cost_of(model: PreTrainedModel) -> Cost:
-    """Multiplications of a sequence: each token with the parameters that it meets, and with the tokens before it."""
+    """Return the multiplications of a sequence: of each token with its active parameters and with earlier tokens."""
     config = model.config
     met = sum(_is_active(name, parameter, config) for name, parameter in model.named_parameters())
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
@@ -175,7 +176,7 @@ def cost_of(model: PreTrainedModel) -> Cost:
 
 
 def _is_active(name: str, parameter: nn.Parameter, config: PreTrainedConfig) -> float:
-    """How much of a parameter one token meets: of experts that stand in one tensor, those that it is sent to."""
+    """Return the active share of a parameter: of experts in one tensor, those that a token is sent to."""
     chosen = getattr(config, "num_experts_per_tok", None)  # a key of mixtures alone
     stacked = EXPERTS in name and parameter.dim() == 3 and isinstance(chosen, int)
     share = min(1.0, chosen / parameter.shape[0]) if stacked else 1.0

@@ -1,4 +1,4 @@
-"""Whether a loaded model's log-probs, as training computes them, are the model's own and those of a sequence alone.
+"""The check that a loaded model's log-probs, as training computes them, are its own and those of a sequence alone.
 
 What would make them others has many names in configs: dropout, multipliers and caps behind the head, RoPE that depends
 on the longest position of a pass, states that run on into the next sequence of a row. Here a few ids go through the

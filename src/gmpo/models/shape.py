@@ -33,7 +33,7 @@ class ModelShape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> ModelShape:
-        """Raises ValueError for an architecture whose parts are not known here, or a config without its sizes."""
+        """Read the sizes from config.json. Raises ValueError for unknown architectures, or a config without sizes."""
         kind = config.get("model_type")
         if kind not in KNOWN:
             raise ValueError(f"the sizes of model_type={kind} are not known here, only those of {', '.join(KNOWN)}")
@@ -62,12 +62,12 @@ class ModelShape:
 
     @property
     def query_width(self) -> int:
-        """Of all heads together."""
+        """Width of all query heads together."""
         return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
-        """Of the keys, or of the values, of all key/value heads."""
+        """Width of the keys, or of the values, of all key/value heads."""
         return self.kv_heads * self.head_dim
 
     @property

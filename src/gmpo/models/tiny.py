@@ -24,7 +24,7 @@ IGNORED = -100  # targets that cross_entropy leaves out
 
 @dataclass(frozen=True)
 class TinyModel:
-    """What the model is and how it is trained; a model is made once for each different set of these.
+    """Settings of the model and of its training; a model is made once for each different set of these.
 
     Supervised training on worked arithmetic ends at the first check at which the model's sampled answers solve
     `target` of the validation problems: short of mastery, so that there is something left to learn.
@@ -69,7 +69,8 @@ def make_tiny_model(folder: str, **settings: Any) -> str:
 
 
 def character_tokenizer() -> Qwen2Tokenizer:
-    """Qwen2's tokenizer without merges: one token for each byte, so for each ASCII character, and special tokens.
+    """Return Qwen2's tokenizer without merges: one token for each byte, so for each ASCII character, and special
+    tokens.
 
     Its class is the one that transformers loads for a Qwen2 model, whatever class the folder names.
     """
@@ -87,7 +88,7 @@ def character_tokenizer() -> Qwen2Tokenizer:
 
 
 def train(settings: TinyModel, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
-    """Supervised next-token training on worked arithmetic until the target is reached."""
+    """Train by next-token prediction on worked arithmetic until the target is reached."""
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     with torch.random.fork_rng():
@@ -165,7 +166,7 @@ def _train_step(
 
 @torch.no_grad()
 def share_solved(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: Sequence[Problem]) -> float:
-    """The share of problems whose sampled worked answer ends in the right number."""
+    """Return the share of problems whose sampled worked answer ends in the right number."""
     prompts = [_prompt(problem) for problem in problems]
     batch = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
     longest = max(len(problem.worked) for problem in problems) + 1

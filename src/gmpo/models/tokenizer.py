@@ -6,7 +6,7 @@ from gmpo.models.files import reason
 
 
 def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; raises ValueError where neither a folder nor the hub has one."""
+    """Return the model's tokenizer; raises ValueError where neither a folder nor the hub has one."""
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except Exception as error:  # the tokenizers package raises plain ones

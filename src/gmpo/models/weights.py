@@ -30,7 +30,7 @@ def whole_weights(
 
 
 def _gathered(parameter: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    """The whole of it; for a sharded one the gathering has begun."""
+    """Return the whole parameter; for a sharded one the gathering has begun."""
     if not isinstance(parameter, DTensor):
         return parameter.to(device, dtype)
     share = DTensor.from_local(
@@ -45,7 +45,7 @@ def _gathered(parameter: Tensor, device: torch.device, dtype: torch.dtype | None
 
 
 def _finished(waiting: list[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Empties the list on the way."""
+    """Yield gathered tensors as they are done, emptying the list."""
     while waiting:
         name, tensor = waiting.pop(0)
         if isinstance(tensor, torch.distributed._functional_collectives.AsyncCollectiveTensor):

@@ -13,13 +13,13 @@ WIDE = 4  # bytes of what follows from logits, unless these have more
 
 
 def block_kept(shape: ModelShape, b: int, packed: bool) -> int:
-    """Of one block for its backward pass, without checkpointing."""
+    """Return the bytes that one block keeps for its backward pass, without checkpointing."""
     norms = 2 * (shape.hidden * (4 + 2 * b))  # in float32: 4 D; its result and what the next product reads: 2 b D
     return norms + _attention_kept(shape, b, packed) + _feed_forward_kept(shape, b)
 
 
 def block_kept_selectively(shape: ModelShape, b: int) -> int:
-    """Of one block where only products of matrices and attention are kept, and the block's input."""
+    """Return the bytes of a block that keeps matrix products, attention and its input."""
     qkv = shape.query_width + 2 * shape.kv_width
     attention = b * (qkv + shape.query_width + shape.hidden) + 4 * shape.heads
     if shape.experts:
@@ -30,13 +30,13 @@ def block_kept_selectively(shape: ModelShape, b: int) -> int:
 
 
 def block_backward(shape: ModelShape, b: int) -> int:
-    """Temporaries at the peak of one block's backward pass, beside what is kept."""
+    """Return the temporaries at the peak of one block's backward pass, beside what is kept."""
     widest = 3 * shape.experts_per_token * shape.hidden if shape.experts else 3 * shape.intermediate
     return b * (widest + shape.hidden)
 
 
 def block_forward(shape: ModelShape, b: int) -> int:
-    """At the peak of one block's pass without a gradient."""
+    """Return the bytes at the peak of one block's pass without a gradient."""
     k, width = shape.experts_per_token, shape.intermediate
     if shape.experts:
         feed_forward = b * max(4 * k * shape.hidden, k * (4 * width + shape.hidden)) + 40 * k
@@ -46,24 +46,24 @@ def block_forward(shape: ModelShape, b: int) -> int:
 
 
 def block_input(shape: ModelShape, b: int) -> int:
-    """Of one block: all that is kept of it with checkpointing."""
+    """Return the bytes of a block's input: all that checkpointing keeps of it."""
     return b * shape.hidden
 
 
 def around_blocks(shape: ModelShape, b: int) -> int:
-    """Kept outside the blocks: the last norm, what the head reads, rotary tables, token ids."""
+    """Return what is kept outside the blocks: the last norm, the head's input, rotary tables, token ids."""
     return shape.hidden * (4 + 2 * b) + 2 * b * shape.head_dim + 8
 
 
 def head(shape: ModelShape, b: int, tokens: int, max_logits: int, with_entropy: bool) -> int:
-    """Of one chunk: its logits, a wide copy, and their exponentials beside that where entropies are wanted."""
+    """Return the bytes of one chunk: its logits, a wide copy, and exponentials beside it where entropies are wanted."""
     n, vocab = chunk_size(tokens, shape.vocabulary, max_logits)
     wide = max(b, WIDE)
     return n * vocab * (b + (wide if b < wide else 0) + (wide if with_entropy else 0))
 
 
 def head_backward(shape: ModelShape, b: int, tokens: int, max_logits: int) -> int:
-    """Beside the chunk: sums of the gradients of all tokens and of a chunk's vocab, and what is added to them."""
+    """Return what stands beside a chunk: the sums of gradients of all tokens and of its vocabulary entries."""
     if b >= WIDE:
         return b * tokens * shape.hidden
     n, vocab = chunk_size(tokens, shape.vocabulary, max_logits)
@@ -71,7 +71,7 @@ def head_backward(shape: ModelShape, b: int, tokens: int, max_logits: int) -> in
 
 
 def _attention_kept(shape: ModelShape, b: int, packed: bool) -> int:
-    """Queries, keys, values, the result and its log-sum-exp; packed, keys and values are repeated for all heads."""
+    """Count queries, keys, values, the result and its log-sum-exp; packed, keys and values repeat for all heads."""
     keys = shape.query_width if packed else shape.kv_width
     kept = b * (2 * shape.query_width + 2 * keys) + 4 * shape.heads
     if shape.qk_norm:
@@ -80,7 +80,7 @@ def _attention_kept(shape: ModelShape, b: int, packed: bool) -> int:
 
 
 def _feed_forward_kept(shape: ModelShape, b: int) -> int:
-    """Gate, its activation, up, their product; of experts also what is sent to them and comes back, and the routes."""
+    """Count gate, activation, up and their product; for experts also what is sent, what comes back, and routes."""
     if not shape.experts:
         return 4 * b * shape.intermediate
     k = shape.experts_per_token

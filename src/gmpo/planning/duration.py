@@ -1,4 +1,4 @@
-"""How long a run takes, for whoever starts it: the planner's estimate, where that is more than minutes."""
+"""The planner's estimate of how long a run takes, logged where it is more than minutes."""
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException

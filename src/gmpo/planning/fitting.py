@@ -1,4 +1,4 @@
-"""Whether a recipe fits its cluster, and the smallest change that makes it fit."""
+"""The check that a recipe fits its cluster, and the smallest change that makes it fit."""
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations, product
@@ -36,12 +36,12 @@ def check_fits(cfg: DictConfig) -> None:
 
 
 def limit_gib(recipe: Recipe) -> float:
-    """Memory that a rank has: a GPU's, or its part of a machine's."""
+    """Return the memory that a rank has: a GPU's, or its part of a machine's."""
     return recipe.gpu_gib if recipe.gpu_gib is not None else recipe.host_gib / recipe.devices
 
 
 def complaints_of(recipe: Recipe, shard: Shard) -> list[str]:
-    """What does not fit, each with its arithmetic; nothing where everything does."""
+    """Return what does not fit, each with its arithmetic; an empty list where everything does."""
     found = []
     limit = limit_gib(recipe)
     for phase, parts in memory.phases(recipe, shard).items():
@@ -62,7 +62,7 @@ def complaints_of(recipe: Recipe, shard: Shard) -> list[str]:
 
 
 def smallest_change(cfg: DictConfig) -> Change | None:
-    """The first that helps: one setting before two and three together, those that cost least time first, then machines.
+    """Return the first change that helps: one setting before two and three, cheap ones in time first, then machines.
 
     None where none of the tried ones does.
     """
@@ -83,7 +83,7 @@ def smallest_change(cfg: DictConfig) -> Change | None:
 
 
 def in_words(change: Change | None) -> str:
-    """For the end of a message."""
+    """Return the change for the end of a message."""
     if change is None:
         return "No change that was tried makes it fit: take a larger cluster or a smaller model"
     words = [f"{key}={_typed(value)}" for key, value in change.items()]
@@ -91,7 +91,7 @@ def in_words(change: Change | None) -> str:
 
 
 def changed(cfg: DictConfig, change: Mapping[str, Any]) -> DictConfig:
-    """A copy with other values."""
+    """Return a copy of the config with other values."""
     copy = cfg.copy()
     for key, value in change.items():
         OmegaConf.update(copy, key, value)
@@ -99,7 +99,7 @@ def changed(cfg: DictConfig, change: Mapping[str, Any]) -> DictConfig:
 
 
 def _settings(cfg: DictConfig) -> list[list[Change]]:
-    """Alternatives, from the mildest to the one that spares most; kinds in the order of what they cost."""
+    """Return alternatives, from the mildest to the one that spares most; kinds in the order of what they cost."""
     least = -(-(cfg.data.max_prompt_tokens + cfg.sampling.max_tokens) // layout_of(cfg).cp)
     sharding, engine = cfg.sharding, cfg.rollout.engine
     kinds: list[list[Change]] = [
@@ -124,7 +124,7 @@ def _settings(cfg: DictConfig) -> list[list[Change]]:
 
 
 def _possible(cfg: DictConfig, kinds: list[list[Change]]) -> list[list[Change]]:
-    """Those of the alternatives that go together with everything else, whether they fit or not."""
+    """Return the alternatives that are consistent with everything else, whether they fit or not."""
     possible = [[change for change in alternatives if _recipe(cfg, change)] for alternatives in kinds]
     return [alternatives for alternatives in possible if alternatives]
 
@@ -142,7 +142,7 @@ def _together(changes: Iterable[Change]) -> Change:
 
 
 def _recipe(cfg: DictConfig, change: Change) -> Recipe | None:
-    """The recipe with a change; None where values then do not go together."""
+    """Return the recipe with a change; None where the values are then inconsistent."""
     try:
         other = changed(cfg, change)
         check_recipe(other)

@@ -36,13 +36,13 @@ class Shard:
 
 
 def shard_of(recipe: Recipe) -> Shard:
-    """By division; FSDP2 pads the first dimension of each parameter to a multiple of the ranks."""
+    """Return a rank's parameters by division; FSDP2 pads each first dimension to a multiple of the ranks."""
     shape = recipe.shape
     return Shard(shape.parameters / recipe.layout.fsdp_shard, shape.block, shape.root, shape.layers)
 
 
 def phases(recipe: Recipe, shard: Shard) -> dict[str, Parts]:
-    """What a rank holds on its GPU (or in its CPU process), by phase and part, in GiB."""
+    """Return what a rank holds on its GPU (or in its CPU process), by phase and part, in GiB."""
     return {
         "generate": _generate(recipe, shard),
         "weight_sync": _weight_sync(recipe, shard),
@@ -52,7 +52,7 @@ def phases(recipe: Recipe, shard: Shard) -> dict[str, Parts]:
 
 
 def host(recipe: Recipe, shard: Shard) -> Parts:
-    """What all ranks of the first node hold in its own memory, in GiB; where there is no GPU, that is everything."""
+    """Return what all ranks of the first node hold in its own memory, in GiB; without a GPU that is everything."""
     own = shard.own * KEPT
     if not recipe.gpu:
         fullest = max(phases(recipe, shard).values(), key=lambda parts: sum(parts.values()))
@@ -68,12 +68,12 @@ def host(recipe: Recipe, shard: Shard) -> Parts:
 
 
 def engine_weights(recipe: Recipe) -> float:
-    """GiB of an engine's weights on each of its ranks."""
+    """Return GiB of an engine's weights on each of its ranks."""
     return recipe.shape.parameters * recipe.bytes / recipe.tensor_parallel / GIB
 
 
 def kv_cache(recipe: Recipe) -> float:
-    """GiB for keys and values on each rank; not above 0 where the engine's share does not hold its weights."""
+    """Return GiB for keys and values on each rank; at most 0 where the engine's share does not hold its weights."""
     if recipe.engine != VLLM:  # as much as a batch of its sequences takes
         together = min(recipe.max_num_seqs, -(-recipe.batch.responses // recipe.engines))
         return together * recipe.engine_tokens * kv_bytes_per_token(recipe) / GIB
@@ -86,18 +86,18 @@ def kv_cache(recipe: Recipe) -> float:
 
 
 def kv_bytes_per_token(recipe: Recipe) -> int:
-    """On each rank of an engine: one with more ranks than key/value heads repeats them."""
+    """Return bytes on each rank of an engine: one with more ranks than key/value heads repeats them."""
     heads = max(1, recipe.shape.kv_heads // recipe.tensor_parallel)
     return 2 * recipe.bytes * recipe.shape.layers * heads * recipe.shape.head_dim
 
 
 def concurrent_sequences(recipe: Recipe, tokens: float) -> int:
-    """Sequences of so many tokens whose keys and values one engine holds at once."""
+    """Return how many sequences of so many tokens have their keys and values in one engine at once."""
     return max(0, int(kv_cache(recipe) * GIB / (kv_bytes_per_token(recipe) * tokens)))
 
 
 def _resident(recipe: Recipe, shard: Shard) -> Parts:
-    """What the trainer keeps on its GPU between passes, in bytes."""
+    """Return what the trainer keeps on its GPU between passes, in bytes."""
     own = shard.own * KEPT
     parts = {"process": (GPU_PROCESS if recipe.gpu else CPU_PROCESS) * GIB}
     if not recipe.offload:
@@ -110,7 +110,7 @@ def _resident(recipe: Recipe, shard: Shard) -> Parts:
 
 
 def _engine(recipe: Recipe, awake: bool, only_weights: bool = False) -> Parts:
-    """What the engine holds on this rank, in bytes."""
+    """Return what the engine holds on this rank, in bytes."""
     if recipe.engine_elsewhere:
         return {}
     awake = awake or recipe.prefetch
@@ -133,20 +133,22 @@ def _generate(recipe: Recipe, shard: Shard) -> Parts:
 
 
 def _weight_sync(recipe: Recipe, shard: Shard) -> Parts:
-    """A bucket of parameters is gathered, and the largest copied as the engine takes it; vLLM lays out a block anew."""
+    """Count a gathered bucket of parameters and a copy of the largest as the engine takes it; vLLM lays out a block
+    anew.
+    """
     gathered = BUCKET * GIB + recipe.bytes * (2 * recipe.shape.largest + shard.block / recipe.tensor_parallel)
     return _gib(_resident(recipe, shard) | _engine(recipe, awake=True, only_weights=True) | {"gathered": gathered})
 
 
 def _gathered(recipe: Recipe, shard: Shard, blocks: int) -> float:
-    """Bytes of whole parameters: those outside the blocks, and of so many blocks, or all where they are kept."""
+    """Return bytes of whole parameters: those outside the blocks, and of so many blocks, or all where they are kept."""
     if recipe.unsharded:
         return 0.0
     return recipe.bytes * (shard.root + (shard.layers if recipe.keep_blocks else blocks) * shard.block)
 
 
 def _in_flight(recipe: Recipe, shard: Shard) -> Parts:
-    """On a GPU the next block is gathered while one is computed."""
+    """Return bytes of the block that a GPU gathers while it computes another."""
     return {"in flight": shard.block * recipe.bytes} if recipe.gpu and not recipe.unsharded else {}
 
 
@@ -194,7 +196,7 @@ def _larger(stages: list[Parts]) -> Parts:
 
 
 def _kept_and_computed_again(recipe: Recipe) -> tuple[int, int]:
-    """Bytes for each token: of every block until its backward pass, and of the one that is computed again for it."""
+    """Return bytes for each token: of every block until its backward pass, and of the one that is recomputed for it."""
     shape, b = recipe.shape, recipe.bytes
     everything = activations.block_kept(shape, b, recipe.packed)
     if recipe.checkpointing == "none":
@@ -206,7 +208,7 @@ def _kept_and_computed_again(recipe: Recipe) -> tuple[int, int]:
 
 
 def _gradients(recipe: Recipe, shard: Shard) -> float:
-    """Bytes of gradients that wait for the optimizer step."""
+    """Return bytes of gradients that wait for the optimizer step."""
     own = 0.0 if recipe.offload else shard.own * KEPT
     if recipe.unsharded or recipe.reduce_gradients == "always" or recipe.batch.micro_batches(recipe.batch.longest) == 1:
         return own

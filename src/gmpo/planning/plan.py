@@ -19,7 +19,7 @@ EXPECTED_PROMPT = 256  # tokens, on average, or the longest allowed
 
 @dataclass(frozen=True)
 class Plan:
-    """What a recipe asks of a cluster. Memory in GiB, of one rank; `host` of one node."""
+    """The demands of a recipe on a cluster. Memory in GiB, of one rank; `host` of one node."""
 
     world_size: int
     nodes: int
@@ -60,12 +60,12 @@ class Plan:
     assumptions: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Numbers rounded to what they are worth."""
+        """Return numbers rounded to what they are worth."""
         return _rounded(asdict(self))
 
 
 def make_plan(cfg: DictConfig, shard: Shard | None = None, origin: str | None = None) -> Plan:
-    """The plan of a config that passed `gmpo.config.check_recipe`.
+    """Return the plan of a config that passed `gmpo.config.check_recipe`.
 
     shard: a rank's parameters as counted on the real model; None: by division. origin: where the model's sizes come
     from, for the assumptions. Raises ValueError where they are not known.
@@ -131,7 +131,7 @@ def expected_lengths(recipe: Recipe) -> Lengths:
 
 
 def assumptions(recipe: Recipe, lengths: Lengths) -> list[str]:
-    """What the numbers rest on, beside the formulas."""
+    """Return what the numbers rest on, beside the formulas."""
     said = [
         f"sequences have {lengths.prompt:.0f} + {lengths.response:.0f} tokens on average, one response of each engine "
         "as many as allowed, and all are in the loss",

@@ -1,4 +1,4 @@
-"""The figures of a composed config that memory and time follow from."""
+"""The figures of a composed config that determine memory and time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def responses(self) -> int:
-        """Of a rollout step, over all ranks."""
+        """Responses of a rollout step, over all ranks."""
         return self.prompts * self.group_size
 
     @property
@@ -41,20 +41,20 @@ class Batch:
 
     @property
     def sequences_per_step(self) -> int:
-        """Of one optimizer step in one data-parallel group, at most."""
+        """Sequences of one optimizer step in one data-parallel group, at most."""
         return -(-self.mini_batch_prompts * self.group_size // self.data_parallel)
 
     @property
     def sequences_per_group(self) -> int:
-        """Of one rollout step in one data-parallel group, at most."""
+        """Sequences of one rollout step in one data-parallel group, at most."""
         return -(-self.responses // self.data_parallel)
 
     def micro_batches(self, tokens: float) -> int:
-        """Of one optimizer step on each rank, where sequences have so many tokens."""
+        """Return the micro-batches of one optimizer step on each rank, for sequences of so many tokens."""
         return -(-self.sequences_per_step // max(1, int(self.tokens_at_once // tokens)))
 
     def log_prob_batches(self, tokens: float) -> int:
-        """Of a rollout step's pass for log-probs on each rank."""
+        """Return the micro-batches of a rollout step's pass for log-probs on each rank."""
         return -(-self.sequences_per_group // max(1, int(self.tokens_without_gradient // tokens)))
 
 
@@ -108,7 +108,7 @@ class Recipe:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> Recipe:
-        """Of a config that passed `gmpo.config.check_recipe`.
+        """Return the figures of a config that passed `gmpo.config.check_recipe`.
 
         Raises ValueError where the sizes of the model or of a GPU are not known.
         """
@@ -184,5 +184,5 @@ class Recipe:
 
 
 def this_machine_gib() -> float:
-    """Memory of the machine that this runs on."""
+    """Return the memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB

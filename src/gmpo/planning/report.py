@@ -12,7 +12,7 @@ PHASES = {"weight_sync": "weight sync", "log_probs": "log-probs"}
 
 
 def print_plan(plan: Plan, cfg: DictConfig) -> None:
-    """Arithmetic, memory, time, verdict, assumptions."""
+    """Print arithmetic, memory, time, verdict and assumptions."""
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(width=WIDE, highlight=False)
     console.print(

@@ -1,4 +1,4 @@
-"""Parameters as they really lie on a rank: the model's own class, without weights, sharded by FSDP2."""
+"""Parameters as they lie on a rank: the model's own class, without weights, sharded by FSDP2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from gmpo.planning.memory import Shard
 
 
 def sharded(config: Mapping[str, Any], layout: Layout) -> Shard:
-    """Counted on rank 0, which holds the most, while one process poses as all ranks.
+    """Count the parameters of rank 0, which holds the most, while one process poses as all ranks.
 
     config: as config.json has it. Nothing is allocated: the model stands on the meta device.
     """

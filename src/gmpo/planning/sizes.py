@@ -1,4 +1,4 @@
-"""Where the planner takes a model's sizes from."""
+"""The origin of the model's sizes that the planner uses."""
 
 from omegaconf import DictConfig
 

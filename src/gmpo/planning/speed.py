@@ -27,7 +27,9 @@ class Lengths:
 
 
 def step_seconds(recipe: Recipe, shard: Shard, lengths: Lengths) -> dict[str, float]:
-    """By phase and of the whole, with every response of the average length, one as long as allowed, all in the loss."""
+    """Return seconds by phase and in all; responses have the average length, one is as long as allowed, all are in the
+    loss.
+    """
     sync, generate = _weight_sync(recipe), _generate(recipe, lengths)
     log_probs, update = _log_probs(recipe, shard, lengths), _update(recipe, shard, lengths)
     learn = log_probs + update
@@ -36,24 +38,24 @@ def step_seconds(recipe: Recipe, shard: Shard, lengths: Lengths) -> dict[str, fl
 
 
 def forward_operations(recipe: Recipe, tokens: float, length: float) -> float:
-    """Multiplications and additions of a forward pass over so many tokens in sequences of this length."""
+    """Return multiplications and additions of a forward pass over so many tokens in sequences of this length."""
     shape = recipe.shape
     return tokens * 2 * (shape.active_parameters + shape.layers * shape.query_width * length)
 
 
 def _compute_seconds(recipe: Recipe, operations: float) -> float:
-    """Of operations that all ranks share."""
+    """Return the seconds of operations that all ranks share."""
     return operations / (recipe.layout.world_size * recipe.tflops * TERA * COMPUTE)
 
 
 def _link(recipe: Recipe, ranks: int) -> float:
-    """Bytes a second that a rank receives in a collective of so many neighbours."""
+    """Return bytes a second that a rank receives in a collective of so many neighbours."""
     gb_s = recipe.node_gb_s if ranks <= recipe.devices else recipe.network_gb_s
     return gb_s * GIGA * SENDING
 
 
 def _gathering(recipe: Recipe, passes: int, rounds: float) -> float:
-    """Seconds of bringing each block's parameters to every rank, so often in each of so many micro-batches."""
+    """Return seconds of gathering each block's parameters on every rank, so often in each of so many micro-batches."""
     ranks = recipe.layout.fsdp_shard
     size = recipe.shape.parameters * recipe.bytes * (1 - 1 / ranks)
     seconds = passes * rounds * size / _link(recipe, ranks)
@@ -68,7 +70,7 @@ def _weight_sync(recipe: Recipe) -> float:
 
 
 def _generate(recipe: Recipe, lengths: Lengths) -> float:
-    """Prompts once each (a prefix cache), then tokens one after the other; at the end fewer and fewer together."""
+    """Return seconds: prompts once each (a prefix cache), then token by token; at the end fewer and fewer together."""
     ranks = recipe.tensor_parallel
     prompts = recipe.batch.prompts / recipe.engines
     sequences = prompts * recipe.batch.group_size
@@ -83,7 +85,7 @@ def _generate(recipe: Recipe, lengths: Lengths) -> float:
 
 
 def _decode(recipe: Recipe, together: float, lengths: Lengths) -> float:
-    """Seconds of one token of each of so many sequences: weights are read once, keys and values for each."""
+    """Return seconds of one token of each of so many sequences: weights are read once, keys and values for each."""
     shape, ranks = recipe.shape, recipe.tensor_parallel
     read = shape.parameters
     if shape.experts:  # an expert is read where any sequence is sent to it
@@ -118,7 +120,7 @@ def _update(recipe: Recipe, shard: Shard, lengths: Lengths) -> float:
 
 
 def _optimizer(recipe: Recipe, shard: Shard) -> float:
-    """AdamW reads parameter, gradient and two moments and writes three of them."""
+    """Return seconds of AdamW, which reads parameter, gradient and two moments and writes three of them."""
     size = 7 * KEPT * shard.own
     if not recipe.offload:
         return size / (recipe.memory_gb_s * GIGA * READING)

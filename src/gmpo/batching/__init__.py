@@ -13,17 +13,17 @@ from gmpo.batching.balancing import Cost
 from gmpo.batching.packing import Sequences, pad_sequences, response_mask, response_rows, sequences_of
 
 __all__ = [
-    "Assignment",
-    "BatchingConfig",
     "Cost",
+    "BatchingConfig",
     "Entry",
+    "Assignment",
     "Sequences",
-    "assign",
     "entries_of",
     "in_order",
+    "assign",
     "pad_sequences",
     "response_mask",
     "response_rows",
-    "sequences_of",
     "split_without_gradient",
+    "sequences_of",
 ]

@@ -15,6 +15,7 @@ from gmpo.callbacks.throughput import ThroughputCallback
 __all__ = [
     "CheckpointCallback",
     "EvaluationCallback",
+    "SkippedUpdates",
     "FinalModelCallback",
     "Guard",
     "GuardsCallback",
@@ -22,7 +23,6 @@ __all__ = [
     "ProgressCallback",
     "RolloutCallback",
     "RolloutTableCallback",
-    "SkippedUpdates",
     "SummaryCallback",
     "ThroughputCallback",
 ]

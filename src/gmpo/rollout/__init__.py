@@ -9,10 +9,10 @@ from gmpo.rollout.subprocess_engine import SubprocessEngine
 __all__ = [
     "DynamicSampling",
     "Engine",
+    "SubprocessEngine",
     "ExpectedLengths",
     "Refilled",
     "Scoring",
-    "SubprocessEngine",
     "request_seed",
     "scored_groups",
 ]

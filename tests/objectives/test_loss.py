@@ -52,7 +52,9 @@ def test_loss_is_the_sum_of_its_terms(case: Case, placement: str) -> None:
     correction = ImportanceSampling("mask", "token", 0.5, 2.0)
     weights = correction(rest.old_log_probs, rest.rollout_log_probs, rest.mask)
     count = tokens if case.per_token else sequences
-    expected = objective(log_probs, rest.old_log_probs, rest.advantages, rest.mask, torch.tensor(count), weights).item()
+    expected = objective(
+        log_probs, rest.old_log_probs, rest.advantages, rest.mask, torch.tensor(float(count)), weights
+    ).item()
     for i, length in enumerate(LENGTHS):
         for t in range(length):
             share = case.token_weight(length, sequences, tokens)

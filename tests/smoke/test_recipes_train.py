@@ -134,7 +134,9 @@ def test_gmpo_qwen2_5_math_7b(tmp_path: Path, problems: Path, qwen2: str) -> Non
 
 def test_dapo_qwen2_5_7b(tmp_path: Path, problems: Path, qwen2: str) -> None:
     files = [f"data.path={problems}/dapo.parquet", f"benchmark.aime24_dapo.path={problems}/aime.parquet"]
-    rows = trained("dapo_qwen2_5_7b", qwen2, tmp_path, *DAPO, *files, "cluster.cp=2")
+    rows = trained(
+        "dapo_qwen2_5_7b", qwen2, tmp_path, *DAPO, *files, "cluster.cp=2", "callbacks.rollout_table.groups=16"
+    )
     run = tmp_path / "dapo_qwen2_5_7b"
     assert rows[2]["policy/learning_rate"] == pytest.approx(1e-3 * (0.1 + 0.9 * 32 / 160)), "32 updates of a warm-up"
     assert json.loads((run / "model" / "config.json").read_text())["max_position_embeddings"] == 32768

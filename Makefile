@@ -5,6 +5,7 @@ STAMP := .venv/.ready
 FAST := not vllm and not distributed and not slow and not gpu
 # what `make test` runs; .ci/run leaves out what `make check` has run
 TESTS ?= not gpu
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile $(if $(CI),--no-unexpected-skips)
 
 .PHONY: setup demo test check bench bench-gpu clean
 
@@ -21,13 +22,13 @@ demo: $(STAMP)
 	$(PY) train.py experiment=quickstart
 
 test: $(STAMP)
-	$(PY) -m pytest -n 2 --dist loadfile -m "$(TESTS)"
+	$(PYTEST) -m "$(TESTS)"
 
 check: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
+	$(PYTEST) -q -m "$(FAST)"
 
 bench: $(STAMP)
 	$(PY) benchmarks/suite.py

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
 from transformers import (
     Olmo2Config,
     Olmo2ForCausalLM,
@@ -17,8 +18,14 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from gmpo.models.tiny import ASSISTANT, USER, character_tokenizer
-from gmpo.types import Prompt
+# of these modules, from before they are imported
+SHAPED = ("gmpo.objectives", "gmpo.advantages", "gmpo.models", "gmpo.batching", "gmpo.types")
+install_import_hook(SHAPED, "shapes.check")
+
+from gmpo.models.tiny import ASSISTANT, USER, character_tokenizer  # noqa: E402
+from gmpo.types import Prompt  # noqa: E402
+
+pytest_plugins = ["unexpected_skips"]
 
 # for subprocesses: Lightning and vLLM leave ports and ranks in this process's own, and a job that tests is not a run's
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}

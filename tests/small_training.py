@@ -4,6 +4,7 @@ import functools
 
 import torch
 from conftest import make_prompt
+from formulas import CASES
 from lightning import Callback, Trainer
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -11,26 +12,14 @@ from torch.optim.lr_scheduler import LinearLR
 from torch.utils.data import DataLoader
 
 from gmpo.models.pretrained import Pretrained
-from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, ImportanceSampling, KLPenalty, PolicyLoss
+from gmpo.objectives import GMPO, GRPO, HMPO, ImportanceSampling, KLPenalty, PolicyLoss
 from gmpo.parallel.fsdp import Sharding
 from gmpo.parallel.strategy import MeshStrategy
 from gmpo.policy.module import PolicyModule
 from gmpo.types import Group, PromptBatch, Response, Rollout
 
 KL = KLPenalty(0.1)
-LOSSES = {
-    "gmpo": PolicyLoss(GMPO()),
-    "gmpo_seqclip": PolicyLoss(GMPO(clip_level="sequence")),
-    "gmpo_noclip": PolicyLoss(GMPO(clip_level="none")),
-    "gmpo_unnormalized": PolicyLoss(GMPO(length_normalize=False)),
-    "hmpo": PolicyLoss(HMPO()),
-    "grpo": PolicyLoss(GRPO()),
-    "grpo_sequence_mean": PolicyLoss(GRPO(aggregation="sequence_mean")),
-    "grpo_sequence_sum": PolicyLoss(GRPO(aggregation="sequence_sum")),
-    "dr_grpo": PolicyLoss(GRPO(aggregation="sequence_sum_norm", horizon=20)),
-    "gspo": PolicyLoss(GSPO(0.2, 0.2)),
-    "cispo": PolicyLoss(CISPO()),
-    "sapo": PolicyLoss(SAPO()),
+LOSSES = {case.name: PolicyLoss(case.objective) for case in CASES} | {
     "gmpo_kl_entropy": PolicyLoss(GMPO(), KL, 0.01),
     "grpo_kl_entropy": PolicyLoss(GRPO(), KL, 0.01),
     "gmpo_corrected": PolicyLoss(GMPO(), correction=ImportanceSampling("mask", "token", 0.5, 2.0)),

@@ -15,7 +15,7 @@ from gmpo.data.selection import Question
 from gmpo.models.tiny import character_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ROOT.parent / "shared" / "data"
+FILES = Path(__file__).with_name("files")
 DATA = sorted(path.stem for path in (ROOT / "configs" / "data").glob("*.yaml"))
 BENCHMARKS = sorted(path.stem for path in (ROOT / "configs" / "benchmark").glob("*.yaml"))
 PRIMARY = """\
@@ -100,11 +100,9 @@ def test_benchmarks_merge(primary: Path) -> None:
 
 
 def test_the_files_of_benchmarks(primary: Path) -> None:
-    """Where the real ones are at hand, all of their problems."""
-    if not FILES.is_dir():
-        pytest.skip("the files of real problems are not here")
-    sizes = {"aime24": 30, "amc23": 83, "math500": 500, "gsm8k": 1319}
-    paths = [f"benchmark.{name}.path={FILES / name / 'test.jsonl'}" for name in sizes]
+    files = {name: FILES / name / "test.jsonl" for name in ("aime24", "amc23", "math500", "gsm8k")}
+    sizes = {name: len(path.read_text().splitlines()) for name, path in files.items()}
+    paths = [f"benchmark.{name}.path={path}" for name, path in files.items()]
     made = datamodule(primary, f"benchmark=[{','.join(sizes)}]", *paths).benchmarks
     assert made
     assert {name: len(benchmark.questions("validation")) for name, benchmark in made.items()} == sizes
@@ -140,11 +138,10 @@ def test_data_sets_differ_where_they_should(primary: Path) -> None:
 
 def test_dapo_wrapping_is_that_of_the_file(primary: Path) -> None:
     path = FILES / "dapo_math_schema" / "train.parquet"
-    if not path.is_file():
-        pytest.skip("the files of real problems are not here")
+    total = pyarrow.parquet.read_metadata(path).num_rows // 3  # each problem stands there three times
     cut = dataset(primary, "data=dapo_math_17k", f"data.path={path}", "data.instruction=replace", "data.held_out=20")
     kept = dataset(primary, "data=dapo_math_17k", f"data.path={path}", "data.held_out=20")
-    for split, count in (("train", 180), ("validation", 20)):
+    for split, count in (("train", total - 20), ("validation", 20)):
         pairs = [*zip(cut.questions(split), kept.questions(split), strict=True)]  # type: ignore[arg-type]
         assert len(pairs) == count
         for bare, whole in pairs:
@@ -211,18 +208,14 @@ def test_each_data_set_of_rows_has_the_defaults_of_the_class(primary: Path) -> N
 
 
 def test_problems_in_verl_s_format(primary: Path) -> None:
-    path = primary / "train.parquet"
-    row = {
-        "data_source": "mine",
-        "prompt": [{"role": "system", "content": "Box it."}, {"role": "user", "content": "1+1"}],
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": "2"},
-        "extra_info": {"split": "train", "index": 0},
-    }
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
-    (question,) = dataset(primary, "data=verl", f"data.path={path}").questions("train")
-    assert (question.text, question.answer, question.benchmark_name) == ("1+1", "2", "verl")
-    assert question.chat == tuple(row["prompt"])
+    path = FILES / "verl" / "train.parquet"
+    rows = pyarrow.parquet.read_table(path).to_pylist()
+    questions = dataset(primary, "data=verl", f"data.path={path}").questions("train")
+    assert len(questions) == len(rows)
+    for question, row in zip(questions, rows, strict=True):
+        chat, answer = tuple(row["prompt"]), row["reward_model"]["ground_truth"]
+        assert (question.text, question.answer, question.benchmark_name) == (chat[1]["content"], answer, "verl")
+        assert question.chat == chat
 
 
 @pytest.mark.parametrize("name", ["files", "mine"])

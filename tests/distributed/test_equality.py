@@ -53,7 +53,7 @@ OF_ONE_MODEL: dict[str, dict[str, Any]] = {
     "fsdp_unskipped": FSDP | CUT | {"skip": False, "max_logits_per_chunk": 100},
     "hsdp_always_reduced": HSDP | CUT | {"sharding": {"reduce_gradients": "always"}},
 }
-OTHER_LOSSES = ("gmpo_kl_entropy", "hmpo_everything", "grpo", "gspo")
+OTHER_LOSSES = ("gmpo_kl_entropy", "hmpo_everything", "grpo", "gspo_wide")
 OTHER_BATCHES = ("wild", "idle_rank", "nothing")
 
 

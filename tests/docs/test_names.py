@@ -11,7 +11,11 @@ from conftest import ROOT
 from gmpo.callbacks.throughput import STAGES
 
 CONFIGS = ROOT / "configs"
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "log")]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "log"),
+]
 SOURCE = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
 GROUPS = {folder.name: {path.stem for path in folder.glob("*.yaml")} for folder in CONFIGS.iterdir() if folder.is_dir()}
 PLACEHOLDERS = {"NAME", "ARGUMENT"}

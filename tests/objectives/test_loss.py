@@ -5,26 +5,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from formulas import CASES, NAMES
+from formulas.formula import Case
 from torch import Tensor
 
-from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO, ImportanceSampling, KLPenalty, PolicyLoss
+from gmpo.objectives import GMPO, GRPO, ImportanceSampling, KLPenalty, PolicyLoss
 from gmpo.objectives.kl import kl_estimate
 from gmpo.objectives.objective import Objective
 from gmpo.types import MicroBatch, MiniBatch
 
 LENGTHS = (1, 4, 7, 0, 3, 6)
 KINDS = ("k1", "k2", "k3", "abs")
-OBJECTIVES: list[Objective] = [
-    GMPO(),
-    HMPO(),
-    GRPO(),
-    GRPO(aggregation="sequence_mean"),
-    GRPO(aggregation="sequence_sum"),
-    GRPO(aggregation="sequence_sum_norm", horizon=7),
-    GSPO(0.2, 0.2),
-    CISPO(),
-    SAPO(),
-]
+OBJECTIVES = [case.objective for case in CASES]
 
 
 def batch() -> tuple[Tensor, Tensor, MicroBatch]:
@@ -50,22 +42,22 @@ def part(whole: MicroBatch, rows: list[int]) -> MicroBatch:
     return MicroBatch(*(column[rows] for column in (*columns, whole.old_log_probs, whole.ref_log_probs)))
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
 @pytest.mark.parametrize("placement", ["loss", "reward"])
-def test_loss_is_the_sum_of_its_terms(objective: Objective, placement: str) -> None:
+def test_loss_is_the_sum_of_its_terms(case: Case, placement: str) -> None:
+    objective, tokens, sequences = case.objective, sum(LENGTHS), sum(map(bool, LENGTHS))
     log_probs, entropy, rest = batch()
     assert rest.old_log_probs is not None
     assert rest.ref_log_probs is not None
     correction = ImportanceSampling("mask", "token", 0.5, 2.0)
     weights = correction(rest.old_log_probs, rest.rollout_log_probs, rest.mask)
-    tokens = isinstance(objective, CISPO) or objective == GRPO()
-    summed = isinstance(objective, GRPO) and objective.aggregation.startswith("sequence_sum")
-    horizon = 7 if objective == GRPO(aggregation="sequence_sum_norm", horizon=7) else 1
-    count = sum(LENGTHS) if tokens else sum(map(bool, LENGTHS))
-    expected = objective(log_probs, rest.old_log_probs, rest.advantages, rest.mask, torch.tensor(count), weights).item()
+    count = tokens if case.per_token else sequences
+    expected = objective(
+        log_probs, rest.old_log_probs, rest.advantages, rest.mask, torch.tensor(float(count)), weights
+    ).item()
     for i, length in enumerate(LENGTHS):
-        share = 1 / count / horizon / (1 if tokens or summed else max(length, 1))
         for t in range(length):
+            share = case.token_weight(length, sequences, tokens)
             d = (log_probs[i, t] - rest.ref_log_probs[i, t]).item()
             if placement == "loss":
                 expected += 0.3 * share * (math.exp(-d) - 1 + d)

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from formulas import CASES, NAMES
+from formulas.formula import Case
 from torch import Tensor
 
 from gmpo.objectives import CISPO, GMPO, GRPO, GSPO, HMPO, SAPO
@@ -11,28 +13,9 @@ from gmpo.objectives.objective import Objective
 
 LENGTHS = (1, 4, 7, 0, 3, 6)
 CUTS = ([[0, 1, 2], [3, 4, 5]], [[5, 0], [2], [1, 4, 3]], [[i] for i in range(6)])
-GEOMETRIC: list[Objective] = [  # a sequence has one weight, the geometric mean of its tokens'
-    GMPO(),
-    GMPO(0.1, 0.3),
-    GMPO(clip_level="sequence"),
-    GMPO(clip_level="none"),
-    GMPO(length_normalize=False),
-    HMPO(),
-    GSPO(),
-    GSPO(0.2, 0.2),
-]
-OBJECTIVES: list[Objective] = [
-    *GEOMETRIC,
-    GRPO(),
-    GRPO(0.2, 0.28, dual_clip=3.0),
-    GRPO(aggregation="sequence_mean"),
-    GRPO(aggregation="sequence_sum"),
-    GRPO(aggregation="sequence_sum_norm", horizon=7),
-    CISPO(),
-    CISPO(clip_low=0.2),
-    SAPO(),
-]
-DIFFERENTIATED = [objective for objective in OBJECTIVES if not isinstance(objective, CISPO)]  # its weight is constant
+OBJECTIVES = [case.objective for case in CASES]
+GEOMETRIC = [case.objective for case in CASES if case.per_sequence]  # a sequence has one weight, its tokens' mean
+DIFFERENTIATED = [case.objective for case in CASES if not case.detached]
 
 
 def batch(seed: int = 0, spread: float = 0.5) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -93,19 +76,14 @@ def test_a_mean_per_micro_batch_would_depend_on_the_cut(objective: Objective) ->
     assert (wrong / 2 - gradient(objective, [list(range(6))])).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_average_is_what_the_denominator_says(objective: Objective) -> None:
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_average_is_what_the_denominator_says(case: Case) -> None:
     values, _, _, mask = batch()
+    objective, sequences, tokens = case.objective, sum(map(bool, LENGTHS)), sum(LENGTHS)
     rows = [values[i, :n].tolist() for i, n in enumerate(LENGTHS) if n]
-    match objective:
-        case CISPO() | GRPO(aggregation="token_mean"):
-            count, expected = sum(LENGTHS), sum(map(sum, rows)) / sum(LENGTHS)
-        case GRPO(aggregation="sequence_sum" | "sequence_sum_norm"):
-            count, expected = len(rows), sum(map(sum, rows)) / len(rows) / (objective.horizon or 1)
-        case _:
-            count, expected = len(rows), sum(sum(row) / len(row) for row in rows) / len(rows)
+    expected = sum(case.token_weight(len(row), sequences, tokens) * sum(row) for row in rows)
     denominator = objective.count(mask)
-    assert denominator == count
+    assert denominator == (tokens if case.per_token else sequences)
     values[~mask] = math.nan
     for parts in ([list(range(6))], *CUTS):
         assert sum(objective.count(mask[part]) for part in parts) == denominator
@@ -171,23 +149,29 @@ def test_clipped_tokens_of_cispo_have_the_bound_for_a_weight(floor: float) -> No
     assert low.any() == (floor < 1)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_sides_of_the_clip_range(objective: Objective) -> None:
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_sides_of_the_clip_range(case: Case) -> None:
     """Responses of one token: above the range and below it, each with every sign of the advantage."""
-    log_ratio = torch.tensor([[1.5], [1.5], [1.5], [-1.5], [-1.5], [-1.5]])
-    advantages = torch.tensor([1.0, -1.0, 0.0] * 2)
-    match objective:
-        case SAPO() | GMPO(clip_level="none"):
-            sides = [], []
-        case CISPO():
-            sides = [0, 1], [3, 4] if objective.clip_low < 1 else []
-        case GRPO(dual_clip=3.0):
-            sides = [0, 1], [4]
-        case _:
-            sides = [0], [4]
-    clipped = objective.clipped(log_ratio, advantages, torch.ones(6, 1, dtype=torch.bool))
-    assert tuple(side[:, 0].nonzero()[:, 0].tolist() for side in clipped) == sides
-    assert not any(side.any() for side in objective.clipped(log_ratio, advantages, torch.zeros(6, 1, dtype=torch.bool)))
+    log_ratio, advantages = [1.5] * 3 + [-1.5] * 3, [1.0, -1.0, 0.0] * 2
+    held = [case.held(d, advantage) for d, advantage in zip(log_ratio, advantages, strict=True)]
+    expected = [[on and d > 0 for on, d in zip(held, log_ratio, strict=True)]]
+    expected += [[on and d < 0 for on, d in zip(held, log_ratio, strict=True)]]
+    ratios = torch.tensor(log_ratio).unsqueeze(-1)
+    clipped = case.objective.clipped(ratios, torch.tensor(advantages), torch.ones(6, 1, dtype=torch.bool))
+    assert [side[:, 0].tolist() for side in clipped] == expected
+    hidden = case.objective.clipped(ratios, torch.tensor(advantages), torch.zeros(6, 1, dtype=torch.bool))
+    assert not any(side.any() for side in hidden)
+
+
+def test_sides_that_are_known() -> None:
+    held = {
+        case.name: [case.held(*at) for at in ((1.5, 1.0), (1.5, -1.0), (-1.5, 1.0), (-1.5, -1.0))] for case in CASES
+    }
+    assert held["gmpo"] == held["grpo"] == [True, False, False, True]
+    assert held["grpo_dual_clip"] == [True, True, False, True]
+    assert held["cispo"] == [True, True, False, False]
+    assert held["cispo_floor"] == [True] * 4
+    assert held["sapo"] == held["gmpo_noclip"] == [False] * 4
 
 
 @pytest.mark.parametrize("constant", [1.0, 0.3, 2.5, 0.0])

@@ -45,7 +45,7 @@ Rows = list[dict[str, str]]
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[TwoNodes]:
     if reason := missing():
-        pytest.skip(reason)
+        pytest.skip(f"no Slurm: {reason}")
     with TwoNodes(ENVIRONMENT) as nodes:
         yield nodes
 

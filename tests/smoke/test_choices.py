@@ -32,10 +32,6 @@ def run(folder: Path, model: str, *overrides: str) -> tuple[list[dict[str, float
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)], ended
 
 
-def test_there_are_ten_objectives() -> None:
-    assert len(OBJECTIVES) == 10
-
-
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_objective_trains(tmp_path: Path, qwen2_folder: str, objective: str) -> None:
     rows, ended = run(tmp_path, qwen2_folder, f"objective={objective}")

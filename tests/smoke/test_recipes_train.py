@@ -1,4 +1,4 @@
-"""Each recipe's own config on two ranks with real vLLM and real problems.
+"""Each recipe's own config on two ranks with real vLLM and invented problems.
 
 What differs: a small model of the same architecture, lengths and batch scaled down, cluster=cpu2 and where things lie.
 """
@@ -22,13 +22,12 @@ from transformers import AutoTokenizer
 
 from gmpo.data.templates import TEMPLATES
 
-SHARED = ROOT.parent / "shared" / "data"
+FILES = ROOT / "tests" / "data" / "files"
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.distributed,
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed"),
-    pytest.mark.skipif(not SHARED.is_dir(), reason="the files of real problems are not here"),
 ]
 SMALL = (
     *("cluster=cpu2", "run.steps=2", "run.validate_every=2", "data.validation_limit=4", "optimizer.lr=1e-3"),
@@ -48,7 +47,7 @@ BENCHMARKS = {"aime24": "aime24", "amc23": "amc23", "math500": "math500", "miner
 
 
 def one_digit(rows: Dataset, answer: Callable[[dict[str, Any]], str]) -> Dataset:
-    """Problems that a guess of a digit solves now and then: real ones, so that there is something to learn from."""
+    """Problems that a guess of a digit solves now and then, so that there is something to learn from."""
     return rows.filter(lambda row: re.fullmatch(r"\d", answer(row)) is not None)
 
 
@@ -59,7 +58,7 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def read(path: str) -> Dataset:
         kind = "parquet" if path.endswith("parquet") else "json"
-        return load_dataset(kind, data_files=str(SHARED / path), split="train", cache_dir=str(folder / "cache"))
+        return load_dataset(kind, data_files=str(FILES / path), split="train", cache_dir=str(folder / "cache"))
 
     gsm8k = one_digit(read("gsm8k/train.jsonl"), lambda row: row["answer"].rpartition("#### ")[2])
     gsm8k.to_json(folder / "gsm8k.jsonl")
@@ -72,7 +71,7 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "prompt": [{"role": "user", "content": f"{wrapping.prefix}{row['problem']}{wrapping.suffix}"}],
             "reward_model": {"ground_truth": row["answer"]},
         }
-        for row in map(json.loads, first_lines("aime24", 30))
+        for row in map(json.loads, first_lines("aime24", 8))
     ]
     Dataset.from_list(aime * 2).to_parquet(folder / "aime.parquet")
     return folder
@@ -105,12 +104,12 @@ def trained(experiment: str, model: str, folder: Path, *overrides: str) -> list[
 
 
 def first_lines(benchmark: str, count: int) -> list[str]:
-    return (SHARED / benchmark / "test.jsonl").read_text().splitlines()[:count]
+    return (FILES / benchmark / "test.jsonl").read_text().splitlines()[:count]
 
 
 def test_qwen2_5_7b_math(tmp_path: Path, problems: Path, qwen2: str) -> None:
-    files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={SHARED}/gsm8k/test.jsonl"]
-    files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={SHARED}/math500/test.jsonl"]
+    files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={FILES}/gsm8k/test.jsonl"]
+    files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={FILES}/math500/test.jsonl"]
     columns = ["data.math.answer=answer", "data.math.result=whole"]
     rows = trained("qwen2_5_7b_math", qwen2, tmp_path, *MATH, *files, *columns)
     assert {"val/gsm8k/mean@1", "val/math/mean@1"} <= rows[2].keys()
@@ -121,7 +120,7 @@ def test_qwen2_5_7b_math(tmp_path: Path, problems: Path, qwen2: str) -> None:
 
 def test_gmpo_qwen2_5_math_7b(tmp_path: Path, problems: Path, qwen2: str) -> None:
     files = [f"data.path={problems}/math.jsonl", "data.levels=null", "data.answer=answer", "data.result=whole"]
-    files += [f"benchmark.{name}.path={SHARED}/{folder}/test.jsonl" for name, folder in BENCHMARKS.items()]
+    files += [f"benchmark.{name}.path={FILES}/{folder}/test.jsonl" for name, folder in BENCHMARKS.items()]
     files += [f"benchmark.{name}.answer=answer" for name in BENCHMARKS]
     rows = trained("gmpo_qwen2_5_math_7b", qwen2, tmp_path, *MATH, *files, "rollout.engine.tensor_parallel=1")
     assert {f"val/{name}/mean@1" for name in BENCHMARKS} <= rows[2].keys()
@@ -135,13 +134,15 @@ def test_gmpo_qwen2_5_math_7b(tmp_path: Path, problems: Path, qwen2: str) -> Non
 
 def test_dapo_qwen2_5_7b(tmp_path: Path, problems: Path, qwen2: str) -> None:
     files = [f"data.path={problems}/dapo.parquet", f"benchmark.aime24_dapo.path={problems}/aime.parquet"]
-    rows = trained("dapo_qwen2_5_7b", qwen2, tmp_path, *DAPO, *files, "cluster.cp=2")
+    rows = trained(
+        "dapo_qwen2_5_7b", qwen2, tmp_path, *DAPO, *files, "cluster.cp=2", "callbacks.rollout_table.groups=16"
+    )
     run = tmp_path / "dapo_qwen2_5_7b"
     assert rows[2]["policy/learning_rate"] == pytest.approx(1e-3 * (0.1 + 0.9 * 32 / 160)), "32 updates of a warm-up"
     assert json.loads((run / "model" / "config.json").read_text())["max_position_embeddings"] == 32768
     validated = [json.loads(line) for line in (run / "rollouts" / "validation.jsonl").read_text().splitlines()]
     last = [row for row in validated if row["rollout_step"] == 2]
-    assert len(last) == 2 * len({row["prompt"] for row in last}) == 8, "two responses each to 4 of 30 problems"
+    assert len(last) == 2 * len({row["prompt"] for row in last}) == 8, "two responses each to 4 of 8 problems"
     prompts = {json.loads(line)["prompt"] for line in (run / "rollouts" / "train.jsonl").read_text().splitlines()}
     asked = prompts | {row["prompt"] for row in last}
     assert all(prompt.endswith('after "Answer:".<|assistant|>') for prompt in asked), "training and validation alike"
@@ -165,8 +166,8 @@ def test_qwen3_8b_math(tmp_path: Path, problems: Path) -> None:
         "{% if not enable_thinking | default(true) %}/no_think {% endif %}" + tokenizer.chat_template
     )
     tokenizer.save_pretrained(model)
-    files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={SHARED}/gsm8k/test.jsonl"]
-    files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={SHARED}/math500/test.jsonl"]
+    files = [f"data.gsm8k.path={problems}/gsm8k.jsonl", f"data.gsm8k.validation_path={FILES}/gsm8k/test.jsonl"]
+    files += [f"data.math.path={problems}/math.jsonl", f"data.math.validation_path={FILES}/math500/test.jsonl"]
     columns = ["data.math.answer=answer", "data.math.result=whole"]
     rows = trained("qwen3_8b_math", model, tmp_path, *MATH, *files, *columns)
     assert {"val/gsm8k/mean@1", "val/math/mean@1"} <= rows[2].keys()
@@ -177,6 +178,6 @@ def test_qwen3_8b_math(tmp_path: Path, problems: Path) -> None:
 
 
 def test_qwen2_5_0_5b_gsm8k(tmp_path: Path, problems: Path, qwen2: str) -> None:
-    files = [f"data.path={problems}/gsm8k.jsonl", f"data.validation_path={SHARED}/gsm8k/test.jsonl"]
+    files = [f"data.path={problems}/gsm8k.jsonl", f"data.validation_path={FILES}/gsm8k/test.jsonl"]
     rows = trained("qwen2_5_0_5b_gsm8k", qwen2, tmp_path, *MATH, *files)
     assert "val/gsm8k/mean@1" in rows[2]

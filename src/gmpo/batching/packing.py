@@ -44,7 +44,7 @@ def pad_sequences(sequences: Sequences, pad_token_id: int) -> MicroBatch:
     )
 
 
-def _spread(rows: Sequence[Float[Tensor, "T"] | None], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"] | None:
+def _spread(rows: Sequence[Float[Tensor, "_"] | None], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"] | None:
     """Place one value for each response token where the mask is True; None where a row has no values."""
     known = [row for row in rows if row is not None]
     if len(known) < len(rows):
@@ -59,6 +59,6 @@ def response_mask(lengths: Sequence[int]) -> Bool[Tensor, "B T"]:
     return columns < torch.tensor(lengths, dtype=torch.long).unsqueeze(-1)
 
 
-def response_rows(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> list[Float[Tensor, "T"]]:
+def response_rows(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> list[Float[Tensor, "_"]]:
     """Return the values of each row's response tokens, on the CPU: the inverse of `pad_sequences`."""
     return list(values[mask].cpu().split(mask.sum(-1).tolist()))

@@ -90,8 +90,8 @@ class Probe:
         return torch.randint(words, (length,), generator=torch.Generator().manual_seed(seed))
 
     def _log_probs(
-        self, sequences: list[Int[Tensor, "n"]], last_position: int | None = None, padding: int = 0
-    ) -> list[Float[Tensor, "n-1"]]:
+        self, sequences: list[Int[Tensor, "_"]], last_position: int | None = None, padding: int = 0
+    ) -> list[Float[Tensor, "_"]]:
         """Return the log-probs of each sequence's tokens but the first, as the run computes them.
 
         last_position: of the very last token, whose own prediction is not looked at.
@@ -125,7 +125,7 @@ class Probe:
             return float("inf")
         return float((got.log_softmax(-1) - given.log_softmax(-1)).abs().max())
 
-    def _between(self, one: list[Float[Tensor, "n"]], other: list[Float[Tensor, "n"]]) -> float:
+    def _between(self, one: list[Float[Tensor, "_"]], other: list[Float[Tensor, "_"]]) -> float:
         apart = (torch.cat(one) - torch.cat(other)).abs()
         return float(apart.mean() if self.compute_dtype in HALF else apart.max())
 
@@ -136,7 +136,7 @@ class Probe:
         return LIMIT_OF_ROUNDING if kind in (ALONE, OWN) else LIMIT_IN_HALF
 
 
-def _batch(sequences: list[Int[Tensor, "n"]], padding: int) -> MicroBatch:
+def _batch(sequences: list[Int[Tensor, "_"]], padding: int) -> MicroBatch:
     prompt = [Prompt(0, "", "", ids[:1].tolist(), "", "") for ids in sequences]
     responses = [Response(ids[1:].tolist(), [0.0] * (len(ids) - 1), "", False) for ids in sequences]
     return pad_sequences([(p, Rollout(r, 0.0)) for p, r in zip(prompt, responses, strict=True)], padding)

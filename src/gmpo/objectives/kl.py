@@ -12,8 +12,8 @@ KINDS = ("k1", "k2", "k3", "abs")
 
 
 def kl_estimate(
-    log_probs: Float[Tensor, "B T"], ref_log_probs: Float[Tensor, "B T"], kind: str
-) -> Float[Tensor, "B T"]:
+    log_probs: Float[Tensor, "*B T"], ref_log_probs: Float[Tensor, "*B T"], kind: str
+) -> Float[Tensor, "*B T"]:
     """Per-token estimate of KL(policy || reference), differentiable in `log_probs`.
 
     With d = log π − log π_ref: k1 = d, k2 = d²/2, k3 = exp(−d) − 1 + d, abs = |d|

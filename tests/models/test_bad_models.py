@@ -228,7 +228,7 @@ def test_heads_that_a_config_does_not_give(tmp_path: Path) -> None:
     from gmpo.models.pretrained import Pretrained, cost_of
 
     path = tiny_folder(tmp_path / "mixtral", "mixtral", head_dim=None, sliding_window=None)
-    source = Pretrained(path)
+    pretrained = Pretrained(path)
     cost = cost_of(pretrained.load(None))
     assert cost.quadratic == 2 * 64
     pretrained.check(2)

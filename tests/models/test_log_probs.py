@@ -71,7 +71,7 @@ def test_a_pack_of_nothing_still_goes_through_the_model(qwen2_folder: str) -> No
 @pytest.mark.parametrize(("attention", "cp"), [("varlen", 1), ("sdpa", 2)])
 def test_an_attention_that_knows_no_window_refuses_a_model_with_one(attention: str, cp: int) -> None:
     windowed = MistralConfig(sliding_window=128)
-    source = Pretrained("a/model", attention=attention)
+    pretrained = Pretrained("a/model", attention=attention)
     with pytest.raises(ValueError, match=rf"a/model attends to a sliding window of 128.*{attention}.*cluster.cp={cp}"):
         pretrained.refuse_what_cannot_be(windowed, cp)
     pretrained.refuse_what_cannot_be(MistralConfig(sliding_window=None), cp)

@@ -20,7 +20,7 @@ from gmpo.cli.console import configure_logging
 from gmpo.models.tiny import character_tokenizer
 from gmpo.policy.module import PolicyModule
 from gmpo.rollout import Engine
-from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling
+from gmpo.types import Group, Prompt, PromptBatch, Request, Response, Rollout, Sampling
 
 PROMPTS, PROMPT_TOKENS = 8, 12
 LAYERS, HEAD_WIDTH = 4, 32
@@ -142,12 +142,16 @@ def generation_seconds(engine: Engine, points: Sequence[Point], rounds: int) -> 
     found = {}
     for point in points:
         prompts = [prompt_of(number, point) for number in range(PROMPTS)]
-        sampling = Sampling(max_tokens=point.response, samples=point.group)
+        sampling = Sampling(max_tokens=point.response)
         took = []
         for number in range(1 + rounds):
-            seeds = [[(number * PROMPTS + place) * 1000 + i for i in range(point.group)] for place in range(PROMPTS)]
+            requests = [
+                Request(prompt, (number * PROMPTS + place) * 1000 + i, sampling)
+                for place, prompt in enumerate(prompts)
+                for i in range(point.group)
+            ]
             began = time.perf_counter()
-            engine.generate(prompts, sampling, seeds)
+            list(engine.generate(requests))
             took.append(time.perf_counter() - began)
         found[point] = median(took[1:])
     engine.close()

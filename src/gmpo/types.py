@@ -30,15 +30,14 @@ class Sampling:
     """How an engine draws responses."""
 
     max_tokens: int  # of the response, the end-of-sequence token included
-    samples: int = 1  # responses for each prompt
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     top_k: int = 0  # 0 keeps every token
     stop: tuple[str, ...] = ()  # texts that end a response; the token that completes one is its last
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.samples < 1:
-            raise ValueError(f"max_tokens and samples must be at least 1, not {self.max_tokens}, {self.samples}")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}")
         if self.temperature < 0:
             raise ValueError(f"temperature must be 0 (greedy) or above, not {self.temperature}")
         if not 0 < self.top_p <= 1:
@@ -53,6 +52,15 @@ class Sampling:
                     f"stop={list(self.stop)} holds {text!r}: each entry must be a text of at least one character"
                 )
         object.__setattr__(self, "stop", tuple(self.stop))  # whatever kind of list a config gives
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One response that an engine is asked for. Two requests are never equal: each is known by its identity."""
+
+    prompt: Prompt
+    seed: int  # decides the response, for the same prompt and weights
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)

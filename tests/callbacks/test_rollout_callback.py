@@ -19,12 +19,12 @@ from gmpo.types import Group, PromptBatch, Response, Rollout, Sampling
 
 
 def callback(folder: str) -> RolloutCallback:
-    sampling = Sampling(max_tokens=6, samples=4)
+    sampling = Sampling(max_tokens=6)
     engine = TransformersEngine(folder, "float32", max_num_seqs=64)
     engine.start()
     overlong = Overlong(sampling.max_tokens)
     return RolloutCallback(
-        engine, ExactMatch(), GroupNorm(), sampling, sampling, 0, overlong, DynamicSampling(), Scoring()
+        engine, ExactMatch(), GroupNorm(), sampling, 4, sampling, 4, 0, overlong, DynamicSampling(), Scoring()
     )
 
 
@@ -41,13 +41,13 @@ def responses(batch: PromptBatch) -> list[list[list[int]]]:
 def test_groups_follow_their_prompts_and_can_be_repeated(qwen2_folder: str) -> None:
     rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     one, two = (PromptBatch([make_prompt("1+1", 5), make_prompt("2+2", 9)]) for _ in range(2))
-    one.groups = rollouts.generation.groups(pl_module, one.prompts, rollouts.sampling, "train")
-    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, "train")
+    one.groups = rollouts.generation.groups(pl_module, one.prompts, rollouts.sampling, 4, "train")
+    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, 4, "train")
     assert [group.prompt for group in one.groups] == one.prompts
     assert [len(group.rollouts) for group in one.groups] == [4, 4]
     assert responses(one) == responses(two)
     pl_module.rollout_step += 1
-    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, "train")
+    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, 4, "train")
     assert responses(one) != responses(two)
 
 
@@ -68,9 +68,9 @@ def test_prompts_of_long_responses_are_asked_first_and_nothing_else_changes(qwen
     rollouts.engine.max_num_seqs = 4  # a group at a time
     rollouts.generation.reward = reward = Listens()
     prompts = [make_prompt(f"{i}+{i}", i, answer=str(i)) for i in range(4)]
-    as_asked = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, "train")
+    as_asked = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, 4, "train")
     rollouts.generation.lengths.learn([(("test", 2), [90]), (("test", 3), [5]), (("test", 1), [40])])
-    longest_first = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, "train")
+    longest_first = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, 4, "train")
     assert reward.answers == [i for i in "01232013" for _ in range(4)]
     assert [group.prompt for group in longest_first] == prompts
     assert responses(PromptBatch(prompts, longest_first)) == responses(PromptBatch(prompts, as_asked))
@@ -79,7 +79,7 @@ def test_prompts_of_long_responses_are_asked_first_and_nothing_else_changes(qwen
 def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) -> None:
     rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1", 5), make_prompt("1+1", 5)])
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
     first, second = responses(batch)
     assert first != second
 
@@ -87,15 +87,15 @@ def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) ->
 def test_weights_reach_the_engine_when_they_changed_and_only_then(qwen2_folder: str) -> None:
     rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
     batch = PromptBatch([make_prompt("1+1")])
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
     before = responses(batch)
     with torch.no_grad():
         for parameter in pl_module.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
     assert responses(batch) == before
     pl_module.policy_version += 1
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, "train")
+    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
     assert responses(batch) != before
     assert rollouts.engine.policy_version == 1
 

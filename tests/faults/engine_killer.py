@@ -51,11 +51,11 @@ class _Once(Callback):
         engine = engine_of(trainer).engine
         generate: Callable[..., Any] = engine.generate
 
-        def disturbed(*args: Any, **kwargs: Any) -> Any:
+        def disturbed(requests: Any) -> Any:
             if pl_module.rollout_step == self.step and not self.done:
                 self.done = True
                 self.act()
-            return generate(*args, **kwargs)
+            return generate(requests)
 
         engine.generate = disturbed
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 from gmpo.metrics.clock import StepClock
@@ -15,10 +14,10 @@ from gmpo.parallel.collectives import gather, rank, world_size
 from gmpo.parallel.layout import EngineLayout
 from gmpo.policy.module import PolicyModule
 from gmpo.rewards import Reward, close, report_of, verifier_of
-from gmpo.rollout import Engine, ExpectedLengths, Scoring, request_seed, scored_groups
+from gmpo.rollout import Engine, ExpectedLengths, Scoring, request_seed, score, timed
 from gmpo.rollout.group_state import as_groups, as_state
 from gmpo.run.errors import LOGITS_NOT_FINITE, EngineError, NonFiniteError, RunError
-from gmpo.types import Group, Prompt, Sampling
+from gmpo.types import Group, Prompt, Request, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +68,7 @@ class Generation:
         policy: PolicyModule,
         prompts: list[Prompt],
         sampling: Sampling,
+        samples: int,
         purpose: str,
         asked: Asked | None = None,
     ) -> list[Group]:
@@ -77,13 +77,12 @@ class Generation:
         prompts: of all ranks; engines take them in turn, and the first rank of each keeps the groups. asked: how many
         responses to each prompt this step has had already, counted on here.
         """
-        seeds = self._seeds(
-            prompts, sampling.samples, purpose, policy.rollout_step, Asked() if asked is None else asked
-        )
+        asked = Asked() if asked is None else asked
+        requests = self._requests(prompts, sampling, samples, purpose, policy.rollout_step, asked)
         reward = self.reward if purpose == "train" else verifier_of(self.reward)
 
         def make() -> list[Group]:
-            return self._make(prompts, sampling, seeds, reward, policy.clock)
+            return self._make(prompts, requests, reward, policy.clock)
 
         groups, errors = self._try(policy, make)
         if errors and _another_start_may_help(errors):
@@ -96,7 +95,7 @@ class Generation:
             raise _reason(policy, errors)
         return groups
 
-    def begin_ahead(self, policy: PolicyModule, prompts: list[Prompt], sampling: Sampling) -> None:
+    def begin_ahead(self, policy: PolicyModule, prompts: list[Prompt], sampling: Sampling, samples: int) -> None:
         """Have the groups of the next rollout step generated with the weights of now, while this goes on.
 
         An engine that takes no weights is left to `groups`, which asks it again.
@@ -105,8 +104,8 @@ class Generation:
             return
         step, asked, clock = policy.rollout_step + 1, Asked(), StepClock()
         clock.mark = policy.clock.mark
-        seeds = self._seeds(prompts, sampling.samples, "train", step, asked)
-        future = self._beside.submit(self._make, prompts, sampling, seeds, self.reward, clock)
+        requests = self._requests(prompts, sampling, samples, "train", step, asked)
+        future = self._beside.submit(self._make, prompts, requests, self.reward, clock)
         self._ahead = Ahead(step, policy.policy_version, asked, future, clock)
 
     def finish_ahead(self, policy: PolicyModule) -> None:
@@ -160,7 +159,8 @@ class Generation:
         own, asked = self._saved["ranks"][rank()], Asked()
         future = Future[list[Group]]()
         future.set_result(as_groups(own, self._own(prompts)))
-        self._seeds(prompts, own["samples"], "train", step, asked)  # counts what they have had
+        for prompt in prompts:
+            asked[prompt.benchmark_name, prompt.index] += own["samples"]
         return Ahead(step, self._saved["policy_version"], asked, future, report=own["report"])
 
     def _try(self, policy: PolicyModule, make: Callable[[], list[Group]]) -> tuple[list[Group], list[RunError]]:
@@ -179,18 +179,20 @@ class Generation:
             return _errors(lambda: self.engine.load_weights(weights, policy.policy_version))
 
     def _make(
-        self, prompts: list[Prompt], sampling: Sampling, seeds: list[list[int]], reward: Reward, clock: StepClock
+        self, prompts: list[Prompt], requests: list[list[Request]], reward: Reward, clock: StepClock
     ) -> list[Group]:
         layout = self.layout
-        own, own_seeds = self._own(prompts), seeds[layout.engine :: layout.engines]
-        order = self.lengths.longest_first(own)
-        own, own_seeds = [own[place] for place in order], [own_seeds[place] for place in order]
-        if layout.leads:
-            groups = scored_groups(self.engine, reward, own, sampling, own_seeds, clock, scoring=self.scoring)
-            return [group for _, group in sorted(zip(order, groups, strict=True), key=itemgetter(0))]
-        with clock("generate"):
-            self.engine.generate(own, sampling, own_seeds)
-        return []
+        own, own_requests = self._own(prompts), requests[layout.engine :: layout.engines]
+        asked = [request for place in self.lengths.longest_first(own) for request in own_requests[place]]
+        responses = timed(self.engine.generate(asked), len(asked), clock)
+        if not layout.leads:
+            deque(responses, maxlen=0)
+            return []
+        rollouts = dict(score(responses, reward, self.scoring, clock))
+        return [
+            Group(prompt, [rollouts[request] for request in group])
+            for prompt, group in zip(own, own_requests, strict=True)
+        ]
 
     def _restart(self) -> list[RunError]:
         def restart() -> None:
@@ -207,15 +209,17 @@ class Generation:
     def _own(self, prompts: list[Prompt]) -> list[Prompt]:
         return prompts[self.layout.engine :: self.layout.engines]
 
-    def _seeds(self, prompts: list[Prompt], samples: int, purpose: str, step: int, asked: Asked) -> list[list[int]]:
-        """One seed for each response; a prompt that is asked twice in a step gets other responses then."""
-        seeds = []
+    def _requests(
+        self, prompts: list[Prompt], sampling: Sampling, samples: int, purpose: str, step: int, asked: Asked
+    ) -> list[list[Request]]:
+        """Return the requests of each prompt; one that is asked twice in a step gets other responses then."""
+        requests = []
         for prompt in prompts:
             already = asked[prompt.benchmark_name, prompt.index]
-            numbers = range(already, already + samples)
-            seeds.append([request_seed(self.seed, purpose, step, prompt.index, number) for number in numbers])
+            seeds = [request_seed(self.seed, purpose, step, prompt.index, already + i) for i in range(samples)]
+            requests.append([Request(prompt, seed, sampling) for seed in seeds])
             asked[prompt.benchmark_name, prompt.index] += samples
-        return seeds
+        return requests
 
 
 def _another_start_may_help(errors: list[RunError]) -> bool:

@@ -42,7 +42,9 @@ class RolloutCallback(Callback):
         reward: Reward,
         advantage: Callable[[Tensor, Tensor], Tensor],
         sampling: Sampling,
+        samples: int,
         validation_sampling: Sampling,
+        validation_samples: int,
         seed: int,
         overlong: Overlong,
         dynamic_sampling: DynamicSampling,
@@ -54,7 +56,9 @@ class RolloutCallback(Callback):
         self.generation = Generation(engine, reward, seed, scoring)
         self.advantage = advantage
         self.sampling = sampling
+        self.samples = samples
         self.validation_sampling = validation_sampling
+        self.validation_samples = validation_samples
         self.overlong = overlong
         self.dynamic_sampling = dynamic_sampling
         self.async_steps = async_steps
@@ -103,7 +107,7 @@ class RolloutCallback(Callback):
         batch.groups, batch.discarded = refilled.groups, refilled.discarded
         with pl_module.clock("exchange"):  # ranks wait here for the slowest generation
             kept, discarded = gather_lists(facts_of(batch.groups)), gather_lists(facts_of(batch.discarded))
-            made = (len(batch.groups) + len(batch.discarded)) * self.sampling.samples
+            made = (len(batch.groups) + len(batch.discarded)) * self.samples
             reports = gather_lists([*reports, (made - reported, report_of(self.reward))])
         self.generation.lengths.learn((group.prompt, [r.tokens for r in group.rollouts]) for group in kept + discarded)
         pl_module.log_dict(self._report(kept, discarded, refilled.refills, pl_module))
@@ -130,7 +134,9 @@ class RolloutCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Responses and rewards of validation prompts."""
-        batch.groups = self.generation.groups(pl_module, batch.prompts, self.validation_sampling, "validation")
+        batch.groups = self.generation.groups(
+            pl_module, batch.prompts, self.validation_sampling, self.validation_samples, "validation"
+        )
         report_of(self.reward)  # what is logged is of training
 
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
@@ -146,13 +152,13 @@ class RolloutCallback(Callback):
         taken = self.generation.take_ahead(policy, prompts) if self.async_steps else None
         if taken is None:
             asked, policy.staleness, seconds, reports = Asked(), 0, 0.0, []
-            groups = self.generation.groups(policy, prompts, self.sampling, "train", asked)
+            groups = self.generation.groups(policy, prompts, self.sampling, self.samples, "train", asked)
         else:
             ahead, groups = taken
             asked, policy.staleness = ahead.asked, policy.policy_version - ahead.policy_version
             seconds = ahead.clock.seconds["generate"] + ahead.clock.seconds["reward"]
             policy.clock.seconds["generate_tail"] += ahead.clock.seconds["generate_tail"]
-            reports = [(len(groups) * self.sampling.samples, ahead.report or {})]
+            reports = [(len(groups) * self.samples, ahead.report or {})]
         if self.async_steps:
             policy.log_dict({"rollout/staleness": float(policy.staleness), "time/prefetch": seconds})
         return self._penalized(groups), asked, reports
@@ -163,7 +169,7 @@ class RolloutCallback(Callback):
             with suppress(EngineError):  # the next weights that it is to take tell it again
                 self.engine.sleep()
         elif policy.rollout_step < trainer.datamodule.steps and not policy.ends_because:
-            self.generation.begin_ahead(policy, trainer.datamodule.peek(), self.sampling)
+            self.generation.begin_ahead(policy, trainer.datamodule.peek(), self.sampling, self.samples)
 
     def _penalized(self, groups: list[Group]) -> list[Group]:
         for group in groups:
@@ -178,7 +184,7 @@ class RolloutCallback(Callback):
         """Groups for the prompts of a refill, spread over all engines and sent to the ranks that lack them."""
         outgoing: list[list[tuple[int, Group]]] = [[] for _ in range(world_size())]
         layout = self.generation.layout
-        made = self._penalized(self.generation.groups(policy, prompts, self.sampling, "train", asked))
+        made = self._penalized(self.generation.groups(policy, prompts, self.sampling, self.samples, "train", asked))
         for turn, group in enumerate(made):
             number = layout.engine + turn * layout.engines
             outgoing[owners[number]].append((number, group))

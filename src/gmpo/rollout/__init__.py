@@ -3,7 +3,7 @@
 from gmpo.rollout.dynamic_sampling import DynamicSampling, Refilled
 from gmpo.rollout.engine import Engine, request_seed
 from gmpo.rollout.request_order import ExpectedLengths
-from gmpo.rollout.scoring import Scoring, scored_groups
+from gmpo.rollout.scoring import Scoring, score, timed
 from gmpo.rollout.subprocess_engine import SubprocessEngine
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Scoring",
     "SubprocessEngine",
     "request_seed",
-    "scored_groups",
+    "score",
+    "timed",
 ]

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from gmpo.rollout.engine import Engine, OnResponse, ignore
+from gmpo.rollout.engine import Engine
 from gmpo.rollout.subprocess_engine import SubprocessEngine
 from gmpo.run.errors import EngineError, RunError
 from gmpo.run.signals import RESUME
-from gmpo.types import Prompt, Response, Sampling
+from gmpo.types import Request, Response
 
 
 def supervised(engine: Engine, subprocess: bool, timeout: float, first_gpu: int | None = None) -> Engine:
@@ -66,21 +66,12 @@ class InProcessEngine:
             for _ in rest:  # ranks gather the weights together
                 pass
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-        on_response: OnResponse = ignore,
-    ) -> list[list[Response]]:
-        """As `Engine`."""
-
-        def alive(place: int, number: int, response: Response) -> None:
-            self._alive_at = time.monotonic()
-            on_response(place, number, response)
-
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Watch the engine; each response is a sign of life."""
         with self._watched(), _as_engine_failure():
-            return self.engine.generate(prompts, sampling, seeds, alive)
+            for finished in self.engine.generate(requests):
+                self._alive_at = time.monotonic()
+                yield finished
 
     def sleep(self) -> None:
         """As `Engine`."""

@@ -67,10 +67,10 @@ class AgainstBound(Callback):
         """The step before is done now, with all that is logged; the engine still has its weights."""
         if self._groups:
             whole = time.perf_counter() - self._began
-            self.measured.append(self._figures(whole, dict(pl_module.clock.seconds)))
+            self.measured.append(self._figures(whole, dict(pl_module.state.clock.seconds)))
         self._groups = []
         if len(self.measured) == self.steps:
-            pl_module.ends_because = "enough was measured"
+            pl_module.state.stop("enough was measured")
         self._began = time.perf_counter()
 
     def on_train_batch_end(
@@ -110,7 +110,9 @@ def main() -> None:
         cfg.rollout.engine._target_ = f"{__name__}.RememberingEngine"
         training, rollout = prepared(cfg)
         measuring = AgainstBound(
-            rollout.engine.engine, RawUpdate(model, training.policy.pad_token_id), given.warm_up + given.steps
+            rollout.collector.engine.engine.engine,  # in what supervises it, and in what watches it
+            RawUpdate(model, training.policy.pad_token_id),
+            given.warm_up + given.steps,
         )
         training.trainer.callbacks.insert(0, measuring)
         training.run()

@@ -65,12 +65,12 @@ class TimedUpdates(PolicyModule):
         self.seconds = {}
         for point in self.points:
             groups = random_groups(point)
-            self.fill_log_probs(groups)
+            self.old_log_probs.fill(groups)
             took = []
             for _ in range(1 + self.rounds):
                 began = time.perf_counter()
-                for mini_batch in self.pack(groups):
-                    self.update(mini_batch, on_policy=False)
+                for mini_batch in self.old_log_probs.mini_batches(groups):
+                    self.update(mini_batch)
                 took.append(time.perf_counter() - began)
             self.seconds[point] = median(took[1:])
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gmpo.run.errors import LOGITS_NOT_FINITE, NonFiniteError
+
+
+class Stage(StrEnum):
+    """What responses are generated for. Seeds derive from these words: they stay as they are."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,7 @@ class MiniBatch:
 
     micro_batches: list[MicroBatch]
     zero_advantage: Bool[Tensor, "B T"]  # mask of the sequences that skip the model: their advantage is 0
+    on_policy: bool = False  # its forward pass is the first since the rollout: it tells the old log-probs and the gap
 
     def masks(self) -> list[Bool[Tensor, "B T"]]:
         """Of all sequences, those of advantage 0 too: what the denominator is counted from."""

@@ -1,4 +1,4 @@
-"""The callback with a real engine and a real policy, outside of a trainer."""
+"""Groups of a real engine for a real policy, outside of a trainer, and what becomes of them."""
 
 from concurrent.futures import Future
 
@@ -7,25 +7,25 @@ import torch
 from conftest import make_prompt
 from small_training import module
 
-from gmpo.advantages import GroupNorm
-from gmpo.callbacks import RolloutCallback
 from gmpo.metrics.rollout import facts_of, mean_of_reports, rollout_metrics
 from gmpo.policy.module import PolicyModule
-from gmpo.rewards import ExactMatch, Overlong
-from gmpo.rollout import DynamicSampling, Scoring
+from gmpo.rewards import ExactMatch, Overlong, Reward
+from gmpo.rollout import Scoring, Supervised
+from gmpo.rollout.batch_advantages import Advantage, BatchAdvantages
+from gmpo.rollout.collector import Collector, GroupSampling
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.run.errors import RunError
-from gmpo.types import Group, PromptBatch, Response, Rollout, Sampling
+from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling, Stage
+
+TRAINING = GroupSampling(Stage.TRAIN, Sampling(max_tokens=6), samples=4)
 
 
-def callback(folder: str) -> RolloutCallback:
-    sampling = Sampling(max_tokens=6)
-    engine = TransformersEngine(folder, "float32", max_num_seqs=64)
+def collector(folder: str, policy: PolicyModule, reward: Reward | None = None) -> Collector:
+    engine = Supervised(TransformersEngine(folder, "float32", max_num_seqs=64))
     engine.start()
-    overlong = Overlong(sampling.max_tokens)
-    return RolloutCallback(
-        engine, ExactMatch(), GroupNorm(), sampling, 4, sampling, 4, 0, overlong, DynamicSampling(), Scoring()
-    )
+    made = Collector(engine, reward or ExactMatch(), Overlong(TRAINING.sampling.max_tokens), 0, Scoring())
+    made.attach(policy.state)
+    return made
 
 
 def policy(folder: str) -> PolicyModule:
@@ -34,20 +34,26 @@ def policy(folder: str) -> PolicyModule:
     return made
 
 
+def groups_of(rollouts: Collector, pl_module: PolicyModule, prompts: list[Prompt]) -> list[Group]:
+    rollouts.engine.sync(pl_module)
+    return rollouts.groups(prompts, TRAINING)
+
+
 def responses(batch: PromptBatch) -> list[list[list[int]]]:
     return [[rollout.response.token_ids for rollout in group.rollouts] for group in batch.groups]
 
 
 def test_groups_follow_their_prompts_and_can_be_repeated(qwen2_folder: str) -> None:
-    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
+    pl_module = policy(qwen2_folder)
+    rollouts = collector(qwen2_folder, pl_module)
     one, two = (PromptBatch([make_prompt("1+1", 5), make_prompt("2+2", 9)]) for _ in range(2))
-    one.groups = rollouts.generation.groups(pl_module, one.prompts, rollouts.sampling, 4, "train")
-    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, 4, "train")
+    one.groups = groups_of(rollouts, pl_module, one.prompts)
+    two.groups = groups_of(rollouts, pl_module, two.prompts)
     assert [group.prompt for group in one.groups] == one.prompts
     assert [len(group.rollouts) for group in one.groups] == [4, 4]
     assert responses(one) == responses(two)
-    pl_module.rollout_step += 1
-    two.groups = rollouts.generation.groups(pl_module, two.prompts, rollouts.sampling, 4, "train")
+    pl_module.state.rollout_step += 1
+    two.groups = groups_of(rollouts, pl_module, two.prompts)
     assert responses(one) != responses(two)
 
 
@@ -64,38 +70,41 @@ class Listens(ExactMatch):
 
 
 def test_prompts_of_long_responses_are_asked_first_and_nothing_else_changes(qwen2_folder: str) -> None:
-    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
-    rollouts.engine.max_num_seqs = 4  # a group at a time
-    rollouts.generation.reward = reward = Listens()
+    pl_module = policy(qwen2_folder)
+    rollouts = collector(qwen2_folder, pl_module)
+    rollouts.engine.engine.max_num_seqs = 4  # a group at a time
+    rollouts.reward = reward = Listens()
     prompts = [make_prompt(f"{i}+{i}", i, answer=str(i)) for i in range(4)]
-    as_asked = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, 4, "train")
-    rollouts.generation.lengths.learn([(("test", 2), [90]), (("test", 3), [5]), (("test", 1), [40])])
-    longest_first = rollouts.generation.groups(pl_module, prompts, rollouts.sampling, 4, "train")
+    as_asked = groups_of(rollouts, pl_module, prompts)
+    rollouts.lengths.learn([(("test", 2), [90]), (("test", 3), [5]), (("test", 1), [40])])
+    longest_first = groups_of(rollouts, pl_module, prompts)
     assert reward.answers == [i for i in "01232013" for _ in range(4)]
     assert [group.prompt for group in longest_first] == prompts
     assert responses(PromptBatch(prompts, longest_first)) == responses(PromptBatch(prompts, as_asked))
 
 
 def test_a_prompt_that_is_drawn_twice_gets_other_responses(qwen2_folder: str) -> None:
-    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
+    pl_module = policy(qwen2_folder)
+    rollouts = collector(qwen2_folder, pl_module)
     batch = PromptBatch([make_prompt("1+1", 5), make_prompt("1+1", 5)])
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
+    batch.groups = groups_of(rollouts, pl_module, batch.prompts)
     first, second = responses(batch)
     assert first != second
 
 
 def test_weights_reach_the_engine_when_they_changed_and_only_then(qwen2_folder: str) -> None:
-    rollouts, pl_module = callback(qwen2_folder), policy(qwen2_folder)
+    pl_module = policy(qwen2_folder)
+    rollouts = collector(qwen2_folder, pl_module)
     batch = PromptBatch([make_prompt("1+1")])
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
+    batch.groups = groups_of(rollouts, pl_module, batch.prompts)
     before = responses(batch)
     with torch.no_grad():
         for parameter in pl_module.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
+    batch.groups = groups_of(rollouts, pl_module, batch.prompts)
     assert responses(batch) == before
-    pl_module.policy_version += 1
-    batch.groups = rollouts.generation.groups(pl_module, batch.prompts, rollouts.sampling, 4, "train")
+    pl_module.state.policy_version += 1
+    batch.groups = groups_of(rollouts, pl_module, batch.prompts)
     assert responses(batch) != before
     assert rollouts.engine.policy_version == 1
 
@@ -126,9 +135,7 @@ def test_reports_of_ranks_weigh_by_what_each_scored() -> None:
         (lambda rewards, ids: None, "AttributeError"),
     ],
 )
-def test_an_advantage_that_fails_is_named(qwen2_folder: str, advantage: object, message: str) -> None:
-    rollouts = callback(qwen2_folder)
-    rollouts.advantage = advantage  # type: ignore[assignment]
+def test_an_advantage_that_fails_is_named(advantage: Advantage, message: str) -> None:
     group = Group(make_prompt("1+1"), [Rollout(Response([1], [0.0], "", False), float(i)) for i in range(4)])
     with pytest.raises(RunError, match=rf"the advantage function failed: .*{message}.*rewards float \[B\]"):
-        rollouts._set_advantages(PromptBatch([], [group]))
+        BatchAdvantages(advantage).assign([group])

@@ -22,6 +22,7 @@ from gmpo.parallel.collectives import rank, world_size
 from gmpo.parallel.fsdp import Sharding
 from gmpo.parallel.strategy import MeshStrategy, leave
 from gmpo.policy.module import PolicyModule
+from gmpo.policy.update import Update
 from gmpo.run.launch import end_with_parent
 from gmpo.types import Group, MiniBatch, PromptBatch
 
@@ -35,13 +36,19 @@ class Recorded(PolicyModule):
 
     gradient: dict[str, Tensor]
 
-    def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor, on_policy: bool = False) -> Tensor:
-        loss = super().accumulate_gradient(mini_batch, denominator, on_policy)
-        if self.policy_version == 0:
-            self.gradient = {
-                name: whole(p.grad).clone() for name, p in self._policy.named_parameters() if p.grad is not None
-            }
-        return loss
+    def configure_model(self) -> None:
+        super().configure_model()
+        policy = self
+
+        class Recording(Update):
+            def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor) -> Tensor:
+                loss = super().accumulate_gradient(mini_batch, denominator)
+                if self.gap.state.policy_version == 0:
+                    named = self.forward.model.named_parameters()
+                    policy.gradient = {name: whole(p.grad).clone() for name, p in named if p.grad is not None}
+                return loss
+
+        self.update = Recording(**vars(self.update))
 
 
 def batch_of(kind: str) -> list[Group]:

@@ -16,5 +16,5 @@ class BreaksAfter(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        if pl_module.rollout_step == self.step:
+        if pl_module.state.rollout_step == self.step:
             next(c for c in trainer.callbacks if hasattr(c, "engine")).generation.reward = self.reward

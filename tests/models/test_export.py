@@ -67,7 +67,7 @@ def trained(folder: str, checkpoint: Path) -> Run:
 
 
 def trainers_log_probs(policy: PolicyModule, responses: list[Group]) -> list[Tensor]:
-    policy.fill_log_probs(responses)
+    policy.old_log_probs.fill(responses)
     return [rollout.old_log_probs for _, rollout in sequences_of(responses)]  # type: ignore[misc]
 
 

@@ -5,6 +5,7 @@ from gmpo.rollout.engine import Engine, request_seed
 from gmpo.rollout.request_order import ExpectedLengths
 from gmpo.rollout.scoring import Scoring, score, timed
 from gmpo.rollout.subprocess_engine import SubprocessEngine
+from gmpo.rollout.supervised import Supervised
 
 __all__ = [
     "DynamicSampling",
@@ -13,6 +14,7 @@ __all__ = [
     "Refilled",
     "Scoring",
     "SubprocessEngine",
+    "Supervised",
     "request_seed",
     "score",
     "timed",

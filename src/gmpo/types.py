@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -75,15 +76,17 @@ class Request:
 class Response:
     """What an engine returned: the token ids are trained on as they are, never re-tokenised from text.
 
-    Raises NonFiniteError for log-probs that are not finite.
+    Both sequences are kept as arrays, of 4 bytes a token. Raises NonFiniteError for log-probs that are not finite.
     """
 
-    token_ids: list[int]  # the end-of-sequence token, or those of a stop string, included
-    log_probs: list[float]  # of each token, under the distribution it was sampled from
+    token_ids: Sequence[int]  # the end-of-sequence token, or those of a stop string, included
+    log_probs: Sequence[float]  # of each token, under the distribution it was sampled from; float32
     text: str
     truncated: bool  # stopped by max_tokens, not by an end-of-sequence token or a stop string
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "token_ids", array("i", self.token_ids))
+        object.__setattr__(self, "log_probs", array("f", self.log_probs))
         if not all(map(math.isfinite, self.log_probs)):
             raise NonFiniteError(
                 f"{LOGITS_NOT_FINITE}. torch.isfinite tells which tensors of the model's files do; where all are "

@@ -8,6 +8,7 @@ depend on it.
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def batch_of(kind: str) -> list[Group]:
             for rollout in group.rollouts:
                 response = rollout.response
                 length = 1 if number % 2 else 450
-                response.token_ids[:] = (response.token_ids * length)[:length]
-                response.log_probs[:] = [-3.0] * length
+                token_ids = (list(response.token_ids) * length)[:length]
+                rollout.response = replace(response, token_ids=token_ids, log_probs=[-3.0] * length)
     if kind == "idle_rank":
         for group in made[::2]:
             for rollout in group.rollouts:

@@ -50,7 +50,7 @@ def check_stops(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling, s
     stopping = generate(engine, prompts, replace(sampling, stop=("never there", stop)), samples)
     for response, without in zip(chain(*stopping), chain(*whole), strict=True):
         beginnings = [without.token_ids[:length] for length in range(1, len(without.token_ids) + 1)]
-        expected = next((ids for ids in beginnings if stop in tokenizer.decode(ids)), None)
+        expected = next((ids for ids in beginnings if stop in tokenizer.decode(list(ids))), None)
         ended += expected is not None
         assert response.token_ids == (without.token_ids if expected is None else expected)
         assert response.log_probs == without.log_probs[: len(response.token_ids)]

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ENVIRONMENT, ROOT
+from conftest import ENVIRONMENT, ROOT, make_prompt
 from rollout.advantage_ranks import whitened
 from small_training import groups
 
 from gmpo.advantages import GroupNorm
-from gmpo.rollout.batch_advantages import BatchAdvantages
+from gmpo.rollout.batch_advantages import Advantage, BatchAdvantages
+from gmpo.run.errors import RunError
+from gmpo.types import Group, Response, Rollout
 
 
 @pytest.mark.distributed
@@ -34,3 +36,18 @@ def test_the_public_call_is_of_rewards_and_group_ids() -> None:
     BatchAdvantages(GroupNorm()).assign(made)
     expected = GroupNorm()(torch.tensor([0.0, 1, 2, 0, 1, 2]), torch.tensor([0, 0, 0, 1, 1, 1]))
     assert [rollout.advantage for group in made for rollout in group.rollouts] == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("advantage", "message"),
+    [
+        (lambda rewards, ids: rewards[:1], r"ValueError: it returned shape \[1\] for 4 rewards"),
+        (lambda rewards, ids: rewards / 0, "values that are not finite, of rewards that are"),
+        (lambda rewards, ids: ids[99], "IndexError"),
+        (lambda rewards, ids: None, "AttributeError"),
+    ],
+)
+def test_an_advantage_that_fails_is_named(advantage: Advantage, message: str) -> None:
+    group = Group(make_prompt("1+1"), [Rollout(Response([1], [0.0], "", False), float(i)) for i in range(4)])
+    with pytest.raises(RunError, match=rf"the advantage function failed: .*{message}.*rewards float \[B\]"):
+        BatchAdvantages(advantage).assign([group])

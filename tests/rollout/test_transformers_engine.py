@@ -65,7 +65,7 @@ def test_top_k_of_one_is_greedy_and_its_log_prob_is_zero(qwen2_folder: str) -> N
     ((response,),) = generate(started(qwen2_folder), PROMPTS[:1], Sampling(max_tokens=5, top_k=1))
     ((greedy,),) = generate(started(qwen2_folder), PROMPTS[:1], Sampling(max_tokens=5, temperature=0))
     assert response.token_ids == greedy.token_ids
-    assert response.log_probs == [0.0] * len(response.token_ids)
+    assert list(response.log_probs) == [0.0] * len(response.token_ids)
 
 
 def test_a_response_ends_with_the_end_token_or_is_truncated(qwen2_folder: str) -> None:

@@ -81,7 +81,7 @@ class OldLogProbs:
         with self.gap.state.clock("log_probs"):
             if self.origin == "rollout":
                 for _, rollout in batch.sequences.values():
-                    rollout.old_log_probs = torch.tensor(rollout.response.log_probs)
+                    rollout.old_log_probs = torch.tensor(list(rollout.response.log_probs))
             else:
                 for micro_batch, rollouts in self._passes(batch, first):
                     log_probs, entropy = self.forward(micro_batch, with_entropy=True)

@@ -65,8 +65,8 @@ class Prefetch:
 class Collector:
     """Generates and scores groups on all ranks together; every method but `close` is collective.
 
-    Training goes by the reward, validation by its verifier. overlong: penalties and filters of
-    training. seed: the run's, from which each request's is derived. prefetches: whether steps prefetch the next one's.
+    Training goes by the reward, validation by its verifier. overlong: penalties and filters of training. seed: the
+    run's, from which each request's is derived. prefetches: whether each step has the next one's groups generated.
     """
 
     def __init__(
@@ -179,8 +179,8 @@ class Collector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume with the groups of a checkpoint; another number of ranks generates anew."""
-        self._saved = state if len(state.get("ranks", [])) == world_size() else None
+        """Resume with the groups of a checkpoint, where this run prefetches too, on as many ranks."""
+        self._saved = state if self.prefetches and len(state.get("ranks", [])) == world_size() else None
         self.lengths.load_state(state["lengths"])
 
     def _penalize(self, groups: list[Group]) -> None:

@@ -1,21 +1,17 @@
-"""Groups of a real engine for a real policy, outside of a trainer, and what becomes of them."""
+"""Groups of a real engine for a real policy, outside of a trainer."""
 
 from concurrent.futures import Future
 
-import pytest
 import torch
 from conftest import make_prompt
 from small_training import module
 
-from gmpo.metrics.rollout import facts_of, mean_of_reports, rollout_metrics
 from gmpo.policy.module import PolicyModule
 from gmpo.rewards import ExactMatch, Overlong, Reward
 from gmpo.rollout import Scoring, Supervised
-from gmpo.rollout.batch_advantages import Advantage, BatchAdvantages
 from gmpo.rollout.collector import Collector, GroupSampling
 from gmpo.rollout.transformers import TransformersEngine
-from gmpo.run.errors import RunError
-from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling, Stage
+from gmpo.types import Group, Prompt, PromptBatch, Sampling, Stage
 
 TRAINING = GroupSampling(Stage.TRAIN, Sampling(max_tokens=6), samples=4)
 
@@ -107,35 +103,3 @@ def test_weights_reach_the_engine_when_they_changed_and_only_then(qwen2_folder: 
     batch.groups = groups_of(rollouts, pl_module, batch.prompts)
     assert responses(batch) != before
     assert rollouts.engine.policy_version == 1
-
-
-def test_metrics_of_a_step() -> None:
-    def group(*rewards: float) -> Group:
-        made = [Rollout(Response([5] * (i + 1), [0.0] * (i + 1), "", i == 0), r) for i, r in enumerate(rewards)]
-        return Group(make_prompt("1+1"), made)
-
-    metrics = rollout_metrics(facts_of([group(1, 1), group(0, 1), group(0, 0), group(1, 1)]))
-    assert metrics["reward/mean"] == 0.625
-    assert metrics["rollout/response_length"] == 1.5
-    assert metrics["rollout/truncated_fraction"] == 0.5
-    assert metrics["rollout/zero_advantage_groups"] == 0.75
-
-
-def test_reports_of_ranks_weigh_by_what_each_scored() -> None:
-    reports = [(6, {"right": 0.5, "format": 1.0}), (2, {"right": 1.0}), (0, {}), (0, {"format": 9.0})]
-    assert mean_of_reports(reports) == {"right": 0.625, "format": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("advantage", "message"),
-    [
-        (lambda rewards, ids: rewards[:1], r"ValueError: it returned shape \[1\] for 4 rewards"),
-        (lambda rewards, ids: rewards / 0, "values that are not finite, of rewards that are"),
-        (lambda rewards, ids: ids[99], "IndexError"),
-        (lambda rewards, ids: None, "AttributeError"),
-    ],
-)
-def test_an_advantage_that_fails_is_named(advantage: Advantage, message: str) -> None:
-    group = Group(make_prompt("1+1"), [Rollout(Response([1], [0.0], "", False), float(i)) for i in range(4)])
-    with pytest.raises(RunError, match=rf"the advantage function failed: .*{message}.*rewards float \[B\]"):
-        BatchAdvantages(advantage).assign([group])

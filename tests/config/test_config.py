@@ -411,9 +411,9 @@ def test_validation_interval_is_whole_and_positive(value: str) -> None:
 @pytest.mark.parametrize("key", ["sampling.max_tokens", "validation.max_tokens", "validation.samples"])
 def test_sampling_refuses_its_own_values(key: str, value: str) -> None:
     with pytest.raises(InstantiationException) as error:
-        instantiate(composed(f"{key}={value}")[key.split(".")[0]])
+        instantiate(composed(f"{key}={value}").callbacks.rollout)
     assert isinstance(error.value.__cause__, ValueError)
-    assert f"at least 1, not {value}" in str(error.value.__cause__) or f", {value}" in str(error.value.__cause__)
+    assert f"at least 1, not {value}" in str(error.value.__cause__)
 
 
 def test_lengths_over_the_token_budget() -> None:

@@ -2,13 +2,14 @@
 
 from concurrent.futures import Future
 
+import pytest
 import torch
 from conftest import make_prompt
 from small_training import module
 
 from gmpo.policy.module import PolicyModule
 from gmpo.rewards import ExactMatch, Overlong, Reward
-from gmpo.rollout import Scoring, Supervised
+from gmpo.rollout import Scoring, SubprocessEngine, Supervised
 from gmpo.rollout.collector import Collector, GroupSampling
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Group, Prompt, PromptBatch, Sampling, Stage
@@ -103,3 +104,23 @@ def test_weights_reach_the_engine_when_they_changed_and_only_then(qwen2_folder: 
     batch.groups = groups_of(rollouts, pl_module, batch.prompts)
     assert responses(batch) != before
     assert rollouts.engine.policy_version == 1
+
+
+class Odd(ExactMatch):
+    """Leaves the program in the middle of a generation."""
+
+    def submit(self, response: str, answer: str) -> Future[float]:
+        raise KeyboardInterrupt
+
+
+def test_an_engine_is_let_go_where_a_step_is_left(qwen2_folder: str) -> None:
+    pl_module = policy(qwen2_folder)
+    engine = Supervised(SubprocessEngine(TransformersEngine(qwen2_folder, "float32", max_num_seqs=1), timeout=60))
+    engine.start()
+    engine.sync(pl_module)
+    rollouts = Collector(engine, Odd(), Overlong(TRAINING.sampling.max_tokens), 0, Scoring())
+    with pytest.raises(KeyboardInterrupt) as left:
+        rollouts.groups([make_prompt("1+1")], TRAINING)
+    rollouts.close()  # while `left` still holds every frame
+    assert left.tb is not None
+    assert engine.engine.pid is None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -38,6 +39,10 @@ class GroupSampling:
     stage: Stage
     sampling: Sampling
     samples: int  # responses to each prompt
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples of {self.stage} must be at least 1, not {self.samples}")
 
 
 @dataclass
@@ -216,13 +221,14 @@ class Collector:
         return Prefetch(self.state.rollout_step, self._saved["policy_version"], asked, future, report=local["report"])
 
     def _scored(
-        self, own: OwnRequests, responses: Iterator[tuple[Request, Response]], reward: Reward, clock: StepClock
+        self, own: OwnRequests, responses: Generator[tuple[Request, Response]], reward: Reward, clock: StepClock
     ) -> list[Group]:
         """Return the groups where this rank keeps its engine's responses; others drop them."""
-        if not self.engine.layout.leads:
-            deque(responses, maxlen=0)
-            return []
-        rollouts = dict(score(responses, reward, self.scoring, clock))
+        with closing(responses):  # whatever is raised here, the engine is let go before it is closed
+            if not self.engine.layout.leads:
+                deque(responses, maxlen=0)
+                return []
+            rollouts = dict(score(responses, reward, self.scoring, clock))
         return [Group(prompt, [rollouts[request] for request in requests]) for prompt, requests in own]
 
     def _longest_first(self, own: OwnRequests) -> list[Request]:

@@ -52,7 +52,7 @@ def _short(text: str) -> str:
 
 def timed(
     responses: Iterable[tuple[Request, Response]], asked: int, clock: StepClock
-) -> Iterator[tuple[Request, Response]]:
+) -> Generator[tuple[Request, Response]]:
     """Yield `responses` as they come, and count them and their time towards "generate".
 
     asked: how many there will be. "generate_tail" is the part in which at most a tenth of them were left.

@@ -100,7 +100,7 @@ class Supervised:
         with raised_on_all_ranks():
             self.engine.load_weights(weights, policy_version)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+    def generate(self, requests: Sequence[Request]) -> Generator[tuple[Request, Response]]:
         """Yield each response once, whichever attempt it comes from."""
         missing = set(requests)
         errors = yield from self._attempt(requests, missing)

@@ -3,6 +3,7 @@
 from lightning import Callback, Trainer
 from rewards_for_faults import Raises, RaisesAtOnce
 
+from gmpo.callbacks import RolloutCallback
 from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
@@ -17,4 +18,5 @@ class BreaksAfter(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         if pl_module.state.rollout_step == self.step:
-            next(c for c in trainer.callbacks if hasattr(c, "engine")).generation.reward = self.reward
+            (rollout,) = [each for each in trainer.callbacks if isinstance(each, RolloutCallback)]
+            rollout.collector.reward = self.reward

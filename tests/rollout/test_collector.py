@@ -20,7 +20,7 @@ TRAINING = GroupSampling(Stage.TRAIN, Sampling(max_tokens=6), samples=4)
 def collector(folder: str, policy: PolicyModule, reward: Reward | None = None) -> Collector:
     engine = Supervised(TransformersEngine(folder, "float32", max_num_seqs=64))
     engine.start()
-    made = Collector(engine, reward or ExactMatch(), Overlong(TRAINING.sampling.max_tokens), 0, Scoring())
+    made = Collector(engine, reward or ExactMatch(), Overlong(TRAINING.sampling.max_tokens), 0, Scoring(), False)
     made.attach(policy.state)
     return made
 
@@ -118,7 +118,7 @@ def test_an_engine_is_let_go_where_a_step_is_left(qwen2_folder: str) -> None:
     engine = Supervised(SubprocessEngine(TransformersEngine(qwen2_folder, "float32", max_num_seqs=1), timeout=60))
     engine.start()
     engine.sync(pl_module)
-    rollouts = Collector(engine, Odd(), Overlong(TRAINING.sampling.max_tokens), 0, Scoring())
+    rollouts = Collector(engine, Odd(), Overlong(TRAINING.sampling.max_tokens), 0, Scoring(), False)
     with pytest.raises(KeyboardInterrupt) as left:
         rollouts.groups([make_prompt("1+1")], TRAINING)
     rollouts.close()  # while `left` still holds every frame

@@ -49,7 +49,7 @@ class GroupSampling:
 class Collected:
     """The first groups of a rollout step, of this rank's engine."""
 
-    groups: list[Group]
+    groups: list[Group] = field(default_factory=list)
     asked: Asked = field(default_factory=Asked)
     report: dict[str, float] | None = None  # of the reward; None: it was not asked yet
     metrics: dict[str, float] = field(default_factory=dict)  # of prefetching
@@ -75,13 +75,7 @@ class Collector:
     """
 
     def __init__(
-        self,
-        engine: Supervised,
-        reward: Reward,
-        overlong: Overlong,
-        seed: int,
-        scoring: Scoring,
-        prefetches: bool = False,
+        self, engine: Supervised, reward: Reward, overlong: Overlong, seed: int, scoring: Scoring, prefetches: bool
     ) -> None:
         self.engine = engine
         self.reward = reward
@@ -115,7 +109,7 @@ class Collector:
         self._prefetch = self._saved = None
         if prefetch is None or (groups := self._finished(prefetch)) is None:
             self.state.staleness = 0
-            first, seconds = Collected([]), StepClock().seconds
+            first, seconds = Collected(), StepClock().seconds
             first.groups = self.groups(prompts, each, first.asked)
         else:
             self.state.staleness = self.state.policy_version - prefetch.policy_version

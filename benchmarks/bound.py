@@ -14,9 +14,9 @@ Prints the ratio (median over steps), and which stage takes what of the rest.
 
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from lightning import Callback, Trainer
 from our_side import prepared, response_tokens
@@ -26,7 +26,7 @@ from work import SIZES, make_model, same_work, write_problems
 
 from gmpo.policy.module import PolicyModule
 from gmpo.rollout.vllm import VLLMEngine, _parameters
-from gmpo.types import Group, Prompt, PromptBatch, Sampling
+from gmpo.types import Group, PromptBatch, Request, Response
 
 STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update")
 
@@ -34,17 +34,15 @@ STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update"
 class RememberingEngine(VLLMEngine):
     """vLLM's engine, which can do the last generation again without the project around it."""
 
-    def generate(self, prompts: list[Prompt], sampling: Sampling, seeds: list[list[int]], on_response: Any) -> Any:
-        """As `Engine`."""
-        self.asked = prompts, sampling, seeds
-        return super().generate(prompts, sampling, seeds, on_response)
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Remember the requests."""
+        self.asked = requests
+        return super().generate(requests)
 
     def generate_again(self) -> float:
         """Seconds of vLLM's own call."""
-        prompts, sampling, seeds = self.asked
-        pairs = list(zip(prompts, seeds, strict=True))
-        requests = [{"prompt_token_ids": prompt.token_ids} for prompt, own in pairs for _ in own]
-        parameters = [_parameters(sampling, seed) for own in seeds for seed in own]
+        requests = [{"prompt_token_ids": request.prompt.token_ids} for request in self.asked]
+        parameters = [_parameters(request) for request in self.asked]
         llm = self._started()
         llm.reset_prefix_cache()
         began = time.perf_counter()
@@ -69,10 +67,10 @@ class AgainstBound(Callback):
         """The step before is done now, with all that is logged; the engine still has its weights."""
         if self._groups:
             whole = time.perf_counter() - self._began
-            self.measured.append(self._figures(whole, dict(pl_module.clock.seconds)))
+            self.measured.append(self._figures(whole, dict(pl_module.state.clock.seconds)))
         self._groups = []
         if len(self.measured) == self.steps:
-            pl_module.ends_because = "enough was measured"
+            pl_module.state.stop("enough was measured")
         self._began = time.perf_counter()
 
     def on_train_batch_end(
@@ -112,7 +110,9 @@ def main() -> None:
         cfg.rollout.engine._target_ = f"{__name__}.RememberingEngine"
         training, rollout = prepared(cfg)
         measuring = AgainstBound(
-            rollout.engine.engine, RawUpdate(model, training.policy.pad_token_id), given.warm_up + given.steps
+            rollout.collector.engine.engine.engine,  # in what supervises it, and in what watches it
+            RawUpdate(model, training.policy.pad_token_id),
+            given.warm_up + given.steps,
         )
         training.trainer.callbacks.insert(0, measuring)
         training.run()

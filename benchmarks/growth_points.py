@@ -20,7 +20,7 @@ from gmpo.cli.console import configure_logging
 from gmpo.models.tiny import character_tokenizer
 from gmpo.policy.module import PolicyModule
 from gmpo.rollout import Engine
-from gmpo.types import Group, Prompt, PromptBatch, Response, Rollout, Sampling
+from gmpo.types import Group, Prompt, PromptBatch, Request, Response, Rollout, Sampling
 
 PROMPTS, PROMPT_TOKENS = 8, 12
 LAYERS, HEAD_WIDTH = 4, 32
@@ -65,12 +65,12 @@ class TimedUpdates(PolicyModule):
         self.seconds = {}
         for point in self.points:
             groups = random_groups(point)
-            self.fill_log_probs(groups)
+            self.old_log_probs.fill(groups)
             took = []
             for _ in range(1 + self.rounds):
                 began = time.perf_counter()
-                for mini_batch in self.pack(groups):
-                    self.update(mini_batch, on_policy=False)
+                for mini_batch in self.old_log_probs.mini_batches(groups):
+                    self.update(mini_batch)
                 took.append(time.perf_counter() - began)
             self.seconds[point] = median(took[1:])
 
@@ -142,12 +142,16 @@ def generation_seconds(engine: Engine, points: Sequence[Point], rounds: int) -> 
     found = {}
     for point in points:
         prompts = [prompt_of(number, point) for number in range(PROMPTS)]
-        sampling = Sampling(max_tokens=point.response, samples=point.group)
+        sampling = Sampling(max_tokens=point.response)
         took = []
         for number in range(1 + rounds):
-            seeds = [[(number * PROMPTS + place) * 1000 + i for i in range(point.group)] for place in range(PROMPTS)]
+            requests = [
+                Request(prompt, (number * PROMPTS + place) * 1000 + i, sampling)
+                for place, prompt in enumerate(prompts)
+                for i in range(point.group)
+            ]
             began = time.perf_counter()
-            engine.generate(prompts, sampling, seeds)
+            list(engine.generate(requests))
             took.append(time.perf_counter() - began)
         found[point] = median(took[1:])
     engine.close()

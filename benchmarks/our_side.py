@@ -34,14 +34,14 @@ class TakeTurns(Callback):
         wanted = self.turns.take(self.report)
         if wanted is None:
             os._exit(0)  # nothing that it leaves is of use
-        self.rollout.reward.silent = wanted == HALF
+        self.rollout.collector.reward.silent = wanted == HALF
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         """Seconds of each stage, and what was generated."""
         self.report = {
-            **pl_module.clock.seconds,
+            **pl_module.state.clock.seconds,
             "tokens": response_tokens(batch.groups),
             "threads": torch.get_num_threads(),
         }

@@ -79,7 +79,7 @@ def sequences_of(groups: Sequence[Group]) -> list[Text]:
 def texts_of(sequences: Sequence[tuple[Prompt, Rollout]]) -> list[Text]:
     """Each response behind its prompt."""
     return [
-        Text(prompt.token_ids + rollout.response.token_ids, len(prompt.token_ids), rollout.advantage)
+        Text([*prompt.token_ids, *rollout.response.token_ids], len(prompt.token_ids), rollout.advantage)
         for prompt, rollout in sequences
     ]
 

@@ -7,6 +7,7 @@ batch, optimizer steps included), their ratio, and the largest difference of the
 
 import time
 import warnings
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -32,24 +33,30 @@ class Comparison(PolicyModule):
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """In turns, so that both meet the same machine."""
-        self.fill_log_probs(batch.groups)
+        self.old_log_probs.fill(batch.groups)
         self.seconds: dict[bool, list[float]] = {True: [], False: []}
         self.gradients: dict[bool, list[Tensor]] = {}
         for skip in (True, False):
-            self.skip_zero_advantage = skip
-            (whole, *_) = self.pack(batch.groups)
+            self.skip(skip)
+            (whole, *_) = self.old_log_probs.mini_batches(batch.groups)
             self.gradients[skip] = self.gradient(whole)
         for _ in range(ROUNDS if self.pretrained.dtype == "float32" else 0):
             for skip in (True, False):
-                self.skip_zero_advantage = skip
+                self.skip(skip)
                 began = time.perf_counter()
-                for mini_batch in self.pack(batch.groups):
-                    self.update(mini_batch, on_policy=False)
+                for mini_batch in self.old_log_probs.mini_batches(batch.groups):
+                    self.update(mini_batch)
                 self.seconds[skip].append(time.perf_counter() - began)
+
+    def skip(self, skip: bool) -> None:
+        """Whether responses of advantage 0 are left out from now on."""
+        distribute = self.old_log_probs.distribute
+        config = replace(distribute.config, skip_zero_advantage=skip)
+        self.old_log_probs = replace(self.old_log_probs, distribute=replace(distribute, config=config))
 
     def gradient(self, mini_batch: MiniBatch) -> list[Tensor]:
         """Of one mini-batch, before any update."""
-        self.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
+        self.update.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
         gradients = [p.grad.clone() for p in self.model.parameters()]
         self.optimizers().zero_grad()
         return gradients

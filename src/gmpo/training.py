@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
+from gmpo.callbacks.ordered import in_order
 from gmpo.cli.console import configure_logging
 from gmpo.config import layout_of, vocabulary_size
 from gmpo.models.files import check_reachable
@@ -33,6 +34,7 @@ from gmpo.run.launch import FIRST, Launch, end_with_parent
 from gmpo.run.log import RUN_LOG
 from gmpo.run.resume import Start, begin, choose_start
 from gmpo.run.signals import RESUME, Interrupted
+from gmpo.run.state import RunState
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Training:
     """Everything that a run is made of."""
 
     start: Start
+    state: RunState
     trainer: Trainer
     policy: PolicyModule
     datamodule: LightningDataModule
@@ -58,8 +61,8 @@ class Training:
         """
         try:
             self.trainer.fit(self.policy, datamodule=self.datamodule, ckpt_path=self.start.checkpoint)
-            if self.policy.ends_because is None:
-                if (step := self.policy.rollout_step) < self.datamodule.steps:  # ended without a hook
+            if self.state.stop_reason is None:
+                if (step := self.state.rollout_step) < self.datamodule.steps:  # ended without a hook
                     log.warning(
                         "stopped by Lightning after step %d of %d: the same command goes on",
                         step,
@@ -76,17 +79,15 @@ class Training:
         except RunError as error:  # on all ranks
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
-            self.policy.ends_because = str(error)
+            self.state.stop(str(error))
         leave()
-        return self.policy.ends_because
+        return self.state.stop_reason
 
     def _finish(self) -> None:
         try:
-            run_folder.mark_finished(Path(self.start.folder), self.policy.rollout_step)
+            run_folder.mark_finished(Path(self.start.folder), self.state.rollout_step)
         except OSError as error:
-            self.policy.ends_because = (
-                f"everything is done, but {self.start.folder} cannot be written ({error.strerror})"
-            )
+            self.state.stop(f"everything is done, but {self.start.folder} cannot be written ({error.strerror})")
 
 
 def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
@@ -220,7 +221,8 @@ def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     vocabulary = vocabulary_size(cfg)
     datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer, vocabulary=vocabulary)
-    policy = instantiate(cfg.policy, pad_token_id=padding_id(tokenizer, vocabulary))
+    state = RunState()
+    policy = instantiate(cfg.policy, pad_token_id=padding_id(tokenizer, vocabulary), state=state)
     policy.pretrained.check(cfg.cluster.cp)
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
@@ -230,5 +232,5 @@ def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
                 raise ValueError(f"{group}.{name} is a {type(part).__name__}, and Lightning wants a {kind.__name__}")
     # Lightning would answer SIGUSR1 by a checkpoint and a requeue of its own until the callback takes its place
     cluster = SLURMEnvironment(auto_requeue=False) if started.by == "Slurm" else None
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, plugins=cluster)
-    return Training(start, trainer, policy, datamodule)
+    trainer = instantiate(cfg.trainer, callbacks=in_order(callbacks), logger=loggers, plugins=cluster)
+    return Training(start, state, trainer, policy, datamodule)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gmpo.run.errors import LOGITS_NOT_FINITE, NonFiniteError
+
+
+class Stage(StrEnum):
+    """What responses are generated for. Seeds derive from these words: they stay as they are."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +39,14 @@ class Sampling:
     """How an engine draws responses."""
 
     max_tokens: int  # of the response, the end-of-sequence token included
-    samples: int = 1  # responses for each prompt
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     top_k: int = 0  # 0 keeps every token
     stop: tuple[str, ...] = ()  # texts that end a response; the token that completes one is its last
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.samples < 1:
-            raise ValueError(f"max_tokens and samples must be at least 1, not {self.max_tokens}, {self.samples}")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}")
         if self.temperature < 0:
             raise ValueError(f"temperature must be 0 (greedy) or above, not {self.temperature}")
         if not 0 < self.top_p <= 1:
@@ -55,19 +63,30 @@ class Sampling:
         object.__setattr__(self, "stop", tuple(self.stop))  # whatever kind of list a config gives
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One response that an engine is asked for. Two requests are never equal: each is known by its identity."""
+
+    prompt: Prompt
+    seed: int  # decides the response, for the same prompt and weights
+    sampling: Sampling
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What an engine returned: the token ids are trained on as they are, never re-tokenised from text.
 
-    Raises NonFiniteError for log-probs that are not finite.
+    Both sequences are kept as arrays, of 4 bytes a token. Raises NonFiniteError for log-probs that are not finite.
     """
 
-    token_ids: list[int]  # the end-of-sequence token, or those of a stop string, included
-    log_probs: list[float]  # of each token, under the distribution it was sampled from
+    token_ids: Sequence[int]  # the end-of-sequence token, or those of a stop string, included
+    log_probs: Sequence[float]  # of each token, under the distribution it was sampled from; float32
     text: str
     truncated: bool  # stopped by max_tokens, not by an end-of-sequence token or a stop string
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "token_ids", array("i", self.token_ids))
+        object.__setattr__(self, "log_probs", array("f", self.log_probs))
         if not all(map(math.isfinite, self.log_probs)):
             raise NonFiniteError(
                 f"{LOGITS_NOT_FINITE}. torch.isfinite tells which tensors of the model's files do; where all are "
@@ -151,6 +170,7 @@ class MiniBatch:
 
     micro_batches: list[MicroBatch]
     zero_advantage: Bool[Tensor, "B T"]  # mask of the sequences that skip the model: their advantage is 0
+    on_policy: bool = False  # its forward pass is the first since the rollout: it tells the old log-probs and the gap
 
     def masks(self) -> list[Bool[Tensor, "B T"]]:
         """Of all sequences, those of advantage 0 too: what the denominator is counted from."""

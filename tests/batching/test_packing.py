@@ -15,10 +15,10 @@ def test_padding_keeps_every_token_in_place() -> None:
     batch = pad_sequences(list(zip(prompts, rollouts, strict=True)), pad_token_id=0)
     columns = batch.mask.shape[1]
     for row, (prompt, rollout) in enumerate(zip(prompts, rollouts, strict=True)):
-        ids = prompt.token_ids + rollout.response.token_ids
+        ids = [*prompt.token_ids, *rollout.response.token_ids]
         assert batch.token_ids[row, : len(ids)].tolist() == ids
         assert (batch.token_ids[row, len(ids) :] == 0).all()
-        assert batch.token_ids[row, -columns:][batch.mask[row]].tolist() == rollout.response.token_ids
+        assert batch.token_ids[row, -columns:][batch.mask[row]].tolist() == list(rollout.response.token_ids)
         torch.testing.assert_close(
             batch.rollout_log_probs[row][batch.mask[row]], torch.tensor(rollout.response.log_probs)
         )

@@ -20,7 +20,7 @@ GUARD = Guard("policy/entropy", "too sure", low=0.1, high=5.0)
 def watch(callback: GuardsCallback, policy: PolicyModule, value: float) -> None:
     """A step with that entropy; a trainer is here no more than its metrics."""
     trainer = SimpleNamespace(callback_metrics={"policy/entropy": torch.tensor(value)})
-    policy.rollout_step += 1
+    policy.state.rollout_step += 1
     callback.on_train_batch_end(trainer, policy, None, None, 0)  # type: ignore[arg-type]
 
 
@@ -52,9 +52,9 @@ def test_a_warning_names_metric_value_bound_and_cause_once(qwen2_folder: str, ca
 def test_it_can_end_the_run(qwen2_folder: str) -> None:
     callback, policy = GuardsCallback("stop", entropy=GUARD), module(qwen2_folder)
     watch(callback, policy, 1.0)
-    assert policy.ends_because is None
+    assert policy.state.stop_reason is None
     watch(callback, policy, 0.01)
-    assert policy.ends_because == "step 2: policy/entropy is 0.01, below 0.1 (guards.entropy): too sure"
+    assert policy.state.stop_reason == "step 2: policy/entropy is 0.01, below 0.1 (guards.entropy): too sure"
 
 
 def test_the_defaults_watch_metrics_that_there_are() -> None:

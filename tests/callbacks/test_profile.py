@@ -30,12 +30,12 @@ class Counts(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
-        pl_module.rollout_step += 1
+        pl_module.state.rollout_step += 1
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        beside = Thread(target=generate, args=(pl_module.clock,))
+        beside = Thread(target=generate, args=(pl_module.state.clock,))
         beside.start()
         beside.join()
 
@@ -48,7 +48,7 @@ def generate(clock: StepClock) -> None:
 def recorded(model: str, folder: Path, made: int, steps: int, enabled: bool = True) -> list[str]:
     """What a process writes that makes the steps after `made`."""
     policy = module(model)
-    policy.rollout_step = made
+    policy.state.rollout_step = made
     profile = ProfileCallback(enabled, str(folder / "profile"), max_tokens=20, subprocess=False)
     quiet_trainer(profile, Counts()).fit(policy, datamodule=Batches(made, steps))
     return sorted(path.stem for path in folder.glob("profile/*.json"))

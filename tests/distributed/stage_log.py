@@ -19,6 +19,6 @@ class StageLog(Callback):
 
         def note(stage: str) -> None:
             with self.lines.open("a") as file:
-                file.write(f"{trainer.global_rank} {os.getpid()} {pl_module.rollout_step} {stage}\n")
+                file.write(f"{trainer.global_rank} {os.getpid()} {pl_module.state.rollout_step} {stage}\n")
 
-        pl_module.clock.on_stage.append(note)
+        pl_module.state.clock.on_stage.append(note)

@@ -8,6 +8,7 @@ depend on it.
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gmpo.parallel.collectives import rank, world_size
 from gmpo.parallel.fsdp import Sharding
 from gmpo.parallel.strategy import MeshStrategy, leave
 from gmpo.policy.module import PolicyModule
+from gmpo.policy.update import Update
 from gmpo.run.launch import end_with_parent
 from gmpo.types import Group, MiniBatch, PromptBatch
 
@@ -35,13 +37,19 @@ class Recorded(PolicyModule):
 
     gradient: dict[str, Tensor]
 
-    def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor, on_policy: bool = False) -> Tensor:
-        loss = super().accumulate_gradient(mini_batch, denominator, on_policy)
-        if self.policy_version == 0:
-            self.gradient = {
-                name: whole(p.grad).clone() for name, p in self._policy.named_parameters() if p.grad is not None
-            }
-        return loss
+    def configure_model(self) -> None:
+        super().configure_model()
+        policy = self
+
+        class Recording(Update):
+            def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor) -> Tensor:
+                loss = super().accumulate_gradient(mini_batch, denominator)
+                if self.gap.state.policy_version == 0:
+                    named = self.forward.model.named_parameters()
+                    policy.gradient = {name: whole(p.grad).clone() for name, p in named if p.grad is not None}
+                return loss
+
+        self.update = Recording(**vars(self.update))
 
 
 def batch_of(kind: str) -> list[Group]:
@@ -52,8 +60,8 @@ def batch_of(kind: str) -> list[Group]:
             for rollout in group.rollouts:
                 response = rollout.response
                 length = 1 if number % 2 else 450
-                response.token_ids[:] = (response.token_ids * length)[:length]
-                response.log_probs[:] = [-3.0] * length
+                token_ids = (list(response.token_ids) * length)[:length]
+                rollout.response = replace(response, token_ids=token_ids, log_probs=[-3.0] * length)
     if kind == "idle_rank":
         for group in made[::2]:
             for rollout in group.rollouts:

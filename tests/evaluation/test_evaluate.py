@@ -12,7 +12,7 @@ from gmpo.rewards import ExactMatch, MathReward, Reward
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.types import Prompt, Sampling
 
-SAMPLING = Sampling(max_tokens=8, samples=3)
+SAMPLING = Sampling(max_tokens=8)
 
 
 class CutOffError(Exception):
@@ -26,7 +26,7 @@ def problems(count: int = 5, benchmark_name: str = "sums") -> list[Prompt]:
 def evaluation(model: str, folder: Path, reward: Reward | None = None, **changes: object) -> Evaluation:
     folder.mkdir(parents=True, exist_ok=True)
     engine = TransformersEngine(model, "float32", max_num_seqs=4)
-    made = Evaluation(engine, reward or ExactMatch(), problems(), SAMPLING, seed=0, folder=folder)
+    made = Evaluation(engine, reward or ExactMatch(), problems(), SAMPLING, samples=3, seed=0, folder=folder)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -90,7 +90,7 @@ def test_what_is_finished_starts_no_engine(qwen2_folder: str, tmp_path: Path) ->
 
 
 def test_more_samples_go_on_from_fewer(qwen2_folder: str, tmp_path: Path) -> None:
-    evaluation(qwen2_folder, tmp_path, sampling=replace(SAMPLING, samples=2)).run()
+    evaluation(qwen2_folder, tmp_path, samples=2).run()
     counted: list[int] = []
     evaluation(qwen2_folder, tmp_path, on_progress=lambda made, of: counted.append(made)).run()
     assert counted == [11, 12, 13, 14, 15]

@@ -18,7 +18,7 @@ class NotANumber(Callback):
 
         def poisoned(*args: object) -> object:
             value = loss(*args)
-            bad = self.begin <= pl_module.rollout_step < self.until and rank() == self.on_rank
+            bad = self.begin <= pl_module.state.rollout_step < self.until and rank() == self.on_rank
             return value * float("nan") if bad else value
 
         class Poisoned:
@@ -40,7 +40,7 @@ class NaNWeight(Callback):
         self.step = step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: PolicyModule, *_: object) -> None:
-        if pl_module.rollout_step == self.step:
+        if pl_module.state.rollout_step == self.step:
             with torch.no_grad():
-                weights = dict(pl_module._policy.named_parameters())
+                weights = dict(pl_module.model.named_parameters())
                 weights["model.norm.weight"].fill_(torch.nan)

@@ -16,7 +16,9 @@ class FillsTheDisk(Callback):
         self.begin, self.until = begin, until
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
-        pl_module.clock.on_stage.append(lambda stage: self._act(pl_module.rollout_step) if stage == "update" else None)
+        pl_module.state.clock.on_stage.append(
+            lambda stage: self._act(pl_module.state.rollout_step) if stage == "update" else None
+        )
 
     def _act(self, step: int) -> None:
         if step == self.begin and not self.file.exists():

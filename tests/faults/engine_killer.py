@@ -9,12 +9,15 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
+from gmpo.callbacks import RolloutCallback
 from gmpo.policy.module import PolicyModule
 from gmpo.rollout import SubprocessEngine
 
 
 def engine_of(trainer: Trainer) -> Any:
-    return next(callback.engine for callback in trainer.callbacks if hasattr(callback, "engine"))
+    """This rank's, in this process or in its own."""
+    (rollout,) = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]
+    return rollout.collector.engine.engine
 
 
 class EngineKiller(Callback):
@@ -30,12 +33,12 @@ class EngineKiller(Callback):
         assert isinstance(engine, SubprocessEngine)
 
         def look(stage: str) -> None:
-            if stage == self.stage and pl_module.rollout_step == self.step and self.left:
+            if stage == self.stage and pl_module.state.rollout_step == self.step and self.left:
                 self.left -= 1
                 assert engine.pid is not None
                 threading.Timer(self.after, os.kill, (engine.pid, self.signal)).start()
 
-        pl_module.clock.on_stage.append(look)
+        pl_module.state.clock.on_stage.append(look)
 
 
 class _Once(Callback):
@@ -51,11 +54,11 @@ class _Once(Callback):
         engine = engine_of(trainer).engine
         generate: Callable[..., Any] = engine.generate
 
-        def disturbed(*args: Any, **kwargs: Any) -> Any:
-            if pl_module.rollout_step == self.step and not self.done:
+        def disturbed(requests: Any) -> Any:
+            if pl_module.state.rollout_step == self.step and not self.done:
                 self.done = True
                 self.act()
-            return generate(*args, **kwargs)
+            return generate(requests)
 
         engine.generate = disturbed
 

@@ -3,6 +3,7 @@
 from lightning import Callback, Trainer
 from rewards_for_faults import Raises, RaisesAtOnce
 
+from gmpo.callbacks import RolloutCallback
 from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
@@ -16,5 +17,6 @@ class BreaksAfter(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        if pl_module.rollout_step == self.step:
-            next(c for c in trainer.callbacks if hasattr(c, "engine")).generation.reward = self.reward
+        if pl_module.state.rollout_step == self.step:
+            (rollout,) = [each for each in trainer.callbacks if isinstance(each, RolloutCallback)]
+            rollout.collector.reward = self.reward

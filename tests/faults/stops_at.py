@@ -15,5 +15,5 @@ class StopsAt(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        if pl_module.rollout_step == self.step:
+        if pl_module.state.rollout_step == self.step:
             trainer.should_stop = True

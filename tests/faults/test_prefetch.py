@@ -44,7 +44,7 @@ def test_only_the_first_responses_are_the_same_without(whole: Path, qwen2_folder
 
 
 @pytest.mark.parametrize(
-    ("function", "call"), [("gmpo.policy.module.PolicyModule.update", 10), ("gmpo.checkpoint.folder.publish", 2)]
+    ("function", "call"), [("gmpo.policy.update.Update.__call__", 10), ("gmpo.checkpoint.folder.publish", 2)]
 )
 def test_what_was_ahead_is_there_after_a_kill(
     whole: Path, qwen2_folder: str, tmp_path: Path, function: str, call: int

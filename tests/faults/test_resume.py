@@ -37,7 +37,7 @@ MOMENTS = [
     ("in the first validation", GENERATE, 1, False, 0),
     ("in the first step", GENERATE, 2, True, 0),
     ("in a refill", "gmpo.data.datamodule.MathDataModule.draw", 3, True, 2),
-    ("in an update", "gmpo.policy.module.PolicyModule.update", 7, False, 2),
+    ("in an update", "gmpo.policy.update.Update.__call__", 7, False, 2),
     ("while rows are written", "gmpo.metrics.loggers.write_metrics", 12, False, 4),
     ("as a checkpoint begins", "gmpo.checkpoint.storage.save", 2, False, 2),
     ("with its shares written", "gmpo.checkpoint.storage.complete", 2, False, 2),

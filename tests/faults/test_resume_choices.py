@@ -40,7 +40,7 @@ def test_other_settings_are_another_run(qwen2_folder: str, tmp_path: Path) -> No
         tmp_path,
         *short,
         "+callbacks.dies._target_=die_at.DieAt",
-        "+callbacks.dies.function=gmpo.policy.module.PolicyModule.update",
+        "+callbacks.dies.function=gmpo.policy.update.Update.__call__",
         "+callbacks.dies.call=5",
     )
     cut.wait()
@@ -88,9 +88,7 @@ def test_a_fork_that_was_killed_goes_on_with_the_same_command(
     """Before its first checkpoint, and after it."""
     fork = f"resume={made / 'checkpoints' / 'step-2'}"
     dies = ("+callbacks.dies._target_=die_at.DieAt", f"+callbacks.dies.call={call}")
-    killed = start(
-        qwen2_folder, tmp_path, fork, *dies, "+callbacks.dies.function=gmpo.policy.module.PolicyModule.update"
-    )
+    killed = start(qwen2_folder, tmp_path, fork, *dies, "+callbacks.dies.function=gmpo.policy.update.Update.__call__")
     assert killed.wait() == -signal.SIGKILL, killed.said()
     again = start(qwen2_folder, tmp_path, fork)
     assert again.wait() == 0, again.said()

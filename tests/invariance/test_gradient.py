@@ -20,17 +20,17 @@ class GradientOnly(PolicyModule):
     per_micro_batch_mean = False
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        self.fill_log_probs(batch.groups)  # a mini-batch without is on-policy
-        (mini_batch,) = self.pack(batch.groups)
+        self.old_log_probs.fill(batch.groups)  # a mini-batch without is on-policy
+        (mini_batch,) = self.old_log_probs.mini_batches(batch.groups)
         parts = [moved(part) for part in mini_batch.micro_batches]
         mini_batch.micro_batches = [with_padding(part, self.extra_columns) for part in parts]
         self.cuts = len(parts)
         if self.per_micro_batch_mean:
             for part in mini_batch.micro_batches:
                 alone = MiniBatch([part], mini_batch.zero_advantage[:0])
-                self.accumulate_gradient(alone, self.loss.count(alone) * self.cuts)
+                self.update.accumulate_gradient(alone, self.loss.count(alone) * self.cuts)
         else:
-            self.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
+            self.update.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
         assert self.model is not None
         self.gradient = {name: whole(p.grad).clone() for name, p in self.model.named_parameters() if p.grad is not None}
 

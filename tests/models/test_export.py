@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import ENVIRONMENT, ROOT, make_prompt
 from lightning import Trainer
-from rollout.engine_checks import seeds
+from rollout.engine_checks import generate
 from safetensors.torch import load_file
 from small_training import fit, groups, module
 from torch import Tensor
@@ -67,7 +67,7 @@ def trained(folder: str, checkpoint: Path) -> Run:
 
 
 def trainers_log_probs(policy: PolicyModule, responses: list[Group]) -> list[Tensor]:
-    policy.fill_log_probs(responses)
+    policy.old_log_probs.fill(responses)
     return [rollout.old_log_probs for _, rollout in sequences_of(responses)]  # type: ignore[misc]
 
 
@@ -455,8 +455,8 @@ def test_vllm_samples_from_what_was_trained(tied: Run, tmp_path: Path) -> None:
     )
     engine.start()
     prompts = [make_prompt(f"{i}+{i}", i) for i in range(8)]
-    sampling = Sampling(max_tokens=40, samples=4)
-    sampled = engine.generate(prompts, sampling, seeds(prompts, sampling))
+    sampling = Sampling(max_tokens=40)
+    sampled = generate(engine, prompts, sampling, 4)
     engine.close()
     responses = [Group(p, [Rollout(r, 0.0) for r in several]) for p, several in zip(prompts, sampled, strict=True)]
     trainers = trainers_log_probs(tied.policy, responses)

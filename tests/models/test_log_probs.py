@@ -32,7 +32,7 @@ def test_padded_sequences_get_the_log_probs_they_have_alone(
     log_probs, entropy = response_log_probs(model, batch, temperature, with_entropy=True)
     assert entropy is not None
     for row, (prompt, rollout) in enumerate(sequences()):
-        ids = torch.tensor([prompt.token_ids + rollout.response.token_ids])
+        ids = torch.tensor([[*prompt.token_ids, *rollout.response.token_ids]])
         alone = (model(input_ids=ids).logits[0, :-1] / temperature).softmax(-1)
         start = len(prompt.token_ids)
         probabilities = alone[start - 1 :]

@@ -100,7 +100,7 @@ def test_models_that_train(tmp_path: Path, model_type: str, values: dict[str, An
     policy = module(path, dtype="float32", attention=attention)
     policy.pretrained = replace(policy.pretrained, longest=512)
     model = fit(policy).model
-    assert policy.policy_version == 1
+    assert policy.state.policy_version == 1
     assert model is not None
     assert model.config._attn_implementation == attention
     assert "forward" not in vars(model.get_output_embeddings())

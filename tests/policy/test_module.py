@@ -1,5 +1,6 @@
 """The LightningModule on a real model: what its updates do to the weights."""
 
+from dataclasses import replace
 from math import isnan
 
 import pytest
@@ -11,13 +12,17 @@ from gmpo.batching import sequences_of
 from gmpo.models.chunked_log_probs import Values
 from gmpo.models.weights import whole_weights
 from gmpo.parallel.fsdp import Sharding
-from gmpo.policy.module import PolicyModule, Skipped
-from gmpo.types import Group, MicroBatch, MiniBatch, Rollout
+from gmpo.policy.forward import Forward
+from gmpo.policy.module import PolicyModule
+from gmpo.policy.update import Skipped
+from gmpo.types import Group, MicroBatch, PromptBatch, Rollout
 
 
 def test_idle_responses_are_not_sent_through_the_model(qwen2_folder: str) -> None:
     def rows(name: str) -> int:
-        (mini_batch,) = module(qwen2_folder, LOSSES[name]).share(groups()).mini_batches(pad_token_id=0)
+        policy = module(qwen2_folder, LOSSES[name])
+        policy.configure_model()
+        (mini_batch,) = policy.old_log_probs.distribute(groups()).mini_batches(pad_token_id=0)
         assert sum(mask.any(-1).sum() for mask in mini_batch.masks()) == 12
         return sum(len(part.mask) for part in mini_batch.micro_batches)
 
@@ -47,7 +52,7 @@ def test_the_skip_changes_no_optimizer_step(qwen2_folder: str, name: str) -> Non
 
 def test_a_step_without_any_signal_is_still_a_step(qwen2_folder: str) -> None:
     policy = fit(module(qwen2_folder, mini_batch_prompts=2), batch=no_signal())
-    assert policy.policy_version == 2
+    assert policy.state.policy_version == 2
     assert policy.trainer.callback_metrics["policy/grad_norm"] == 0
     assert policy.trainer.callback_metrics["policy/clip_fraction"] == 0
 
@@ -57,18 +62,18 @@ def test_a_mini_batch_with_nothing_in_the_loss_is_no_optimizer_step(qwen2_folder
     for rollout in batch[0].rollouts:
         rollout.in_loss = False
     policy = fit(module(qwen2_folder, mini_batch_prompts=1), batch=batch)
-    assert policy.policy_version == 3
+    assert policy.state.policy_version == 3
     assert batch[0].rollouts[0].old_log_probs is None
 
 
 def test_the_reference_is_frozen_and_only_there_for_a_kl(qwen2_folder: str) -> None:
-    assert fit(module(qwen2_folder), steps=0).reference is None
+    assert fit(module(qwen2_folder), steps=0).old_log_probs.reference is None
     policy = fit(module(qwen2_folder, LOSSES["gmpo_kl_entropy"], reference_on_cpu=True), steps=3)
-    assert policy.reference is not None
+    assert policy.old_log_probs.reference is not None
     assert policy.model is not None
-    assert not any(parameter.requires_grad for parameter in policy.reference.model.parameters())
+    assert not any(parameter.requires_grad for parameter in policy.old_log_probs.reference.model.parameters())
     fresh = dict(fit(module(qwen2_folder), steps=0).weights())
-    for name, parameter in policy.reference.model.named_parameters():
+    for name, parameter in policy.old_log_probs.reference.model.named_parameters():
         assert torch.equal(whole(parameter.detach()), fresh[name])
     assert max((tensor - fresh[name]).abs().max() for name, tensor in policy.weights()) > 1e-3
 
@@ -86,7 +91,7 @@ def test_the_kl_to_the_reference_starts_at_0_and_grows(qwen2_folder: str) -> Non
 
 def test_one_optimizer_step_for_each_mini_batch(qwen2_folder: str) -> None:
     policy = fit(module(qwen2_folder, mini_batch_prompts=2), steps=3)
-    assert policy.policy_version == 6
+    assert policy.state.policy_version == 6
     assert policy.trainer.global_step == 6
     assert policy.trainer.fit_loop.epoch_loop.batch_progress.total.completed == 3
 
@@ -122,9 +127,9 @@ def test_old_log_probs_take_a_pass_only_where_an_update_came_before(qwen2_folder
 @pytest.mark.parametrize("name", ["gmpo_corrected", "hmpo_everything"])
 def test_old_log_probs_of_the_first_update_are_those_of_a_pass(qwen2_folder: str, name: str) -> None:
     class WithPass(PolicyModule):
-        def pack(self, groups: list[Group]) -> list[MiniBatch]:
-            self.fill_log_probs(groups)
-            return super().pack(groups)
+        def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
+            self.old_log_probs.fill(batch.groups)
+            super().training_step(batch, batch_idx)
 
     own, other = (
         fit(module(qwen2_folder, LOSSES[name], mini_batch_prompts=2, skip_zero_advantage=False, kind=kind), steps=2)
@@ -142,8 +147,8 @@ def test_old_log_probs_of_the_first_update_are_those_of_a_pass(qwen2_folder: str
 def test_updates_make_good_responses_likelier(qwen2_folder: str) -> None:
     before, after = groups(), groups()
     policy = fit(module(qwen2_folder), steps=8)
-    policy.fill_log_probs(after)
-    fit(module(qwen2_folder), steps=0).fill_log_probs(before)
+    policy.old_log_probs.fill(after)
+    fit(module(qwen2_folder), steps=0).old_log_probs.fill(before)
     gain = 0.0
     for (_, new), (_, old) in zip(sequences_of(after), sequences_of(before), strict=True):
         assert new.old_log_probs is not None
@@ -160,7 +165,7 @@ def test_the_behaviour_policy_can_be_the_engine(qwen2_folder: str) -> None:
     assert all(torch.equal(r.old_log_probs, torch.full((len(r.response.token_ids),), -3.0)) for r in first)  # type: ignore[arg-type]
     trainer = fit(module(qwen2_folder), steps=0)
     fresh = groups()
-    trainer.fill_log_probs(fresh)
+    trainer.old_log_probs.fill(fresh)
     own = [r.old_log_probs for g in fresh[:2] for r in g.rollouts if r.advantage]
     assert gap == pytest.approx((torch.cat(own) + 3.0).abs().mean().item())  # type: ignore[arg-type]
     assert policy.trainer.callback_metrics["policy/entropy"] > 0
@@ -174,8 +179,8 @@ def test_an_optimizer_step_without_a_finite_gradient_is_skipped(qwen2_folder: st
     policy = module(qwen2_folder, mini_batch_prompts=2)
     policy.on_skip.append(lambda mini_batch, skipped: told.append(skipped))
     fit(policy, batch=bad)
-    assert policy.policy_version == 1
-    assert policy.skipped_in_a_row == 0
+    assert policy.state.policy_version == 1
+    assert policy.state.skipped_in_a_row == 0
     assert policy.trainer.callback_metrics["policy/skipped_steps"] == 1
     assert [(skipped.policy_version, isnan(skipped.loss)) for skipped in told] == [(0, True)]
     other = fit(module(qwen2_folder, mini_batch_prompts=2), batch=good[2:])
@@ -189,10 +194,10 @@ def test_skipped_steps_in_a_row_end_the_training(qwen2_folder: str) -> None:
     policy, told = module(qwen2_folder, max_skipped_steps=2), []
     policy.on_skip.append(lambda mini_batch, skipped: told.append(skipped))
     fit(policy, batch=batch, steps=5)
-    assert policy.ends_because is not None
-    assert policy.ends_because.startswith("2 optimizer steps in a row were skipped")
+    assert policy.state.stop_reason is not None
+    assert policy.state.stop_reason.startswith("2 optimizer steps in a row were skipped")
     assert len(told) == 2
-    assert policy.policy_version == 0
+    assert policy.state.policy_version == 0
 
 
 def test_weights_are_the_models_whole_parameters(qwen2_folder: str) -> None:
@@ -233,20 +238,25 @@ def test_buckets_change_no_weight(qwen2_folder: str, bucket: int) -> None:
 def test_one_rank_with_nothing_to_cast_has_plain_parameters(qwen2_folder: str, dtype: str, sharded: bool) -> None:
     policy = fit(module(qwen2_folder, LOSSES["gmpo_kl_entropy"], dtype=dtype), steps=1)
     assert policy.model is not None
-    assert policy.reference is not None
-    for model in (policy.model, policy.reference.model):
+    assert policy.old_log_probs.reference is not None
+    for model in (policy.model, policy.old_log_probs.reference.model):
         assert {isinstance(parameter, DTensor) for parameter in model.parameters()} == {sharded}
 
 
 class Watched(PolicyModule):
     """Notes, as each micro-batch begins, whether the ones before have left this rank a gradient."""
 
-    reduced: list[bool]
+    def configure_model(self) -> None:
+        super().configure_model()
+        self.reduced: list[bool] = []
+        reduced = self.reduced
 
-    def _log_probs(self, batch: MicroBatch, with_entropy: bool) -> Values:
-        if torch.is_grad_enabled():
-            self.reduced.append(any(parameter.grad is not None for parameter in self._policy.parameters()))
-        return super()._log_probs(batch, with_entropy)
+        class Noting(Forward):
+            def __call__(self, batch: MicroBatch, with_entropy: bool = False) -> Values:
+                reduced.append(any(parameter.grad is not None for parameter in self.model.parameters()))
+                return super().__call__(batch, with_entropy)
+
+        self.update = replace(self.update, forward=Noting(**vars(self.update.forward)))
 
 
 @pytest.mark.parametrize(("when", "early"), [("last", False), ("shards", True), ("always", True)])
@@ -254,7 +264,6 @@ def test_gradients_are_reduced_after_the_last_micro_batch(qwen2_folder: str, whe
     sharding = Sharding(reduce_gradients=when)  # type: ignore[arg-type]
     policy = module(qwen2_folder, budget=45, kind=Watched, dtype="bfloat16", sharding=sharding)
     assert isinstance(policy, Watched)
-    policy.reduced = []
     fit(policy)
     assert len(policy.reduced) > 2
     assert policy.reduced == [False] + [early] * (len(policy.reduced) - 1)

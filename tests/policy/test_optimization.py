@@ -63,7 +63,7 @@ def rate_after(steps: int, optimizer: Any, schedule: Any) -> float:
 def test_unchanged_settings_restore_rate_and_moments(qwen2_folder: str, checkpoint: Path) -> None:
     policy = resumed(qwen2_folder, checkpoint)
     assert group_of(policy)["lr"] == rate_after(STEPS, ADAMW, WARM_UP)
-    assert policy.lr_schedulers().last_epoch == policy.policy_version == STEPS
+    assert policy.lr_schedulers().last_epoch == policy.state.policy_version == STEPS
     assert all(tensor.abs().sum() > 0 for tensor in moments(policy.trainer.optimizers[0]))
     assert {float(state["step"]) for state in policy.trainer.optimizers[0].state.values()} == {STEPS}
 
@@ -127,8 +127,8 @@ def test_a_schedule_that_ends_before_the_run_ends_it_with_a_sentence(qwen2_folde
     policy = module(qwen2_folder)
     policy.build_schedule = functools.partial(OneCycleLR, max_lr=1e-3, total_steps=2)
     fit(policy, steps=4)
-    assert policy.ends_because is not None
-    assert "the schedule has no step after optimizer step 3" in policy.ends_because
+    assert policy.state.stop_reason is not None
+    assert "the schedule has no step after optimizer step 3" in policy.state.stop_reason
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from gmpo.batching import pad_sequences
 from gmpo.models.log_probs import response_log_probs
 from gmpo.models.tiny import character_tokenizer
 from gmpo.rollout.engine import Engine, request_seed
-from gmpo.types import MicroBatch, Prompt, Response, Rollout, Sampling
+from gmpo.types import MicroBatch, Prompt, Request, Response, Rollout, Sampling
 
 
 def perturbed(folder: str, seed: int, size: float = 0.05) -> nn.Module:
@@ -25,38 +25,32 @@ def perturbed(folder: str, seed: int, size: float = 0.05) -> nn.Module:
     return model
 
 
-def check_handing_over(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling) -> list[int]:
-    """Each response is handed over once, as it is returned; the lengths in the order of handing over."""
-    handed: list[tuple[tuple[int, int], Response]] = []
-
-    def keep(place: int, number: int, response: Response) -> None:
-        handed.append(((place, number), response))
-
-    own = seeds(prompts, sampling)
-    own[0] = own[0][:1]  # as many responses as seeds
-    groups = engine.generate(prompts, sampling, own, keep)
-    assert [len(group) for group in groups] == [len(s) for s in own]
-    returned = {(place, number): r for place, group in enumerate(groups) for number, r in enumerate(group)}
-    assert dict(handed) == returned
-    assert len(handed) == len(returned)
+def check_handing_over(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling, samples: int) -> list[int]:
+    """Each request is answered once, with the response of its seed; the lengths in the order of handing over."""
+    asked = requests(prompts, sampling, samples)[samples - 1 :]  # groups of different sizes
+    handed = list(engine.generate(asked))
+    assert len(handed) == len(asked)
+    assert {request for request, _ in handed} == set(asked)
+    again = {request.seed: response for request, response in engine.generate(asked[::-1])}
+    assert all(again[request.seed].token_ids == response.token_ids for request, response in handed)
     return [len(response.token_ids) for _, response in handed]
 
 
-def check_stops(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling) -> int:
+def check_stops(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling, samples: int) -> int:
     """A response ends with the token that completes a stop string, as sampled; returns how many ended so.
 
     The stop string is two characters that the first response with two in a row holds without one.
     """
-    tokenizer, own = character_tokenizer(), seeds(prompts, sampling)
-    whole = engine.generate(prompts, sampling, own)
+    tokenizer = character_tokenizer()
+    whole = generate(engine, prompts, sampling, samples)
     ids = [token for response in chain(*whole) for token in response.token_ids]
     pairs = [tokenizer.decode(pair) for pair in pairwise(ids[:-1])]
     stop = next(pair for pair in pairs if len(pair) == 2 and pair.isascii() and pair.isprintable())
     ended = 0
-    stopping = engine.generate(prompts, replace(sampling, stop=("never there", stop)), own)
+    stopping = generate(engine, prompts, replace(sampling, stop=("never there", stop)), samples)
     for response, without in zip(chain(*stopping), chain(*whole), strict=True):
         beginnings = [without.token_ids[:length] for length in range(1, len(without.token_ids) + 1)]
-        expected = next((ids for ids in beginnings if stop in tokenizer.decode(ids)), None)
+        expected = next((ids for ids in beginnings if stop in tokenizer.decode(list(ids))), None)
         ended += expected is not None
         assert response.token_ids == (without.token_ids if expected is None else expected)
         assert response.log_probs == without.log_probs[: len(response.token_ids)]
@@ -72,8 +66,22 @@ def poisoned(folder: str, name: str, value: float) -> list[tuple[str, Tensor]]:
     return list(weights.items())
 
 
-def seeds(prompts: Sequence[Prompt], sampling: Sampling, run_seed: int = 0) -> list[list[int]]:
-    return [[request_seed(run_seed, "test", 0, p.index, i) for i in range(sampling.samples)] for p in prompts]
+def requests(prompts: Sequence[Prompt], sampling: Sampling, samples: int = 1, run_seed: int = 0) -> list[Request]:
+    """So many for each prompt, one prompt after the other."""
+    return [
+        Request(prompt, request_seed(run_seed, "test", 0, prompt.index, i), sampling)
+        for prompt in prompts
+        for i in range(samples)
+    ]
+
+
+def generate(
+    engine: Engine, prompts: Sequence[Prompt], sampling: Sampling, samples: int = 1, run_seed: int = 0
+) -> list[list[Response]]:
+    """The responses to each prompt, in the order of their requests."""
+    asked = requests(prompts, sampling, samples, run_seed)
+    responses = dict(engine.generate(asked))
+    return [[responses[request] for request in asked[i : i + samples]] for i in range(0, len(asked), samples)]
 
 
 @dataclass(frozen=True)

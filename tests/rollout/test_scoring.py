@@ -1,30 +1,26 @@
 """Responses of a real engine, scored while others are generated or at the end: the same groups."""
 
-import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from conftest import make_prompt
-from engine_checks import seeds
+from engine_checks import requests
 
 from gmpo.metrics.clock import StepClock
 from gmpo.rewards import ExactMatch, Instant, Reward
-from gmpo.rollout.engine import OnResponse, ignore
-from gmpo.rollout.scoring import Scoring, scored_groups
+from gmpo.rollout.scoring import Scoring, score, timed
 from gmpo.rollout.transformers import TransformersEngine
 from gmpo.run.errors import RewardError
-from gmpo.types import Group, Prompt, Response, Rollout, Sampling
+from gmpo.types import Group, Request, Response, Rollout, Sampling
 
 PROMPTS = [make_prompt(q, i, answer=str(i)) for i, q in enumerate(["1+1", "what is 12+34", "9 minus 8"])]
-SAMPLING = Sampling(max_tokens=30, samples=4)
-SEEDS = seeds(PROMPTS, SAMPLING)
-SEEDS[0] = SEEDS[0][:1]  # groups of different sizes
+REQUESTS = requests(PROMPTS, Sampling(max_tokens=30), 4)[3:]  # groups of different sizes
 
 
 def value(response: str, answer: str) -> float:
@@ -75,40 +71,38 @@ def engine(qwen2_folder: str) -> TransformersEngine:
     return engine
 
 
-def handed_over(engine: TransformersEngine) -> list[tuple[int, int]]:
-    """The places of responses in the order in which the engine finishes them."""
-    order: list[tuple[int, int]] = []
-    engine.generate(PROMPTS, SAMPLING, SEEDS, lambda place, number, response: order.append((place, number)))
-    return order
+def scored(
+    engine: TransformersEngine, reward: Reward, on_error: Literal["stop", "zero"] = "stop", one_by_one: bool = False
+) -> dict[Request, Rollout]:
+    return dict(score(engine.generate(REQUESTS), reward, Scoring(on_error), one_by_one=one_by_one))
 
 
+@pytest.mark.parametrize("one_by_one", [False, True])
 @pytest.mark.parametrize("kind", ["streaming", "batch only", "slow"])
-def test_every_response_is_scored_once_and_stands_in_its_place(engine: TransformersEngine, kind: str) -> None:
-    seen: list[tuple[int, int, Rollout]] = []
+def test_every_response_is_scored_once_for_its_own_request(
+    engine: TransformersEngine, kind: str, one_by_one: bool
+) -> None:
     with ThreadPoolExecutor(4) as threads:
         rewards: dict[str, Reward] = {"streaming": Streaming(), "batch only": BatchOnly(), "slow": Slow(threads)}
-        groups = scored_groups(
-            engine, rewards[kind], PROMPTS, SAMPLING, SEEDS, on_rollout=lambda *rollout: seen.append(rollout)
-        )
-    assert [group.prompt for group in groups] == PROMPTS
-    assert [[r.response for r in g.rollouts] for g in groups] == engine.generate(PROMPTS, SAMPLING, SEEDS)
-    for group in groups:
-        answer = group.prompt.answer
-        assert [r.reward for r in group.rollouts] == [value(r.response.text, answer) for r in group.rollouts]
-        assert [r.final_answer for r in group.rollouts] == [None] * len(group.rollouts)
-    assert len({r.reward for g in groups for r in g.rollouts}) > 6
-    assert [(place, number) for place, number, _ in seen] == handed_over(engine)
-    assert all(groups[place].rollouts[number] is rollout for place, number, rollout in seen)
+        rollouts = scored(engine, rewards[kind], one_by_one=one_by_one)
+    generated = dict(engine.generate(REQUESTS))
+    assert list(rollouts) == list(generated), "in the order in which the engine finishes them"
+    assert len(rollouts) == 9
+    for request, rollout in rollouts.items():
+        assert rollout.response == generated[request]
+        assert rollout.reward == value(rollout.response.text, request.prompt.answer)
+        assert rollout.final_answer is None
+    assert len({rollout.reward for rollout in rollouts.values()}) > 6
 
 
 def test_a_reward_without_submit_is_asked_once(engine: TransformersEngine) -> None:
     reward = BatchOnly()
-    scored_groups(engine, reward, PROMPTS, SAMPLING, SEEDS)
+    scored(engine, reward)
     assert reward.calls == 1
 
 
 def test_scores_are_handed_on_while_others_are_generated(engine: TransformersEngine) -> None:
-    clock, known_after = StepClock(), []
+    known_after = []
     finished = 0
 
     class Counting(Streaming):
@@ -117,38 +111,31 @@ def test_scores_are_handed_on_while_others_are_generated(engine: TransformersEng
             finished += 1
             return super().submit(response, answer)
 
-    groups = scored_groups(
-        engine, Counting(), PROMPTS, SAMPLING, SEEDS, clock, on_rollout=lambda *_: known_after.append(finished)
-    )
-    assert known_after == list(range(1, sum(len(group.rollouts) for group in groups) + 1))
+    for _ in score(engine.generate(REQUESTS), Counting()):
+        known_after.append(finished)
+    assert known_after == list(range(1, len(REQUESTS) + 1))
 
 
 class Late(TransformersEngine):
     """Finishes a response each 10 ms, and the last three each 50 ms."""
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-        on_response: OnResponse = ignore,
-    ) -> list[list[Response]]:
-        numbers = itertools.count(1)
-
-        def late(place: int, number: int, response: Response) -> None:
-            time.sleep(0.05 if next(numbers) > 27 else 0.01)
-            on_response(place, number, response)
-
-        return super().generate(prompts, sampling, seeds, late)
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        for number, finished in enumerate(super().generate(requests), start=1):
+            time.sleep(0.05 if number > 27 else 0.01)
+            yield finished
 
 
 def test_the_last_tenth_of_a_generation_is_counted(qwen2_folder: str) -> None:
-    engine, clock, few = Late(qwen2_folder, "float32", max_num_seqs=100), StepClock(), Sampling(4, samples=10)
+    engine, clock, asked = (
+        Late(qwen2_folder, "float32", max_num_seqs=100),
+        StepClock(),
+        requests(PROMPTS, Sampling(4), 10),
+    )
     engine.start()
-    scored_groups(engine, Streaming(), PROMPTS, few, seeds(PROMPTS, few), clock)
+    dict(score(timed(engine.generate(asked), len(asked), clock), Streaming()))
     assert 0.15 <= clock.seconds["generate_tail"] <= clock.seconds["generate"] - 0.27
     before = clock.seconds["generate_tail"]
-    scored_groups(engine, Streaming(), PROMPTS, few, seeds(PROMPTS, few), clock)
+    dict(score(timed(engine.generate(asked), len(asked), clock), Streaming()))
     assert clock.seconds["generate_tail"] >= before + 0.15, "of all generations of a step"
 
 
@@ -161,8 +148,7 @@ def test_the_final_answer_is_read_where_the_reward_reads_one(engine: Transformer
     class ParityAtTheEnd:
         score, answer = Parity().score, Parity().answer
 
-    groups = scored_groups(engine, ParityAtTheEnd() if wait else Parity(), PROMPTS, SAMPLING, SEEDS)
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    rollouts = scored(engine, ParityAtTheEnd() if wait else Parity()).values()
     assert {r.final_answer for r in rollouts} == {"1024", ""}
     assert [r.final_answer for r in rollouts] == ["1024" if len(r.response.text) % 2 else "" for r in rollouts]
 
@@ -171,10 +157,10 @@ def test_a_reward_that_fails_is_heard(engine: TransformersEngine) -> None:
     with pytest.raises(
         RewardError, match=r"OSError: the judge is down\. Prompt: '.*' Answer: '.*' Response: '.*'"
     ) as error:
-        scored_groups(engine, Failing(), PROMPTS, SAMPLING, SEEDS)
+        scored(engine, Failing())
     assert repr(PROMPTS[0].question) in str(error.value)
-    groups = scored_groups(engine, Failing(), PROMPTS, SAMPLING, SEEDS, scoring=Scoring("zero"))
-    assert {rollout.reward for group in groups for rollout in group.rollouts} == {0.0}
+    rollouts = scored(engine, Failing(), "zero").values()
+    assert {rollout.reward for rollout in rollouts} == {0.0}
 
 
 class Odd:
@@ -211,16 +197,16 @@ def test_what_is_no_score_goes_the_way_of_a_reward_that_raises(
 
     reward = (Streamed if at_once else Odd)(ODD[kind])
     with pytest.raises(RewardError, match=r"the reward failed: .*returned.* Prompt: .*scoring\.on_error=zero"):
-        scored_groups(engine, reward, PROMPTS, SAMPLING, SEEDS)
-    groups = scored_groups(engine, reward, PROMPTS, SAMPLING, SEEDS, scoring=Scoring("zero"))
-    rewards = [rollout.reward for group in groups for rollout in group.rollouts]
+        scored(engine, reward)
+    rollouts = scored(engine, reward, "zero").values()
+    rewards = [rollout.reward for rollout in rollouts]
     assert all(type(reward) is float and math.isfinite(reward) for reward in rewards)
     assert rewards.count(0.0) == (1 if kind == "nan" and not at_once else len(rewards))
 
 
 def test_arrays_of_the_right_length_become_floats(engine: TransformersEngine) -> None:
-    groups = scored_groups(engine, Odd(lambda count: torch.full((count,), 0.5)), PROMPTS, SAMPLING, SEEDS)
-    rewards = [rollout.reward for group in groups for rollout in group.rollouts]
+    rollouts = scored(engine, Odd(lambda count: torch.full((count,), 0.5))).values()
+    rewards = [rollout.reward for rollout in rollouts]
     assert set(rewards) == {0.5}
     assert {type(reward) for reward in rewards} == {float}
 
@@ -231,14 +217,14 @@ def test_a_submit_that_gives_no_future_is_an_error(engine: TransformersEngine) -
             raise SystemExit(3)
 
     with pytest.raises(RewardError, match="SystemExit: 3"):
-        scored_groups(engine, Quits(), PROMPTS, SAMPLING, SEEDS)
+        scored(engine, Quits())
 
     class Hasty(Streaming):
         def submit(self, response: str, answer: str) -> Any:
             return 1.0
 
     with pytest.raises(RewardError, match=r"`submit` returned 1\.0 \(float\), where a Future is expected"):
-        scored_groups(engine, Hasty(), PROMPTS, SAMPLING, SEEDS)
+        scored(engine, Hasty())
 
 
 def test_a_group_with_a_reward_that_is_no_number_carries_no_signal() -> None:

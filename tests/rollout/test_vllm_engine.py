@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 from conftest import make_prompt
-from engine_checks import check_handing_over, check_stops, perturbed, poisoned, seeds, trainer_log_probs
+from engine_checks import check_handing_over, check_stops, generate, perturbed, poisoned, trainer_log_probs
 from transformers import Olmo2Model
 
 from gmpo.models.tiny import character_tokenizer
@@ -24,7 +24,7 @@ LONG = [
     make_prompt("a long question, twice the size of a block of the cache: what is 1+1 and " + q, i)
     for i, q in enumerate("123456")
 ]
-SAMPLING = Sampling(max_tokens=16, samples=3)
+SAMPLING = Sampling(max_tokens=16)
 
 
 def started(folder: str) -> VLLMEngine:
@@ -50,12 +50,12 @@ def engine(qwen2_folder: str) -> Iterator[VLLMEngine]:
 
 
 def check_syncs(engine: VLLMEngine, folder: str) -> None:
-    stale = engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+    stale = generate(engine, LONG, SAMPLING, 3)
     for step in range(3):  # the CPU build packs weights anew at each load, and must not skip the second
         model = perturbed(folder, seed=step)
         assert trainer_log_probs(model, LONG, stale, 1.0).gap > 0.05  # old weights would be seen
         engine.load_weights(model.named_parameters(), policy_version=step + 1)
-        stale = engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+        stale = generate(engine, LONG, SAMPLING, 3)
         assert trainer_log_probs(model, LONG, stale, 1.0).gap < 1e-5
         assert engine.policy_version == step + 1
 
@@ -67,15 +67,15 @@ def test_after_each_sync_engine_and_trainer_agree(qwen2_folder: str, engine: VLL
 def test_the_temperature_is_in_the_log_probs(qwen2_folder: str, engine: VLLMEngine) -> None:
     model = perturbed(qwen2_folder, seed=9)
     engine.load_weights(model.named_parameters(), 9)
-    sampling = Sampling(max_tokens=16, samples=3, temperature=0.6)
-    responses = engine.generate(LONG, sampling, seeds(LONG, sampling))
+    sampling = Sampling(max_tokens=16, temperature=0.6)
+    responses = generate(engine, LONG, sampling, 3)
     assert trainer_log_probs(model, LONG, responses, temperature=0.6).gap < 1e-5
     assert trainer_log_probs(model, LONG, responses, temperature=1.0).gap > 0.05
 
 
 def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(engine: VLLMEngine) -> None:
-    together = engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
-    alone = [engine.generate([p], SAMPLING, seeds([p], SAMPLING))[0] for p in reversed(LONG)]
+    together = generate(engine, LONG, SAMPLING, 3)
+    alone = [generate(engine, [p], SAMPLING, 3)[0] for p in reversed(LONG)]
     assert alone[::-1] == together
     assert len({tuple(r.token_ids) for group in together for r in group}) > len(LONG)
 
@@ -83,26 +83,26 @@ def test_a_seed_decides_the_response_whatever_else_is_in_the_batch(engine: VLLME
 def test_more_prompt_tokens_than_one_forward_pass_takes(engine: VLLMEngine) -> None:
     many = [make_prompt(f"what is {i} plus {i}, and what is it times {i}?", i) for i in range(60)]
     assert sum(len(p.token_ids) for p in many) > 4 * engine.max_num_batched_tokens
-    responses = engine.generate(many, Sampling(max_tokens=4), seeds(many, Sampling(max_tokens=4)))
+    responses = generate(engine, many, Sampling(max_tokens=4))
     assert [len(group) for group in responses] == [1] * 60
 
 
 def test_a_response_ends_with_the_end_token_or_is_truncated(engine: VLLMEngine) -> None:
-    sampling = Sampling(max_tokens=100, samples=16)
-    responses = [r for g in engine.generate(LONG, sampling, seeds(LONG, sampling)) for r in g]
+    sampling = Sampling(max_tokens=100)
+    responses = [r for g in generate(engine, LONG, sampling, 16) for r in g]
     assert {r.truncated for r in responses} == {True, False}
     assert all(r.truncated == (r.token_ids[-1] != 1) for r in responses)
 
 
 def test_responses_are_handed_over_as_they_are_finished(engine: VLLMEngine) -> None:
-    lengths = check_handing_over(engine, LONG, Sampling(max_tokens=100, samples=8))
+    lengths = check_handing_over(engine, LONG, Sampling(max_tokens=100), 8)
     assert lengths == sorted(lengths), "all began together: the short ones came first"
     assert lengths[0] < lengths[-1]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_response_ends_at_a_stop_string(engine: VLLMEngine, temperature: float) -> None:
-    assert check_stops(engine, LONG, Sampling(max_tokens=100, samples=8, temperature=temperature)) >= 1
+    assert check_stops(engine, LONG, Sampling(max_tokens=100, temperature=temperature), 8) >= 1
 
 
 def test_both_engines_end_at_the_same_token(engine: VLLMEngine, qwen2_folder: str) -> None:
@@ -112,10 +112,10 @@ def test_both_engines_end_at_the_same_token(engine: VLLMEngine, qwen2_folder: st
     for each in (engine, other):
         each.load_weights(model.named_parameters(), 5)
     greedy = Sampling(max_tokens=60, temperature=0)
-    ids = [r.token_ids for (r,) in other.generate(LONG, greedy, seeds(LONG, greedy))]
+    ids = [r.token_ids for (r,) in generate(other, LONG, greedy)]
     stop = tuple(character_tokenizer().decode(own[5 * n : 5 * n + 2]) for n, own in enumerate(ids))
     stopping = replace(greedy, stop=(*stop, "<|user|>"))
-    groups = [each.generate(LONG, stopping, seeds(LONG, stopping)) for each in (engine, other)]
+    groups = [generate(each, LONG, stopping) for each in (engine, other)]
     ended, expected = ([(r.token_ids, r.text, r.truncated) for (r,) in group] for group in groups)
     assert ended == expected
     assert len({len(token_ids) for token_ids, _, truncated in ended if not truncated}) > 2
@@ -159,7 +159,7 @@ def test_the_classes_of_transformers_stay_as_they_are(olmo2_folder: str, request
         called: list[object] = []
         handle = before.model.register_forward_hook(lambda *_, called=called: called.append(True))
         olmo2_engine.load_weights(before.named_parameters(), 9)
-        responses = olmo2_engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+        responses = generate(olmo2_engine, LONG, SAMPLING, 3)
         assert trainer_log_probs(before, LONG, responses, 1.0).gap < 1e-5
         assert called, "a decorated class calls no hooks"
         handle.remove()
@@ -180,10 +180,10 @@ def test_weights_that_are_not_finite_are_an_error(
 ) -> None:
     model = perturbed(olmo2_folder, seed=0)
     olmo2_engine.load_weights(model.named_parameters(), 1)
-    responses = olmo2_engine.generate(LONG, SAMPLING, seeds(LONG, SAMPLING))
+    responses = generate(olmo2_engine, LONG, SAMPLING, 3)
     assert trainer_log_probs(model, LONG, responses, 1.0).gap < 1e-5
     olmo2_engine.load_weights(poisoned(olmo2_folder, name, value), 2)
     for temperature in (0.0, 1.0):
-        sampling = Sampling(max_tokens=32, samples=8, temperature=temperature)
+        sampling = Sampling(max_tokens=32, temperature=temperature)
         with pytest.raises(EngineError, match="the model's logits are not finite: its weights hold NaN"):
-            olmo2_engine.generate(LONG, sampling, seeds(LONG, sampling))
+            generate(olmo2_engine, LONG, sampling, 8)

@@ -134,7 +134,7 @@ def test_the_server_samples_from_what_was_trained(qwen2_folder: str, tmp_path: P
         response = Response(choice["token_ids"], log_probs, choice["text"], choice["finish_reason"] == "length")
         rollouts.append(Rollout(response, 0.0))
     assert len({tuple(rollout.response.token_ids) for rollout in rollouts}) == SAMPLES
-    policy.fill_log_probs([Group(prompt, rollouts)])
+    policy.old_log_probs.fill([Group(prompt, rollouts)])
     for rollout in rollouts:
         assert rollout.old_log_probs is not None
         torch.testing.assert_close(rollout.old_log_probs, torch.tensor(rollout.response.log_probs), rtol=0, atol=1e-4)

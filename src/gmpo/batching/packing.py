@@ -29,7 +29,7 @@ def pad_sequences(sequences: Sequences, pad_token_id: int) -> MicroBatch:
     mask = torch.zeros(shape, dtype=torch.bool)
     for row, (prompt, rollout) in enumerate(sequences):
         start, end = prompt_lengths[row], lengths[row]
-        token_ids[row, :end] = torch.tensor(prompt.token_ids + rollout.response.token_ids)
+        token_ids[row, :end] = torch.tensor([*prompt.token_ids, *rollout.response.token_ids])
         mask[row, start:end] = True
     mask = mask[:, first:]
     rollouts = [rollout for _, rollout in sequences]
@@ -38,7 +38,7 @@ def pad_sequences(sequences: Sequences, pad_token_id: int) -> MicroBatch:
         lengths=torch.tensor(lengths),
         mask=mask,
         advantages=torch.tensor([rollout.advantage for rollout in rollouts] or [0.0]),
-        rollout_log_probs=_spread([torch.tensor(r.response.log_probs) for r in rollouts], mask),
+        rollout_log_probs=_spread([torch.tensor(list(r.response.log_probs)) for r in rollouts], mask),
         old_log_probs=_spread([rollout.old_log_probs for rollout in rollouts], mask),
         ref_log_probs=_spread([rollout.ref_log_probs for rollout in rollouts], mask),
     )

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
 from torch.distributed.checkpoint.api import CheckpointException
 
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.checkpoint import folder as checkpoints
 from gmpo.checkpoint import storage
 from gmpo.checkpoint.folder import Manifest
@@ -33,11 +34,11 @@ LIGHTNING = "Lightning"  # by max_time, or a callback that stops training
 AGAIN = "give the same command again"
 
 
-class CheckpointCallback(Callback):
+class CheckpointCallback(OrderedCallback):
     """Saves the run between rollout steps: as its configured turns come, and when a signal asks it to stop.
 
-    Comes first among the callbacks: between two steps nothing of the next one has begun. The state after a step is
-    that before its validation, so that nothing waits for it; what a resumed run has not validated yet, it does.
+    The state after a step is that before its validation, so that nothing waits for it; what a resumed run has not
+    validated yet, it does.
 
     folder: of the run; checkpoints stand in FOLDER/checkpoints/step-N. every: rollout steps. minutes: since the last
     one was saved. keep: the newest, and one more, the `best` by a metric of metrics.csv, with which each validated
@@ -45,6 +46,8 @@ class CheckpointCallback(Callback):
     written end the run. grace: as in `StopRequest`. requeue: where a scheduler warns of its time limit, have it start
     the job again.
     """
+
+    order = 20  # it acts between two steps, before anything of the next one
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class CheckpointCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Answer signals, in Lightning's place; go on with the random numbers of the checkpoint."""
-        self._between = pl_module.rollout_step
+        self._between = pl_module.state.rollout_step
         self._saved_at = time.monotonic()
         self.stop.install()
         recorded = {name for row in read_metrics(self.run / "metrics.csv") for name in row}
@@ -120,16 +123,16 @@ class CheckpointCallback(Callback):
         if self.best is None or self._best_is_there or self.best.startswith(VALIDATION) != of_validation:
             return
         self._best_is_there = self.best in names
-        if not self._best_is_there and policy.ends_because is None:
+        if not self._best_is_there:
             there = [name for name in sorted(names) if name.startswith(VALIDATION) == of_validation and "/" in name]
-            policy.ends_because = (
+            policy.state.stop(
                 f"checkpoint.best={self.best} is no metric of this run, so that no checkpoint would be kept as the "
                 f"best: choose one of {', '.join(there)}"
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Stop, before anything is done that belongs to a run's end, where Lightning ended training before it."""
-        if pl_module.ends_because is None and pl_module.rollout_step < trainer.datamodule.steps:
+        if pl_module.state.stop_reason is None and pl_module.state.rollout_step < trainer.datamodule.steps:
             self._settle(trainer, pl_module, wait=True)
             self._stop(trainer, pl_module, [LIGHTNING])
 
@@ -142,7 +145,7 @@ class CheckpointCallback(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
         """Let Lightning count on from the step; it has as many batches as are left."""
-        steps, updates = pl_module.rollout_step, checkpoint["global_step"]
+        steps, updates = pl_module.state.rollout_step, checkpoint["global_step"]
         loop = trainer.fit_loop.epoch_loop
         for progress, count in (
             (loop.batch_progress.total, steps),
@@ -157,7 +160,7 @@ class CheckpointCallback(Callback):
     def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
         """Save what all ranks have where all of them end: the state before the step that could not be made."""
         if isinstance(exception, RunError):
-            pl_module.rollout_step = self._between
+            pl_module.state.rollout_step = self._between
             if 0 < self._between < trainer.datamodule.steps:
                 self._save_unless_there(trainer, pl_module)
             self._settle(trainer, pl_module, wait=True)
@@ -167,24 +170,24 @@ class CheckpointCallback(Callback):
 
         Engines still stand: vLLM takes the ranks' process group down with it.
         """
-        if pl_module.rollout_step == 0:  # nothing was trained
+        if pl_module.state.rollout_step == 0:  # nothing was trained
             return
-        if pl_module.ends_because and pl_module.rollout_step == trainer.datamodule.steps:
+        if pl_module.state.stop_reason and pl_module.state.rollout_step == trainer.datamodule.steps:
             self._settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
             return
         self._random = random_state()
         self._save_unless_there(trainer, pl_module)
-        if self._failed and pl_module.ends_because is None:
-            pl_module.ends_because = f"the last checkpoint could not be written: make room in {self.run}, then {AGAIN}"
+        if self._failed:
+            pl_module.state.stop(f"the last checkpoint could not be written: make room in {self.run}, then {AGAIN}")
 
     def _save_unless_there(self, trainer: Trainer, policy: PolicyModule) -> None:
         self._settle(trainer, policy, wait=True)
-        if not gather(policy.rollout_step in checkpoints.steps_in(self.folder))[0]:
+        if not gather(policy.state.rollout_step in checkpoints.steps_in(self.folder))[0]:
             self._save(trainer, policy, asynchronous=False)
 
     def _act_between(self, trainer: Trainer, policy: PolicyModule) -> None:
         """Once between any two steps, on all ranks together."""
-        step = policy.rollout_step
+        step = policy.state.rollout_step
         if step == self._between:
             return
         self._between = step
@@ -208,7 +211,7 @@ class CheckpointCallback(Callback):
 
         stops: what asked for it on any rank, names of signals or LIGHTNING.
         """
-        step, steps = policy.rollout_step, trainer.datamodule.steps
+        step, steps = policy.state.rollout_step, trainer.datamodule.steps
         if step > 0:
             self._random, self._between = random_state(), step  # after a validation, where that has come already
             self._save_unless_there(trainer, policy)
@@ -235,7 +238,7 @@ class CheckpointCallback(Callback):
         """Have all ranks write their shares, to a folder that is not the checkpoint yet."""
         began = time.perf_counter()
         self._settle(trainer, policy, wait=True)
-        self._writing = policy.rollout_step
+        self._writing = policy.state.rollout_step
         self._saved_at = time.monotonic()
         if rank() == 0:
             checkpoints.remove_unfinished(self.folder)
@@ -306,8 +309,8 @@ class CheckpointCallback(Callback):
                 "the checkpoint of step %d could not be written (%s; %.1f MiB are free there): %s",
                 *(step, fault, free, there),
             )
-        if self._failed >= self.most_failures and policy.ends_because is None:
-            policy.ends_because = (
+        if self._failed >= self.most_failures:
+            policy.state.stop(
                 f"{self._failed} checkpoints in a row could not be written (the last one: {fault}): make room in "
                 f"{self.run}, then {AGAIN}"
             )

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.evaluation.metrics import ProblemMetrics, count_group
 from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
 
 
-class EvaluationCallback(Callback):
+class EvaluationCallback(OrderedCallback):
     """Validates before the first step and after the last, and logs val/SOURCE/NAME for each of `ProblemMetrics`.
 
     samples, solved_at, pass_k: as there. The validations between are Lightning's own.
     """
+
+    order = 40
 
     def __init__(self, samples: int, solved_at: float = 1.0, pass_k: Sequence[int] = ()) -> None:
         self.samples = samples
@@ -32,13 +35,13 @@ class EvaluationCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Where training starts from; in a resumed run what was due after the step and is not done."""
-        step = pl_module.rollout_step
+        step = pl_module.state.rollout_step
         if trainer.enable_validation and step % trainer.val_check_batch == 0 and self._validated_at != step:
             self._validate(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Where it ended, unless that was just validated; not where it was cut off, and may be gone on with."""
-        if self._validated_at != pl_module.rollout_step and pl_module.ends_because is None:
+        if self._validated_at != pl_module.state.rollout_step and pl_module.state.stop_reason is None:
             self._validate(trainer)
 
     def _validate(self, trainer: Trainer) -> None:
@@ -68,6 +71,6 @@ class EvaluationCallback(Callback):
         """Log what the policy solved."""
         for name, metrics in self._metrics.items():
             pl_module.log_dict({f"val/{name}/{metric}": value for metric, value in metrics.compute().items()})
-        pl_module.log("step", float(pl_module.rollout_step), sync_dist=True)
+        pl_module.log("step", float(pl_module.state.rollout_step), sync_dist=True)
         self._metrics.clear()
-        self._validated_at = pl_module.rollout_step
+        self._validated_at = pl_module.state.rollout_step

@@ -4,10 +4,11 @@ import logging
 import shutil
 from pathlib import Path
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 from safetensors import SafetensorError
 from torch import Tensor
 
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.models.hugging_face import tokenizer_of, whole_folder, write_hugging_face
 from gmpo.parallel.collectives import gather
 from gmpo.policy.module import PolicyModule
@@ -15,8 +16,10 @@ from gmpo.policy.module import PolicyModule
 log = logging.getLogger(__name__)
 
 
-class FinalModelCallback(Callback):
+class FinalModelCallback(OrderedCallback):
     """Saves the trained policy at the end, in the Hugging Face format: vLLM and transformers load it as it is."""
+
+    order = 85
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -31,7 +34,7 @@ class FinalModelCallback(Callback):
         fault = gather(fault)[0]  # the first rank writes
         if fault is not None:
             log.error("%s", fault)
-            pl_module.ends_because = pl_module.ends_because or f"{fault}: make room, then give the same command again"
+            pl_module.state.stop(f"{fault}: make room, then give the same command again")
 
 
 def save_hugging_face(policy: PolicyModule, folder: Path) -> None:

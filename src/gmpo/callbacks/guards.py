@@ -5,9 +5,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 
 from gmpo.callbacks.checkpoint import COMPARED
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.parallel.collectives import rank
 from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
@@ -41,12 +42,14 @@ class Guard:
         return None
 
 
-class GuardsCallback(Callback):
+class GuardsCallback(OrderedCallback):
     """Watches metrics after each rollout step; a bound that is broken is warned of when it happens, or ends the run.
 
     guards: by any name. A metric that a step does not have is not watched there; one that the run does not have at all
     is warned of, once: after the first validation where it is named val/..., else after the first update.
     """
+
+    order = 80
 
     def __init__(self, on_violation: Literal["warn", "stop"], **guards: Guard) -> None:
         if on_violation not in ("warn", "stop"):
@@ -81,7 +84,7 @@ class GuardsCallback(Callback):
                 self._broken.discard(name)
             elif name not in self._broken:
                 self._broken.add(name)
-                said = f"step {pl_module.rollout_step}: {guard.metric} is {value:.4g}, {bound} (guards.{name}): "
+                said = f"step {pl_module.state.rollout_step}: {guard.metric} is {value:.4g}, {bound} (guards.{name}): "
                 self._say(pl_module, said + guard.cause)
 
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
@@ -105,7 +108,7 @@ class GuardsCallback(Callback):
 
     def _say(self, policy: PolicyModule, said: str) -> None:
         if self.stops:
-            policy.ends_because = policy.ends_because or said
+            policy.state.stop(said)
         elif rank() == 0:
             log.warning("%s", said)
 

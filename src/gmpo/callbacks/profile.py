@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.callbacks.profile_report import report
 from gmpo.parallel.collectives import rank
 from gmpo.policy.module import PolicyModule
@@ -22,16 +23,18 @@ STEPS = 3
 ENGINE_TOKENS = 512  # of a response; an engine records some thousand operations for each
 
 
-class ProfileCallback(Callback):
+class ProfileCallback(OrderedCallback):
     """Records three rollout steps: FOLDER/steps-A-B-rank-R.json for ui.perfetto.dev, and the largest costs beside it.
 
     They are the second to fourth that this process makes: in the first everything is new. What there is of them is
-    written when training ends sooner. Stages of the clock and rollout steps are ranges of the trace. Comes first among
-    the callbacks: what is written is written between two steps, and what is saved there is not in it.
+    written when training ends sooner. Stages of the clock and rollout steps are ranges of the trace. What is
+    written is written between two steps, and what is saved there is not in it.
 
     enabled: otherwise nothing is done. max_tokens: of a response; where it is above 512, the trace has an engine in
     this process (subprocess false) as one range, without its operations: they would be millions.
     """
+
+    order = 10  # between two steps it ends before anything else is done there
 
     def __init__(self, enabled: bool, folder: str, max_tokens: int, subprocess: bool) -> None:
         self.enabled = enabled
@@ -47,7 +50,7 @@ class ProfileCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Choose the steps."""
         last = trainer.datamodule.steps
-        first = min(pl_module.rollout_step + 2, last)
+        first = min(pl_module.state.rollout_step + 2, last)
         if self.enabled:
             self._steps = range(first, min(first + STEPS, last + 1))
 
@@ -56,7 +59,7 @@ class ProfileCallback(Callback):
     ) -> None:
         """Begin a step that is to be recorded."""
         self._end_step(pl_module)
-        if pl_module.rollout_step + 1 in self._steps and not pl_module.ends_because:
+        if pl_module.state.rollout_step + 1 in self._steps and not pl_module.state.stop_reason:
             if self._profile is None:
                 self._start(pl_module)
             self._step.enter_context(record_function("rollout step"))
@@ -78,7 +81,7 @@ class ProfileCallback(Callback):
         threads = _ExperimentalConfig(profile_all_threads=self.with_engine)
         self._profile = profile(activities=self.activities, experimental_config=threads)
         self._profile.start()
-        policy.clock.mark = self._mark
+        policy.state.clock.mark = self._mark
 
     def _mark(self, stage: str) -> AbstractContextManager[Any]:
         without = stage == "generate" and not self.with_engine
@@ -97,17 +100,17 @@ class ProfileCallback(Callback):
     def _end_step(self, policy: PolicyModule) -> None:
         """Here, with all that others do at its end in it."""
         self._step.close()
-        if self._profile is not None and policy.rollout_step >= self._steps[-1]:
+        if self._profile is not None and policy.state.rollout_step >= self._steps[-1]:
             self._write(policy)
 
     def _write(self, policy: PolicyModule) -> None:
         if self._profile is None:
             return
         recorded, self._profile = self._profile, None
-        policy.clock.mark = nullcontext
+        policy.state.clock.mark = nullcontext
         self._step.close()
         recorded.stop()
-        trace = self.folder / f"steps-{self._steps[0]}-{policy.rollout_step}-rank-{rank()}.json"
+        trace = self.folder / f"steps-{self._steps[0]}-{policy.state.rollout_step}-rank-{rank()}.json"
         assert recorded.profiler is not None
         said = report(recorded.profiler.kineto_results.events())
         try:

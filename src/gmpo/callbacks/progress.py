@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.callbacks.response_count import ResponseCount
 from gmpo.callbacks.rollout import RolloutCallback
 from gmpo.cli.command import recorded, unrecorded
@@ -35,12 +36,14 @@ STAGES = {
 }
 
 
-class ProgressCallback(Callback):
+class ProgressCallback(OrderedCallback):
     """A bar with the stage at work, reward and response length; in a file or a pipe, a line for each step.
 
     Where a generation takes long, the responses that are finished are shown: in the bar, else in a line every so many
     seconds.
     """
+
+    order = 90
 
     def __init__(self, validation_samples: int, every: float = 30.0) -> None:
         self.validation_samples = validation_samples
@@ -63,8 +66,8 @@ class ProgressCallback(Callback):
         def enter(stage: str) -> None:
             self._enter(trainer, pl_module, stage)
 
-        pl_module.clock.on_stage.append(enter)
-        pl_module.clock.on_responses.append(count)
+        pl_module.state.clock.on_stage.append(enter)
+        pl_module.state.clock.on_responses.append(count)
         if self.console.is_terminal:
             self._start_bar()
         else:
@@ -90,7 +93,7 @@ class ProgressCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Count from here."""
         if self.bar is not None:
-            self.bar.update(self.task, total=trainer.datamodule.steps, completed=pl_module.rollout_step)
+            self.bar.update(self.task, total=trainer.datamodule.steps, completed=pl_module.state.rollout_step)
 
     @rank_zero_only
     def on_train_batch_end(
@@ -101,8 +104,8 @@ class ProgressCallback(Callback):
         facts = f"reward {seen['reward/mean']:.3f}  length {seen['rollout/response_length']:.1f}"
         if "rollout/refilled_groups" in seen:
             facts += f"  refilled {seen['rollout/refilled_groups']:.0f} in {seen['rollout/refills']:.0f} rounds"
-        seconds = f"{pl_module.clock.elapsed():.1f} s"
-        line = f"step {pl_module.rollout_step}/{trainer.datamodule.steps}  {facts}  {seconds}"
+        seconds = f"{pl_module.state.clock.elapsed():.1f} s"
+        line = f"step {pl_module.state.rollout_step}/{trainer.datamodule.steps}  {facts}  {seconds}"
         if self.bar is not None:
             self.bar.update(self.task, advance=1, facts=facts)
             RUN_LOG.write(f"{line}\n")
@@ -116,7 +119,7 @@ class ProgressCallback(Callback):
         asked = -(-len(prompts) // engines) * self.validation_samples
         self._responses = ResponseCount(_named("validation", engines), asked)
         self._spoken = time.monotonic()
-        if pl_module.rollout_step == 0:
+        if pl_module.state.rollout_step == 0:
             problems = Counter(prompt.benchmark_name for prompt in prompts)
             number = "" if self.validation_samples == 1 else f", {self.validation_samples} responses to each"
             what = " and ".join(f"{count:,} problems of {name}" for name, count in problems.items())
@@ -127,7 +130,7 @@ class ProgressCallback(Callback):
         """Say what validation found."""
         self._responses = None
         found = [f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items() if "/mean@" in name]
-        print(f"step {pl_module.rollout_step}  {'  '.join(found)}", flush=True)
+        print(f"step {pl_module.state.rollout_step}  {'  '.join(found)}", flush=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Make room for the summary."""
@@ -146,7 +149,7 @@ class ProgressCallback(Callback):
         if not trainer.validating:
             self._responses = None
             if stage == "generate":
-                self._responses = ResponseCount(_named(f"step {policy.rollout_step}", _engines(trainer)))
+                self._responses = ResponseCount(_named(f"step {policy.state.rollout_step}", _engines(trainer)))
                 self._spoken = time.monotonic()
         if self.bar is not None:
             self.bar.update(self.task, stage=STAGES.get(stage, stage), refresh=True)
@@ -174,7 +177,7 @@ class ProgressCallback(Callback):
 
 def _engines(trainer: Trainer) -> int:
     """Return how many engines generate; this rank's is the one whose responses are counted."""
-    return next(each.generation.layout.engines for each in trainer.callbacks if isinstance(each, RolloutCallback))
+    return next(each.collector.engine.layout.engines for each in trainer.callbacks if isinstance(each, RolloutCallback))
 
 
 def _named(what: str, engines: int) -> str:

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from gmpo.batching import in_order
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.metrics.loggers import TensorBoard
 from gmpo.parallel.collectives import gather, rank
 from gmpo.policy.module import PolicyModule
@@ -20,11 +21,13 @@ log = logging.getLogger(__name__)
 Row = dict[str, object]
 
 
-class RolloutTableCallback(Callback):
+class RolloutTableCallback(OrderedCallback):
     """Appends some groups of each step to FOLDER/train.jsonl and validation.jsonl, and shows them in TensorBoard.
 
     groups: how many groups of each step, with all of their responses. validation_groups: of each validation.
     """
+
+    order = 60
 
     def __init__(self, folder: str, groups: int, validation_groups: int) -> None:
         self.folder = Path(folder)
@@ -60,14 +63,14 @@ class RolloutTableCallback(Callback):
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
         """Record training rollouts."""
-        self._record(trainer, pl_module.rollout_step, "train", _first_rows(pl_module, batch.groups, self.groups))
+        self._record(trainer, pl_module.state.rollout_step, "train", _first_rows(pl_module, batch.groups, self.groups))
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Write what could not be written; a run whose rows are missing is not finished."""
         for purpose in list(self._unwritten):
             self._append(purpose, "")
         if any(gather(bool(self._unwritten))):
-            pl_module.ends_because = pl_module.ends_because or (
+            pl_module.state.stop(
                 f"the last responses could not be written to {self.folder}: make room, then give the same command again"
             )
 
@@ -86,7 +89,7 @@ class RolloutTableCallback(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Record them, once the validation is whole: one that was cut off is made again."""
-        self._record(trainer, pl_module.rollout_step, "validation", self._validated)
+        self._record(trainer, pl_module.state.rollout_step, "validation", self._validated)
         self._validated = []
 
     @rank_zero_only
@@ -118,7 +121,7 @@ def _first_rows(policy: PolicyModule, groups: list[Group], count: int) -> list[R
     own: list[list[Row]] = []
     if groups:
         places = range(holding.index(rank()), count, len(holding))
-        own = [_rows(policy.rollout_step, group) for group, _ in zip(groups, places, strict=False)]
+        own = [_rows(policy.state.rollout_step, group) for group, _ in zip(groups, places, strict=False)]
     return [row for rows in in_order(gather(own)) for row in rows]
 
 

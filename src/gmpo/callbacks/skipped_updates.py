@@ -5,24 +5,28 @@ import logging
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.parallel.collectives import rank
-from gmpo.policy.module import PolicyModule, Skipped
+from gmpo.policy.module import PolicyModule
+from gmpo.policy.update import Skipped
 from gmpo.types import MiniBatch
 
 log = logging.getLogger(__name__)
 
 
-class SkippedUpdates(Callback):
+class SkippedUpdates(OrderedCallback):
     """Writes the mini-batch of each skipped optimizer step to FOLDER/step-N-update-K-rank-R.safetensors.
 
     Tensors are named MICRO_BATCH.COLUMN as in `MicroBatch`; the file's metadata hold loss, gradient norm and step.
     most: files of a rank; further ones are counted and not written.
     """
+
+    order = 70
 
     def __init__(self, folder: str, most: int = 20) -> None:
         self.folder = Path(folder)

@@ -3,11 +3,12 @@
 from pathlib import Path
 from statistics import fmean
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from gmpo.callbacks.ordered import OrderedCallback
 from gmpo.callbacks.throughput import STAGES
 from gmpo.metrics.loggers import read_metrics
 from gmpo.policy.module import PolicyModule
@@ -16,11 +17,13 @@ FIRST, LAST = 3, 5  # rollout steps that "before" and "after" average over
 FEWEST = 6  # rollout steps: of fewer, first and last ones are largely the same
 
 
-class SummaryCallback(Callback):
+class SummaryCallback(OrderedCallback):
     """Prints reward and validation before and after, tokens per second, where the time went, and the folder.
 
     Of the whole run, as metrics.csv in its folder has it, whatever processes made it.
     """
+
+    order = 95
 
     def __init__(self, folder: str) -> None:
         self.folder = folder

@@ -20,6 +20,7 @@ from gmpo.data.prompts import PromptMaker
 from gmpo.evaluation.evaluate import Evaluation, Results
 from gmpo.models.files import check_reachable
 from gmpo.models.tokenizer import load_tokenizer
+from gmpo.types import Sampling
 
 SETTINGS = "settings.json"
 WIDE = 160  # columns, where no terminal says how many
@@ -43,13 +44,15 @@ def prepare(cfg: DictConfig) -> Evaluation:
         vocabulary=vocabulary_size(cfg),
     )
     benchmarks = instantiate(cfg.benchmark, _convert_="all")
+    sampling = instantiate(cfg.sampling, _convert_="all")
     check_names(benchmarks, "benchmark")
     prompts = [prompt for dataset in benchmarks.values() for prompt in maker.prompts(dataset, "validation", data.limit)]
     return Evaluation(
         engine=instantiate(cfg.rollout.engine),
         reward=instantiate(cfg.reward),
         prompts=prompts,
-        sampling=instantiate(cfg.sampling),
+        samples=sampling.pop("samples"),
+        sampling=Sampling(**sampling),
         seed=cfg.run.seed,
         folder=open_folder(cfg.output, Path(cfg.run.root, "evaluations"), settings_of(cfg)),
         pass_k=list(cfg.pass_k),

@@ -3,16 +3,16 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from gmpo.evaluation.metrics import ProblemMetrics
 from gmpo.evaluation.response_file import ResponseFile, ScoredResponse, problem_key
 from gmpo.rewards import Reward, close, report_of, verifier_of
-from gmpo.rollout import Engine, request_seed, scored_groups
-from gmpo.types import Prompt, Rollout, Sampling
+from gmpo.rollout import Engine, request_seed, score
+from gmpo.types import Prompt, Request, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Evaluation:
     reward: Reward
     prompts: Sequence[Prompt]  # of all benchmarks; each prompt names its own
     sampling: Sampling
+    samples: int  # responses to each problem
     seed: int
     folder: Path
     pass_k: Sequence[int] = ()
@@ -51,9 +52,7 @@ class Evaluation:
         file = ResponseFile(self.folder / "responses.jsonl")
         responses = {Key(r.benchmark, r.problem, r.number): r for r in file.read()}
         self._make_missing(file, responses)
-        metrics = {
-            p.benchmark_name: ProblemMetrics(self.sampling.samples, self.pass_k, self.solved_at) for p in self.prompts
-        }
+        metrics = {p.benchmark_name: ProblemMetrics(self.samples, self.pass_k, self.solved_at) for p in self.prompts}
         for prompt in self.prompts:
             own = [responses[key] for key in self._keys(prompt)]
             metrics[prompt.benchmark_name].update(
@@ -84,26 +83,23 @@ class Evaluation:
             log.info("%s holds %d of %d responses already", file.path, total - left, total)
         if not missing:
             return
-        made = count(total - left + 1)
-
-        def keep(place: int, nth: int, rollout: Rollout) -> None:
-            prompt, keys = missing[place]
-            responses[keys[nth]] = response = ScoredResponse.of(prompt, keys[nth].number, rollout)
-            file.append(response)
-            self.on_progress(next(made), total)
-
-        prompts = [prompt for prompt, _ in missing]
-        seeds = [[self._seed(key) for key in keys] for _, keys in missing]
+        keys = {Request(prompt, self._seed(key), self.sampling): key for prompt, lacking in missing for key in lacking}
         self.engine.start()
         try:
-            scored_groups(self.engine, verifier_of(self.reward), prompts, self.sampling, seeds, on_rollout=keep)
+            rollouts = score(self.engine.generate(list(keys)), verifier_of(self.reward), one_by_one=True)
+            with closing(rollouts):
+                for made, (request, rollout) in enumerate(rollouts, start=total - left + 1):
+                    key = keys[request]
+                    responses[key] = ScoredResponse.of(request.prompt, key.number, rollout)
+                    file.append(responses[key])
+                    self.on_progress(made, total)
             report_of(self.reward)  # warns where checks failed
         finally:
             self.engine.close()
             close(self.reward)
 
     def _keys(self, prompt: Prompt) -> list[Key]:
-        return [Key(prompt.benchmark_name, problem_key(prompt), number) for number in range(self.sampling.samples)]
+        return [Key(prompt.benchmark_name, problem_key(prompt), number) for number in range(self.samples)]
 
     def _seed(self, key: Key) -> int:
         return request_seed(self.seed, f"evaluate/{key.benchmark}/{key.problem}", 0, 0, key.number)

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from gmpo.run.errors import RunError
+
 log = logging.getLogger(__name__)
 
 MOST_TRIED = 20_000  # optimizer steps
@@ -32,6 +34,27 @@ def advance(schedule: LRScheduler, steps: int) -> None:
         warnings.simplefilter("ignore", UserWarning)  # torch expects an optimizer step before each
         for _ in range(steps):
             schedule.step()
+
+
+def check_optimizer(before: str | None, optimizer: Optimizer) -> None:
+    """Raise RunError where a checkpoint's optimizer was of another class. before: None in older checkpoints."""
+    now = class_name(optimizer)
+    if before not in (None, now):
+        raise RunError(
+            f"the checkpoint's optimizer was {before}, this run's is {now}, which cannot take over its state: "
+            "resume with the same class of optimizer, or start anew by resume=never"
+        )
+
+
+def resume_schedule(schedule: LRScheduler, step: int) -> None:
+    """Bring a schedule to an optimizer step; raise RunError where it has none."""
+    try:
+        advance(schedule, step)
+    except Exception as error:
+        raise RunError(
+            f"the schedule cannot be brought to optimizer step {step}, where the checkpoint stands ({error}): mend its "
+            "settings, schedule.KEY=VALUE"
+        ) from error
 
 
 def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, steps: int) -> None:

@@ -3,8 +3,9 @@
 from gmpo.rollout.dynamic_sampling import DynamicSampling, Refilled
 from gmpo.rollout.engine import Engine, request_seed
 from gmpo.rollout.request_order import ExpectedLengths
-from gmpo.rollout.scoring import Scoring, scored_groups
+from gmpo.rollout.scoring import Scoring, score, timed
 from gmpo.rollout.subprocess_engine import SubprocessEngine
+from gmpo.rollout.supervised import Supervised
 
 __all__ = [
     "DynamicSampling",
@@ -13,6 +14,8 @@ __all__ = [
     "Refilled",
     "Scoring",
     "SubprocessEngine",
+    "Supervised",
     "request_seed",
-    "scored_groups",
+    "score",
+    "timed",
 ]

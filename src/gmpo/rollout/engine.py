@@ -1,26 +1,21 @@
 """What an engine is."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
-from gmpo.types import Prompt, Response, Sampling
+from gmpo.types import Request, Response
 
 ASLEEP = -1  # the policy_version of an engine without weights
-OnResponse = Callable[[int, int, Response], None]  # place of the prompt, place among its responses, response
-
-
-def ignore(prompt: int, number: int, response: Response) -> None:
-    """An `OnResponse` that does nothing."""
 
 
 class Engine(Protocol):
     """Generates responses with weights that the trainer hands over.
 
-    An engine of several ranks (tensor_parallel) is called on each of them with the same arguments and returns the
-    same there; `on_response` is of use on its first one.
+    An engine of several ranks (tensor_parallel) is called on each of them with the same arguments, and yields the same
+    there. Each rank iterates to the end.
     """
 
     tensor_parallel: int  # ranks that it spans, one after the other
@@ -38,17 +33,10 @@ class Engine(Protocol):
         """Replace the weights by these, named as transformers names them; the iterable is consumed once."""
         ...
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-        on_response: OnResponse = ignore,
-    ) -> list[list[Response]]:
-        """As many responses to each prompt as it has seeds.
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Yield the response to each request as soon as it is finished, while others are still generated.
 
-        The same seed, prompt and weights give the same response, whatever else is in the batch. on_response is
-        called with each response as soon as it is finished, while others are still generated. A response ends at an
+        The same seed, prompt and weights give the same response, whatever else is in the batch. A response ends at an
         end token, at the token that completes one of `sampling.stop` (both are kept), or after `sampling.max_tokens`.
         """
         ...

@@ -3,22 +3,19 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gmpo.metrics.clock import StepClock
 from gmpo.rewards import Reward, verifier_of
 from gmpo.rewards.scores import MalformedScoresError, as_score, end_coroutine, shown, values_of
-from gmpo.rollout.engine import Engine
 from gmpo.run.errors import RewardError
-from gmpo.types import Group, Prompt, Response, Rollout, Sampling
+from gmpo.types import Prompt, Request, Response, Rollout
 from gmpo.verifier.notation import canonical
 
 LONGEST = 300  # characters of a text in a message
-OnRollout = Callable[[int, int, Rollout], None]  # place of the prompt, place among its responses, rollout
 
 log = logging.getLogger(__name__)
 
@@ -53,66 +50,60 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
-def scored_groups(
-    engine: Engine,
-    reward: Reward,
-    prompts: Sequence[Prompt],
-    sampling: Sampling,
-    seeds: Sequence[Sequence[int]],
-    clock: StepClock | None = None,
-    on_rollout: OnRollout | None = None,
-    scoring: Scoring = Scoring(),
-) -> list[Group]:
-    """As many scored responses to each prompt as it has seeds.
+def timed(
+    responses: Iterable[tuple[Request, Response]], asked: int, clock: StepClock
+) -> Generator[tuple[Request, Response]]:
+    """Yield `responses` as they come, and count them and their time towards "generate".
 
-    A reward that has `submit` scores responses while others are generated. on_rollout is called with each rollout
-    soon after it is scored, in the order in which responses are finished. clock: counts "generate" and "reward",
-    the latter being what scoring takes beyond the generation, and as "generate_tail" the part of the generation in
-    which at most a tenth of the responses were left.
+    asked: how many there will be. "generate_tail" is the part in which at most a tenth of them were left.
     """
-    scores = _Scores(reward, prompts, on_rollout, scoring)
     finished: list[float] = []
-    asked = sum(map(len, seeds))
-    if clock:
-        clock.count_responses(0, asked)
-
-    def add(place: int, number: int, response: Response) -> None:
-        finished.append(time.perf_counter())
-        if clock:
+    clock.count_responses(0, asked)
+    with clock("generate"):
+        for request, response in responses:
+            finished.append(time.perf_counter())
             clock.count_responses(len(finished), asked)
-        scores.add(place, number, response)
-
-    with clock("generate") if clock else nullcontext():
-        responses = engine.generate(prompts, sampling, seeds, add)
-    if clock and finished:
+            yield request, response
+    if finished:
         clock.seconds["generate_tail"] += time.perf_counter() - finished[-1 - len(finished) // 10]
-    with clock("reward") if clock else nullcontext():
-        rollouts = scores.finish()
-    return [
-        Group(prompt, [rollouts[place, number] for number in range(len(own))])
-        for place, (prompt, own) in enumerate(zip(prompts, responses, strict=True))
-    ]
+
+
+def score(
+    responses: Iterable[tuple[Request, Response]],
+    reward: Reward,
+    scoring: Scoring = Scoring(),
+    clock: StepClock | None = None,
+    one_by_one: bool = False,
+) -> Generator[tuple[Request, Rollout]]:
+    """Yield each response as a rollout soon after it is scored, in the order in which responses are finished.
+
+    A reward that has `submit` scores responses while others are generated. Any other scores all of them in one call at
+    the end, or one_by_one, as they come. clock: counts towards "reward" what scoring takes beyond the generation.
+    Raises RewardError, at the end, where a response has no score.
+    """
+    scores = _Scores(reward, scoring, one_by_one)
+    for request, response in responses:
+        scores.add(request, response)
+        yield from scores.settled()
+    with (clock or StepClock())("reward"):
+        yield from scores.finish()
 
 
 class _Scores:
     """Scores responses as they come; a reward that cannot is asked once, at the end."""
 
-    def __init__(
-        self, reward: Reward, prompts: Sequence[Prompt], on_rollout: OnRollout | None, scoring: Scoring
-    ) -> None:
+    def __init__(self, reward: Reward, scoring: Scoring, one_by_one: bool) -> None:
         self.reward = reward
-        self.prompts = prompts
-        self.on_rollout = on_rollout
         self.scoring = scoring
+        self.one_by_one = one_by_one
         self.submit: Callable[[str, str], object] | None = getattr(reward, "submit", None)
         self.read: Callable[[str], str | None] | None = getattr(verifier_of(reward), "answer", None)
-        self.waiting: deque[tuple[int, int, Response, Future[Any]]] = deque()
-        self.rollouts: dict[tuple[int, int], Rollout] = {}
+        self.waiting: deque[tuple[Request, Response, Future[Any]]] = deque()
         self.failure: RewardError | None = None  # the first
 
-    def add(self, place: int, number: int, response: Response) -> None:
-        """A response that is finished."""
-        answer, score = self.prompts[place].answer, Future[Any]()
+    def add(self, request: Request, response: Response) -> None:
+        """Have a finished response scored."""
+        answer, score = request.prompt.answer, Future[Any]()
         if self.submit is not None:
             try:
                 submitted = self.submit(response.text, answer)
@@ -122,26 +113,28 @@ class _Scores:
                 score = submitted
             except (Exception, SystemExit) as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
                 score.set_exception(error)
-        elif self.on_rollout is not None:  # who waits for each rollout does not want them all at the end
+        elif self.one_by_one:
             _score_into(score, self.reward, response.text, answer)
-        self.waiting.append((place, number, response, score))
-        while self.waiting and self.waiting[0][3].done():
-            self._settle_first()
+        self.waiting.append((request, response, score))
 
-    def finish(self) -> dict[tuple[int, int], Rollout]:
-        """Every rollout by the places of its prompt and its own; raises RewardError where one has no score."""
-        if self.submit is None and self.on_rollout is None:
+    def settled(self) -> Iterator[tuple[Request, Rollout]]:
+        """Yield what has its score, up to the first that has not."""
+        while self.waiting and self.waiting[0][-1].done():
+            yield self._settle(*self.waiting.popleft())
+
+    def finish(self) -> Iterator[tuple[Request, Rollout]]:
+        """Yield the rest; raise RewardError where a response has no score."""
+        if self.submit is None and not self.one_by_one:
             self._score_all()
         while self.waiting:
-            self._settle_first()
+            yield self._settle(*self.waiting.popleft())
         if self.failure is not None:
             raise self.failure
-        return self.rollouts
 
     def _score_all(self) -> None:
         """Score in one call; where that raises, one by one, to find which response it is."""
-        texts = [response.text for _, _, response, _ in self.waiting]
-        answers = [self.prompts[place].answer for place, _, _, _ in self.waiting]
+        texts = [response.text for _, response, _ in self.waiting]
+        answers = [request.prompt.answer for request, _, _ in self.waiting]
         try:
             values = values_of(self.reward.score, texts, answers)
         except MalformedScoresError as error:  # asked for one at a time it may seem right
@@ -154,17 +147,14 @@ class _Scores:
             for (*_, score), value in zip(self.waiting, values, strict=True):
                 score.set_result(value)
 
-    def _settle_first(self) -> None:
-        place, number, response, score = self.waiting.popleft()
+    def _settle(self, request: Request, response: Response, score: Future[Any]) -> tuple[Request, Rollout]:
         answer: str | None = None
         try:
             answer = None if self.read is None else canonical(self.read(response.text) or "")
             value = as_score(score.result())
         except (Exception, SystemExit) as error:  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
-            value = self._failed(self.prompts[place], response, error)
-        self.rollouts[place, number] = rollout = Rollout(response, value, final_answer=answer)
-        if self.on_rollout is not None:
-            self.on_rollout(place, number, rollout)
+            value = self._failed(request.prompt, response, error)
+        return request, Rollout(response, value, final_answer=answer)
 
     def _failed(self, prompt: Prompt, response: Response, error: BaseException) -> float:
         try:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
-from gmpo.rollout.engine import Engine, OnResponse, ignore
+from gmpo.rollout.engine import Engine
 from gmpo.run.errors import EngineError, RunError
 from gmpo.run.launch import end_with_parent
 from gmpo.run.signals import leave_to_trainer
-from gmpo.types import Prompt, Response, Sampling
+from gmpo.types import Request, Response
 
 OF_THE_TRAINER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 START_PATIENCE = 900.0  # seconds to load the model in
@@ -90,22 +90,18 @@ class SubprocessEngine:
         self._answer(self.timeout)
         self.policy_version = policy_version
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-        on_response: OnResponse = ignore,
-    ) -> list[list[Response]]:
-        """As `Engine`."""
-        responses: list[dict[int, Response]] = [{} for _ in prompts]
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Send the requests at once; their responses come back with their places among them."""
         with self._generating:
-            self._send("generate", prompts, sampling, seeds)
-            while (message := self._answer(self.timeout)) is not None:
-                place, number, response = message
-                responses[place][number] = response
-                on_response(place, number, response)
-        return [[own[number] for number in range(len(own))] for own in responses]
+            self._send("generate", requests)
+            try:
+                while (finished := self._answer(self.timeout)) is not None:
+                    place, response = finished
+                    yield requests[place], response
+            except GeneratorExit:  # the rest would be taken for the answer to what comes next
+                assert self._process is not None
+                self._process.kill()
+                raise
 
     def sleep(self) -> None:
         """As `Engine`."""
@@ -204,8 +200,10 @@ def _act(engine: Engine, connection: Connection, what: str, *arguments: Any) -> 
     if what == "load_weights":
         engine.load_weights(_incoming(connection), *arguments)
     elif what == "generate":
-        prompts, sampling, seeds = arguments
-        engine.generate(prompts, sampling, seeds, lambda *response: connection.send(("response", response)))
+        (requests,) = arguments
+        places = {request: place for place, request in enumerate(requests)}
+        for request, response in engine.generate(requests):
+            connection.send(("response", (places[request], response)))
     elif what == "sleep":
         engine.sleep()
         return engine.policy_version

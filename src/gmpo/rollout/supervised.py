@@ -1,23 +1,47 @@
-"""Where an engine lives, and what becomes of the run where it dies or hangs."""
+"""An engine that is watched, started again once, and fails on all ranks together."""
 
-import faulthandler
-import os
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from gmpo.rollout.engine import Engine, OnResponse, ignore
+from gmpo.parallel.agreement import errors_of_ranks, raised_on_all_ranks
+from gmpo.parallel.collectives import gather, rank, world_size
+from gmpo.parallel.layout import EngineLayout
+from gmpo.rollout.engine import Engine
+from gmpo.rollout.in_process_engine import InProcessEngine
+from gmpo.rollout.scoring import timed
 from gmpo.rollout.subprocess_engine import SubprocessEngine
-from gmpo.run.errors import EngineError, RunError
-from gmpo.run.signals import RESUME
-from gmpo.types import Prompt, Response, Sampling
+from gmpo.run.errors import LOGITS_NOT_FINITE, EngineError, NonFiniteError, RunError
+from gmpo.run.state import RunState
+from gmpo.types import Request, Response
+
+log = logging.getLogger(__name__)
 
 
-def supervised(engine: Engine, subprocess: bool, timeout: float, first_gpu: int | None = None) -> Engine:
-    """The engine in this process or in its own; either raises EngineError where it gives up.
+class Policy(Protocol):
+    """What generation needs of the policy."""
+
+    @property
+    def policy_version(self) -> int:
+        """Optimizer steps made."""
+        ...
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What the policy computes in, and engines get its weights in."""
+        ...
+
+    def weights(self, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Yield whole weights by transformers' names; every rank iterates to the end."""
+        ...
+
+
+def supervised(engine: Engine, subprocess: bool, timeout: float, first_gpu: int | None = None) -> "Supervised":
+    """Return a supervised engine, in this process or in its own.
 
     timeout: seconds without a finished response after which an engine counts as hung. first_gpu: as `SubprocessEngine`.
     """
@@ -30,97 +54,135 @@ def supervised(engine: Engine, subprocess: bool, timeout: float, first_gpu: int 
             f"rollout.first_gpu={first_gpu} must be the number of a GPU, for an engine in a process of its own "
             "(rollout.subprocess=true); null: the trainer's GPU"
         )
-    return SubprocessEngine(engine, timeout, first_gpu) if subprocess else InProcessEngine(engine, timeout)
+    return Supervised(SubprocessEngine(engine, timeout, first_gpu) if subprocess else InProcessEngine(engine, timeout))
 
 
-class InProcessEngine:
-    """An engine in the trainer's own process: its errors are EngineError.
+class Supervised:
+    """The engines of all ranks as one: what fails on any rank is done again once by new engines, or raised on all.
 
-    Nothing can take the process back from an engine that hangs. It ends then, with the code that asks for the same
-    command, and says where it hung.
+    Every method is collective but `close` and `sleep`. engine: this rank's; its own watch ends it where it hangs.
     """
 
-    def __init__(self, engine: Engine, timeout: float) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.timeout = timeout
         self.tensor_parallel = engine.tensor_parallel
-        self._alive_at = 0.0
+        self.state = RunState()  # the run's, once `attach` has given it
+        self._policy: Policy | None = None  # the last that was synced
 
     @property
     def policy_version(self) -> int:
-        """As `Engine`."""
+        """The optimizer step that this rank's weights come from."""
         return self.engine.policy_version
 
+    @property
+    def layout(self) -> EngineLayout:
+        """Which ranks the engine of this rank spans."""
+        return EngineLayout(rank(), world_size(), self.tensor_parallel)
+
+    def attach(self, state: RunState) -> None:
+        """Count times towards this run's steps from now on, and name them in messages."""
+        self.state = state
+
     def start(self) -> None:
-        """As `Engine`."""
-        with _as_engine_failure():
+        """Start the engines."""
+        with raised_on_all_ranks():
             self.engine.start()
 
+    def sync(self, policy: Policy) -> None:
+        """Hand over the policy's weights where they are newer than an engine's; a new engine gets them again."""
+        self._policy = policy
+        errors = self._load_newest()
+        if errors:
+            self._restart(errors)
+
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
-        """As `Engine`."""
-        rest = iter(weights)
-        try:
-            with self._watched(), _as_engine_failure():
-                self.engine.load_weights(rest, policy_version)
-        finally:
-            for _ in rest:  # ranks gather the weights together
-                pass
+        """Load these weights; they can be read but once, so that no second attempt is made."""
+        with raised_on_all_ranks():
+            self.engine.load_weights(weights, policy_version)
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-        on_response: OnResponse = ignore,
-    ) -> list[list[Response]]:
-        """As `Engine`."""
-
-        def alive(place: int, number: int, response: Response) -> None:
-            self._alive_at = time.monotonic()
-            on_response(place, number, response)
-
-        with self._watched(), _as_engine_failure():
-            return self.engine.generate(prompts, sampling, seeds, alive)
+    def generate(self, requests: Sequence[Request]) -> Generator[tuple[Request, Response]]:
+        """Yield each response once, whichever attempt it comes from."""
+        missing = set(requests)
+        errors = yield from self._attempt(requests, missing)
+        if errors:
+            self._restart(errors)
+            if errors := (yield from self._attempt(requests, missing)):
+                raise self.reason(errors)
 
     def sleep(self) -> None:
-        """As `Engine`."""
-        with _as_engine_failure():
+        """Release the GPU's memory; what fails here fails again, with the next weights."""
+        with suppress(EngineError):
             self.engine.sleep()
 
     def close(self) -> None:
-        """As `Engine`."""
-        with _as_engine_failure():
-            self.engine.close()
+        """End this rank's engine, whatever it is at."""
+        self.engine.close()
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        done = threading.Event()
-        self._alive_at = time.monotonic()
-        threading.Thread(target=self._watch, args=(done,), name="watchdog", daemon=True).start()
-        try:
-            yield
-        finally:
-            done.set()
-
-    def _watch(self, done: threading.Event) -> None:
-        while (left := self._alive_at + self.timeout - time.monotonic()) > 0:
-            if done.wait(left):
-                return
-        faulthandler.dump_traceback(all_threads=True)
-        said = (
-            f"the engine has shown no sign of life for {self.timeout:.0f} s (rollout.timeout); it hangs in the "
-            "trainer's process, which ends: the same command goes on from the last checkpoint. With "
-            "rollout.subprocess=true it would be started again\n"
+    def reason(self, errors: Sequence[RunError]) -> RunError:
+        """Return the first error; where logits are not finite, one that names the weights that are not."""
+        policy = self._policy
+        if policy is None or not any(isinstance(error, NonFiniteError) for error in errors):
+            return errors[0]
+        dtype = policy.compute_dtype
+        names = [name for name, tensor in policy.weights(dtype) if not tensor.isfinite().all()]
+        if not names:
+            return NonFiniteError(
+                f"{LOGITS_NOT_FINITE}: the policy's weights are all finite, so that computing in {dtype} overflows. "
+                "Choose cluster.dtype=float32 or another model.attention"
+            )
+        named = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+        return NonFiniteError(
+            f"{LOGITS_NOT_FINITE}: {named} of the policy (after {policy.policy_version} updates). Begin from other "
+            "weights, or from a checkpoint before them (resume=RUN/checkpoints/step-N)"
         )
-        os.write(2, said.encode())
-        os._exit(RESUME)
+
+    def _attempt(
+        self, requests: Sequence[Request], missing: set[Request]
+    ) -> Generator[tuple[Request, Response], None, list[RunError]]:
+        """Generate all of `requests` and yield those that are `missing`; returns the errors of all ranks."""
+        local: RunError | None = None
+        try:
+            for request, response in timed(self.engine.generate(requests), len(requests), self.state.clock):
+                if request in missing:
+                    missing.remove(request)
+                    yield request, response
+        except RunError as error:
+            local = error
+        return errors_of_ranks(local)
+
+    def _load_newest(self) -> list[RunError]:
+        policy = self._policy
+        if policy is None or min(gather(self.engine.policy_version)) == policy.policy_version:
+            return []
+        with self.state.clock("weight_sync"):
+            weights = policy.weights(policy.compute_dtype)
+            return _tried(lambda: self.engine.load_weights(weights, policy.policy_version))
+
+    def _restart(self, errors: Sequence[RunError]) -> None:
+        """Start the engines of all ranks again, with the newest weights; raise where that is of no help."""
+        if not another_start_may_help(errors):
+            raise self.reason(errors)
+        if rank() == 0:
+            log.error("step %d: %s. It is started again, once", self.state.rollout_step, errors[0])
+
+        def restart() -> None:
+            self.engine.close()
+            self.engine.start()
+
+        if errors := _tried(restart) or self._load_newest():
+            raise self.reason(errors)
 
 
-@contextmanager
-def _as_engine_failure() -> Iterator[None]:
+def another_start_may_help(errors: Sequence[RunError]) -> bool:
+    """Return whether engines alone have failed, and not for their weights."""
+    return all(isinstance(error, EngineError) and not isinstance(error, NonFiniteError) for error in errors)
+
+
+def _tried(act: Callable[[], None]) -> list[RunError]:
+    """Run `act`; return the errors of all ranks."""
+    local: RunError | None = None
     try:
-        yield
-    except RunError:
-        raise
-    except Exception as error:  # whatever it raises, it is of no use any more
-        raise EngineError(f"the engine failed: {type(error).__name__}: {error}") from error
+        act()
+    except RunError as error:
+        local = error
+    return errors_of_ranks(local)

@@ -1,6 +1,6 @@
 """Generation by transformers: for machines without vLLM, and for quick tests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,9 +20,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from gmpo.rollout.engine import OnResponse, ignore
 from gmpo.rollout.stop_text import StopText
-from gmpo.types import Prompt, Response, Sampling
+from gmpo.types import Request, Response, Sampling
 
 
 class TransformersEngine:
@@ -70,25 +69,15 @@ class TransformersEngine:
                 own[name].copy_(tensor)
         self.policy_version = policy_version
 
-    @torch.inference_mode()
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-        on_response: OnResponse = ignore,
-    ) -> list[list[Response]]:
-        """As `Engine`; responses are finished a batch at a time."""
-        places = [(place, number) for place, own in enumerate(seeds) for number in range(len(own))]
-        places.sort(key=lambda place: len(prompts[place[0]].token_ids))
-        finished: dict[tuple[int, int], Response] = {}
-        for start in range(0, len(places), self.max_num_seqs):
-            chunk = places[start : start + self.max_num_seqs]
-            requests = [(prompts[place], seeds[place][number]) for place, number in chunk]
-            for place, response in zip(chunk, self._generate(requests, sampling), strict=True):
-                finished[place] = response
-                on_response(*place, response)
-        return [[finished[place, number] for number in range(len(own))] for place, own in enumerate(seeds)]
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Generate a batch at a time, of requests that share their sampling."""
+        by_sampling: dict[Sampling, list[Request]] = {}
+        for request in sorted(requests, key=lambda request: len(request.prompt.token_ids)):
+            by_sampling.setdefault(request.sampling, []).append(request)
+        for sampling, alike in by_sampling.items():
+            for start in range(0, len(alike), self.max_num_seqs):
+                batch = alike[start : start + self.max_num_seqs]
+                yield from zip(batch, self._generate(batch, sampling), strict=True)
 
     def sleep(self) -> None:
         """Nothing: a second model that is small enough to be generated with this way may stay."""
@@ -97,11 +86,13 @@ class TransformersEngine:
         """As `Engine`."""
         self._model = None
 
-    def _generate(self, requests: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Response]:
+    @torch.inference_mode()
+    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Response]:
         model = self._started()
-        draw = SeededDraw([seed for _, seed in requests], sampling.temperature > 0)
-        input_ids, attention_mask = _padded_on_the_left([p.token_ids for p, _ in requests], self._ends[0])
-        texts = [StopText(self._tokenizer, p.token_ids, sampling.stop) for p, _ in requests] if sampling.stop else []
+        prompts = [request.prompt.token_ids for request in requests]
+        draw = SeededDraw([request.seed for request in requests], sampling.temperature > 0)
+        input_ids, attention_mask = _padded_on_the_left(prompts, self._ends[0])
+        texts = [StopText(self._tokenizer, prompt, sampling.stop) for prompt in prompts] if sampling.stop else []
         endings = Endings(input_ids.shape, self._ends, texts)
         output_ids = model.generate(
             input_ids=input_ids.to(model.device),

@@ -13,11 +13,11 @@ import torch.distributed as dist
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
-from gmpo.rollout.engine import ASLEEP, OnResponse, ignore
+from gmpo.rollout.engine import ASLEEP
 from gmpo.rollout.vllm_classes import decorated_classes_restored
 from gmpo.rollout.weight_sync import with_tied_head
 from gmpo.run.errors import NonFiniteError
-from gmpo.types import Prompt, Response, Sampling
+from gmpo.types import Request, Response
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -125,37 +125,24 @@ class VLLMEngine:
         llm.reset_prefix_cache()
         self.policy_version = policy_version
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-        on_response: OnResponse = ignore,
-    ) -> list[list[Response]]:
-        """As `Engine`.
-
-        It begins without keys and values of earlier calls: what is computed does not depend on them, to the last bit.
-        """
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Begin without keys and values of earlier calls: nothing depends on them, to the last bit."""
         engine = self._started().llm_engine
         engine.reset_prefix_cache()
-        places = {}  # of each request: its prompt's, and its own among the prompt's responses
-        for place, (prompt, prompt_seeds) in enumerate(zip(prompts, seeds, strict=True)):
-            for number, seed in enumerate(prompt_seeds):
-                request = str(next(self._request_ids))
-                places[request] = (place, number)
-                engine.add_request(request, {"prompt_token_ids": prompt.token_ids}, _parameters(sampling, seed))
-        finished: dict[tuple[int, int], Response] = {}
+        unfinished: dict[str, Request] = {}
+        for request in requests:
+            name = str(next(self._request_ids))
+            unfinished[name] = request
+            engine.add_request(name, {"prompt_token_ids": request.prompt.token_ids}, _parameters(request))
         try:
             while engine.has_unfinished_requests():
                 for output in engine.step():
                     if output.finished:
-                        which = places[output.request_id]
-                        finished[which] = self._response(output)
-                        on_response(*which, finished[which])
-        except NonFiniteError:
-            engine.abort_request([request for request, which in places.items() if which not in finished])
+                        response = self._response(output)
+                        yield unfinished.pop(output.request_id), response
+        except (NonFiniteError, GeneratorExit):
+            engine.abort_request(list(unfinished))
             raise
-        return [[finished[place, number] for number in range(len(own))] for place, own in enumerate(seeds)]
 
     def sleep(self) -> None:
         """As `Engine`; nothing on a CPU."""
@@ -202,16 +189,17 @@ def _process_left_as_it_is() -> Iterator[None]:
         torch.set_rng_state(random_state)
 
 
-def _parameters(sampling: Sampling, seed: int) -> SamplingParams:
+def _parameters(request: Request) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
+    sampling = request.sampling
     return SamplingParams(
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,
-        seed=seed,
+        seed=request.seed,
         logprobs=0,  # of the sampled token alone
         detokenize=bool(sampling.stop),
         stop=list(sampling.stop),

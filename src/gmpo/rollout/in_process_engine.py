@@ -1,0 +1,99 @@
+"""An engine in the trainer's own process, watched."""
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from gmpo.rollout.engine import Engine
+from gmpo.run.errors import EngineError, RunError
+from gmpo.run.signals import RESUME
+from gmpo.types import Request, Response
+
+
+class InProcessEngine:
+    """An engine in the trainer's own process: its errors are EngineError.
+
+    Nothing can take the process back from an engine that hangs. It ends then, with the code that asks for the same
+    command, and says where it hung.
+    """
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self.engine = engine
+        self.timeout = timeout
+        self.tensor_parallel = engine.tensor_parallel
+        self._alive_at = 0.0
+
+    @property
+    def policy_version(self) -> int:
+        """As `Engine`."""
+        return self.engine.policy_version
+
+    def start(self) -> None:
+        """As `Engine`."""
+        with _as_engine_failure():
+            self.engine.start()
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
+        """As `Engine`."""
+        rest = iter(weights)
+        try:
+            with self._watched(), _as_engine_failure():
+                self.engine.load_weights(rest, policy_version)
+        finally:
+            for _ in rest:  # ranks gather the weights together
+                pass
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Watch the engine; each response is a sign of life."""
+        with self._watched(), _as_engine_failure():
+            for finished in self.engine.generate(requests):
+                self._alive_at = time.monotonic()
+                yield finished
+
+    def sleep(self) -> None:
+        """As `Engine`."""
+        with _as_engine_failure():
+            self.engine.sleep()
+
+    def close(self) -> None:
+        """As `Engine`."""
+        with _as_engine_failure():
+            self.engine.close()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        done = threading.Event()
+        self._alive_at = time.monotonic()
+        threading.Thread(target=self._watch, args=(done,), name="watchdog", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def _watch(self, done: threading.Event) -> None:
+        while (left := self._alive_at + self.timeout - time.monotonic()) > 0:
+            if done.wait(left):
+                return
+        faulthandler.dump_traceback(all_threads=True)
+        said = (
+            f"the engine has shown no sign of life for {self.timeout:.0f} s (rollout.timeout); it hangs in the "
+            "trainer's process, which ends: the same command goes on from the last checkpoint. With "
+            "rollout.subprocess=true it would be started again\n"
+        )
+        os.write(2, said.encode())
+        os._exit(RESUME)
+
+
+@contextmanager
+def _as_engine_failure() -> Iterator[None]:
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:  # whatever it raises, it is of no use any more
+        raise EngineError(f"the engine failed: {type(error).__name__}: {error}") from error

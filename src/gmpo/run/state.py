@@ -1,0 +1,41 @@
+"""How far a run has come."""
+
+from gmpo.metrics.clock import StepClock
+
+
+class RunState:
+    """Where a run stands, the same on every rank: `training` owns it, policy and callbacks are given it.
+
+    No dataclass: Hydra would hand on a copy of one.
+    """
+
+    def __init__(self) -> None:
+        self.rollout_step = 0  # rollout steps begun; 0 before the first
+        self.policy_version = 0  # optimizer steps made
+        self.skipped_in_a_row = 0  # optimizer steps, up to the last one
+        self.staleness = 0  # of the sampling weights, in optimizer steps before this rollout step's first
+        self.stop_reason: str | None = None  # once there is one, training ends without a further update
+        self.clock = StepClock()
+
+    def begin_step(self) -> None:
+        """Count a rollout step, and its time from now."""
+        self.rollout_step += 1
+        self.clock.restart()
+
+    def stop(self, reason: str) -> None:
+        """Have training end; the first reason stays."""
+        self.stop_reason = self.stop_reason or reason
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what a checkpoint holds."""
+        return {
+            "rollout_step": self.rollout_step,
+            "policy_version": self.policy_version,
+            "skipped_in_a_row": self.skipped_in_a_row,
+        }
+
+    def load_state_dict(self, counts: dict[str, int]) -> None:
+        """Resume from the counts of a checkpoint."""
+        self.rollout_step = counts["rollout_step"]
+        self.policy_version = counts["policy_version"]
+        self.skipped_in_a_row = counts["skipped_in_a_row"]

@@ -59,7 +59,7 @@ class EvaluationCallback(Callback):
     ) -> None:
         """Count the groups that this rank has; its metrics are those of all ranks, whichever benchmarks it has met."""
         for name in dict.fromkeys(prompt.benchmark_name for prompt in batch.prompts):
-            if source not in self._metrics:
+            if name not in self._metrics:
                 self._metrics[name] = ProblemMetrics(self.samples, self.pass_k, self.solved_at).to(pl_module.device)
         for group in batch.groups:
             count_group(self._metrics[group.prompt.benchmark_name], group)
@@ -67,7 +67,7 @@ class EvaluationCallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Log what the policy solved."""
         for name, metrics in self._metrics.items():
-            pl_module.log_dict({f"val/{name}/{metric}": value for name, value in metrics.compute().items()})
+            pl_module.log_dict({f"val/{name}/{metric}": value for metric, value in metrics.compute().items()})
         pl_module.log("step", float(pl_module.rollout_step), sync_dist=True)
         self._metrics.clear()
         self._validated_at = pl_module.rollout_step

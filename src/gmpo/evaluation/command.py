@@ -20,6 +20,7 @@ from gmpo.data.prompts import PromptMaker
 from gmpo.evaluation.evaluate import Evaluation, Results
 from gmpo.models.files import check_reachable
 from gmpo.models.tokenizer import load_tokenizer
+from gmpo.rewards import as_reward
 
 SETTINGS = "settings.json"
 WIDE = 160  # columns, where no terminal says how many
@@ -47,7 +48,7 @@ def prepare(cfg: DictConfig) -> Evaluation:
     prompts = [prompt for dataset in benchmarks.values() for prompt in maker.prompts(dataset, "validation", data.limit)]
     return Evaluation(
         engine=instantiate(cfg.rollout.engine),
-        reward=instantiate(cfg.reward),
+        reward=as_reward(instantiate(cfg.reward)),
         prompts=prompts,
         sampling=instantiate(cfg.sampling),
         seed=cfg.run.seed,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gmpo.evaluation.metrics import ProblemMetrics
 from gmpo.evaluation.response_file import ResponseFile, ScoredResponse, problem_key
-from gmpo.rewards import Reward, close, report_of, verifier_of
+from gmpo.rewards import Reward, report_of, verifier_of
 from gmpo.rollout import Engine, request_seed, scored_groups
 from gmpo.types import Prompt, Rollout, Sampling
 
@@ -100,7 +100,7 @@ class Evaluation:
             report_of(self.reward)  # warns where checks failed
         finally:
             self.engine.close()
-            close(self.reward)
+            self.reward.close()
 
     def _keys(self, prompt: Prompt) -> list[Key]:
         return [Key(prompt.benchmark_name, problem_key(prompt), number) for number in range(self.sampling.samples)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gmpo.metrics.clock import StepClock
-from gmpo.rewards import Reward, verifier_of
+from gmpo.rewards import Reward, as_reward, verifier_of
 from gmpo.rewards.scores import MalformedScoresError, as_score, end_coroutine, shown, values_of
 from gmpo.rollout.engine import Engine
 from gmpo.run.errors import RewardError
@@ -100,12 +100,13 @@ class _Scores:
     def __init__(
         self, reward: Reward, prompts: Sequence[Prompt], on_rollout: OnRollout | None, scoring: Scoring
     ) -> None:
-        self.reward = reward
+        self.reward = reward = as_reward(reward)
         self.prompts = prompts
         self.on_rollout = on_rollout
         self.scoring = scoring
-        self.submit: Callable[[str, str], object] | None = getattr(reward, "submit", None)
-        self.read: Callable[[str], str | None] | None = getattr(verifier_of(reward), "answer", None)
+        verifier = verifier_of(reward)
+        self.submit: Callable[[str, str], object] | None = reward.submit if reward.streams else None
+        self.read: Callable[[str], str | None] | None = verifier.answer if verifier.reads_answers else None
         self.waiting: deque[tuple[int, int, Response, Future[Any]]] = deque()
         self.rollouts: dict[tuple[int, int], Rollout] = {}
         self.failure: RewardError | None = None  # the first

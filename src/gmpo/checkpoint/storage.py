@@ -19,7 +19,8 @@ from torch.distributed.checkpoint.planner import ReadItem, SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.serialization import _get_layout, get_unsafe_globals_in_checkpoint
 
-from gmpo.checkpoint.folder import Manifest, crc32, sync
+from gmpo.checkpoint.atomic import sync
+from gmpo.checkpoint.folder import Manifest, crc32
 
 META = "meta.pt"  # Lightning's name for everything that is not a tensor of many ranks
 CHECKSUM = ".crc32"

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from gmpo.checkpoint.atomic import write_atomically
 from gmpo.evaluation.metrics import ProblemMetrics
 from gmpo.evaluation.response_file import ResponseFile, ScoredResponse, problem_key
 from gmpo.rewards import Reward, report_of, verifier_of
@@ -67,12 +68,11 @@ class Evaluation:
         return results
 
     def _write(self, results: Results) -> None:
-        """Into results.json, beside what it holds of other benchmarks."""
+        """Write results.json, with what it holds of other benchmarks."""
         file = self.folder / "results.json"
         others = json.loads(file.read_text()) if file.exists() else {}
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(others | results, indent=2) + "\n")
-        part.replace(file)
+        with write_atomically(file) as whole:
+            whole.write(json.dumps(others | results, indent=2) + "\n")
 
     def _make_missing(self, file: ResponseFile, responses: dict[Key, ScoredResponse]) -> None:
         """Generate what `responses` lacks, and add it there and to the file."""

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, TimeoutError
-from multiprocessing import get_context
 
 from pebble import ProcessExpired, ProcessPool
 
 from gmpo.rewards.reward import Reward, as_reward
 from gmpo.rewards.scores import as_score, values_of
 from gmpo.run.errors import RewardError
-from gmpo.verifier.server import prepare_worker
+from gmpo.verifier.process_pool import start_pool
 
 _reward: Reward | None = None  # a worker's
 
@@ -48,13 +47,7 @@ class Isolated(Reward):
     def submit(self, response: str, answer: str) -> Future[float]:
         """Return the score of one response, once its process has it."""
         if self._pool is None:
-            self._pool = ProcessPool(
-                self.processes,
-                context=get_context("spawn"),
-                initializer=_prepare,
-                initargs=(self.reward, int(self.memory_gib * 2**30)),
-            )
-            self._pool.schedule(_ready).result()  # a process that starts is not one that takes too long
+            self._pool = start_pool(self.processes, int(self.memory_gib * 2**30), "spawn", _take, self.reward)
         score: Future[float] = Future()
         done = self._pool.schedule(_score, args=(response, answer), timeout=self.timeout)
         done.add_done_callback(lambda found: self._settle(found, score))
@@ -80,14 +73,9 @@ class Isolated(Reward):
             score.set_exception(error)
 
 
-def _prepare(reward: Reward, memory: int) -> None:
+def _take(reward: Reward) -> None:
     global _reward
     _reward = reward
-    prepare_worker(memory)
-
-
-def _ready() -> None:
-    """Nothing to do."""
 
 
 def _score(response: str, answer: str) -> float:

@@ -24,7 +24,7 @@ from gmpo.parallel.distribute import RankBatch, distribute
 from gmpo.parallel.fsdp import reshard
 from gmpo.parallel.mesh import Mesh
 from gmpo.parallel.strategy import MeshStrategy
-from gmpo.policy.optimization import BuildOptimizer, BuildSchedule, advance, class_name
+from gmpo.policy.optimization import BuildOptimizer, BuildSchedule, advance, class_name, trained_parameters
 from gmpo.policy.reference import Reference
 from gmpo.run.errors import RunError
 from gmpo.types import Group, MicroBatch, MiniBatch, PromptBatch, Rollout
@@ -124,7 +124,7 @@ class PolicyModule(LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         """The optimizer and its schedule, which `training_step` steps by hand."""
-        optimizer = self.build_optimizer(self._policy.parameters())
+        optimizer = self.build_optimizer(trained_parameters(self._policy))
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -332,7 +332,7 @@ class PolicyModule(LightningModule):
             if looks:
                 self._look_at(batch, log_probs, entropy)
         self.update_metrics.add_zero_advantage(mini_batch)
-        for parameter in self._policy.parameters():
+        for parameter in trained_parameters(self._policy):
             if parameter.grad is None:  # every advantage is 0: the optimizer still makes its step, with a gradient of 0
                 parameter.grad = torch.zeros_like(parameter)
         return self._sum_over_ranks(total)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from gmpo.compat import ProfilerSettings
 from gmpo.parallel.collectives import rank
 from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
@@ -74,7 +74,7 @@ class ProfileCallback(Callback):
 
     def _start(self, policy: PolicyModule) -> None:
         # generation may have a thread of its own; torch cannot leave something out and record all threads
-        threads = _ExperimentalConfig(profile_all_threads=self.with_engine)
+        threads = ProfilerSettings(profile_all_threads=self.with_engine)
         self._profile = profile(activities=self.activities, experimental_config=threads)
         self._profile.start()
         policy.clock.mark = self._mark

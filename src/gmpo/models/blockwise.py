@@ -23,6 +23,7 @@ from transformers.core_model_loading import (
 from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils import logging as transformers_logging
 
+from gmpo.compat import dtype_plan
 from gmpo.models.files import CONFIG, INDEX, check_trainable, reason, tensors_in, weight_files
 from gmpo.parallel.blocks import blocks_of
 
@@ -51,7 +52,7 @@ def load_blockwise(
     how = LoadStateDictConfig(
         pretrained_model_name_or_path=path,
         dtype=dtype,
-        dtype_plan=model._get_dtype_plan(dtype),
+        dtype_plan=dtype_plan(model, dtype),
         weight_mapping=get_model_conversion_mapping(model),
     )
     block = re.compile(rf"{re.escape(name)}\.\d+\.")  # the start of its weights' names

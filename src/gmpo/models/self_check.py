@@ -16,6 +16,7 @@ from torch.distributed import ProcessGroup
 from transformers import PreTrainedModel
 
 from gmpo.batching import pad_sequences
+from gmpo.compat import attention_of, set_attention
 from gmpo.models.files import reason
 from gmpo.models.log_prob_head import LogProbHead, given_logits, linear_head
 from gmpo.models.log_probs import predict, rows_of
@@ -144,12 +145,12 @@ def _batch(sequences: list[Int[Tensor, "n"]], padding: int) -> MicroBatch:
 
 @contextmanager
 def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    usual = model.config._attn_implementation
-    model.config._attn_implementation = PLAIN
+    usual = attention_of(model)
+    set_attention(model, PLAIN)
     try:
         yield
     finally:
-        model.config._attn_implementation = usual
+        set_attention(model, usual)
 
 
 @torch.no_grad()

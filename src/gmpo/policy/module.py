@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from gmpo.batching import BatchingConfig, Cost, pad_sequences, response_rows
+from gmpo.compat import forget_logged
 from gmpo.metrics.clock import StepClock
 from gmpo.metrics.update import UpdateMetrics
 from gmpo.models.log_probs import Values, response_log_probs
@@ -173,8 +174,7 @@ class PolicyModule(LightningModule):
         self._trained = self.rollout_step
         if self.ends_because:
             return
-        if (logged := self.trainer._results) is not None:
-            logged.reset(fx="training_step")  # Lightning would log again what this step does not have
+        forget_logged(self.trainer, "training_step")
         version, skipped = self.policy_version, 0
         for index, mini_batch in enumerate(self.pack(batch.groups)):
             with self.clock("update"):

@@ -19,7 +19,7 @@ from torch.serialization import _get_layout as get_layout
 
 if TYPE_CHECKING:
     from lightning import LightningModule, Trainer
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 __all__ = [
     "ATTENTION",
@@ -29,6 +29,7 @@ __all__ = [
     "StorageInfo",
     "all_to_all_single_autograd",
     "attention_of",
+    "config_value",
     "dtype_plan",
     "fake_store",
     "flatten_state_dict",
@@ -58,6 +59,11 @@ def fake_store() -> Any:
 def dtype_plan(model: PreTrainedModel, dtype: torch.dtype) -> Mapping[str, torch.dtype]:
     """Return which parameters a model of transformers keeps in another dtype than `dtype`."""
     return model._get_dtype_plan(dtype)
+
+
+def config_value(config: PreTrainedConfig, name: str) -> Any:
+    """Return a value of a model's config by the name that models share, None where the model has no such thing."""
+    return getattr(config, name, None)  # not in to_dict(): GPT-2's n_head is num_attention_heads by attribute_map
 
 
 def attention_of(model: PreTrainedModel) -> str:

@@ -12,6 +12,7 @@ from conftest import ENVIRONMENT
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 LAYERS = [  # bottom up: a room may import those of the layers below it, and itself
+    ("compat",),
     ("types", "checkpoint", "advantages"),
     ("objectives", "batching"),
     ("parallel",),

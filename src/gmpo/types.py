@@ -159,9 +159,13 @@ class MicroBatch:
     ref_log_probs: Float[Tensor, "B T"] | None = None
 
     def to(self, device: torch.device) -> MicroBatch:
-        """The same micro-batch with its tensors on `device`."""
-        tensors = {column.name: getattr(self, column.name) for column in fields(self)}
-        return MicroBatch(**{name: None if t is None else t.to(device) for name, t in tensors.items()})
+        """Return the same micro-batch with its tensors on `device`."""
+        return MicroBatch(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the columns that there are, by name."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}  # with slots, vars() is empty
+        return {name: tensor for name, tensor in columns.items() if tensor is not None}
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ def content(trace: Path) -> tuple[Counter[str], int]:
 
 
 @pytest.mark.slow
-def test_steps_and_stages_are_recorded_and_the_largest_costs_said(qwen2_folder: str, tmp_path: Path) -> None:
+def test_steps_and_stages_are_recorded(qwen2_folder: str, tmp_path: Path) -> None:
     settings = ("profile=true", "dynamic_sampling.max_refills=0")
     folder = run(qwen2_folder, tmp_path, *settings, "run.steps=5", "run.validate_every=3", "checkpoint.every=1")
     ranges, operations = content(folder / "profile" / "steps-2-4-rank-0.json")
@@ -27,10 +27,8 @@ def test_steps_and_stages_are_recorded_and_the_largest_costs_said(qwen2_folder: 
     assert ranges["update"] == 6
     assert ranges["generate"] == 4  # a validation stands after step 3
     assert ranges.keys() == {*STAGES, "rollout step"}
-    largest = (folder / "profile" / "steps-2-4-rank-0.txt").read_text()
-    assert len(largest.splitlines()) == 11
     said = (tmp_path / "output-0").read_text()
-    assert said.index("step 4/5") < said.index(largest) < said.index("step 5/5")
+    assert said.index("step 4/5") < said.index("steps-2-4-rank-0.json in ui.perfetto.dev") < said.index("step 5/5")
 
     long = ("callbacks.profile.max_tokens=513", "run.validate_every=null")
     fails = (

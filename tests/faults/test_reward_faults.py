@@ -58,7 +58,7 @@ def isolated(request: pytest.FixtureRequest) -> Isolated:
 def test_in_processes_of_its_own_it_is_killed_and_the_next_response_scored(
     isolated: Isolated, response: str, said: str
 ) -> None:
-    assert isolated.score(["fine", "fine"], ["4", "4"]) == [1.0, 1.0] or isinstance(isolated.reward, Raises)
+    assert isolated.score(["fine", "fine"], ["4", "4"]) == ([0.0, 0.0] if response == "1" else [1.0, 1.0])
     began = time.monotonic()
     with pytest.raises((RewardError, ArithmeticError), match=said):
         isolated.score([response], ["4"])

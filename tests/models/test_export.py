@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ENVIRONMENT, ROOT, make_prompt
-from lightning import Trainer
 from rollout.engine_checks import generate
 from safetensors.torch import load_file
 from small_training import fit, groups, module
 from torch import Tensor
-from torch.utils.data import DataLoader
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -29,6 +27,7 @@ from transformers import (
 
 from gmpo.batching import pad_sequences, response_rows, sequences_of
 from gmpo.callbacks.final_model import save_hugging_face
+from gmpo.checkpoint import storage
 from gmpo.models.export import export
 from gmpo.models.hugging_face import whole_folder
 from gmpo.models.log_probs import response_log_probs
@@ -36,7 +35,7 @@ from gmpo.models.pretrained import Pretrained
 from gmpo.models.tiny import character_tokenizer
 from gmpo.policy.module import PolicyModule
 from gmpo.run.folder import mark_finished
-from gmpo.types import Group, PromptBatch, Rollout, Sampling
+from gmpo.types import Group, Rollout, Sampling
 
 DAMAGED = "take another checkpoint"
 
@@ -142,16 +141,8 @@ def test_the_end_of_a_run_writes_the_same_files(run: Run, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
 
 
-def test_a_single_file_and_a_hugging_face_folder(qwen2_folder: str, tmp_path: Path) -> None:
-    policy = float32(qwen2_folder)
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = Trainer(accelerator="cpu", devices=1, max_epochs=1, **quiet)  # type: ignore[arg-type]
-    trainer.fit(policy, DataLoader([PromptBatch([], groups())], batch_size=None))  # type: ignore[arg-type]
-    trainer.save_checkpoint(tmp_path / "step-1.ckpt")
-    assert (tmp_path / "step-1.ckpt").is_file()
-    run = Run(qwen2_folder, policy, tmp_path / "step-1.ckpt", trainers_log_probs(policy, groups()))
-    export(str(run.checkpoint), str(tmp_path / "one"))
-    assert run.gap(tmp_path / "one") < 1e-6
+def test_an_exported_folder_is_exported_again(tied: Run, tmp_path: Path) -> None:
+    export(str(tied.checkpoint), str(tmp_path / "one"))
     export(str(tmp_path / "one"), str(tmp_path / "two"))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
@@ -301,10 +292,8 @@ def test_what_is_no_checkpoint_is_named(tied: Run, tmp_path: Path) -> None:
     refused(tmp_path, "it holds nothing: give", str(tmp_path / "notes"), out)
     (tmp_path / "notes" / "todo.txt").write_text("train more")
     refused(tmp_path, r"it holds todo\.txt: give", str(tmp_path / "notes"), out)
-    refused(tmp_path, r"todo\.txt is no checkpoint", str(tmp_path / "notes" / "todo.txt"), out)
-    refused(tmp_path, r"meta\.pt holds no weights", str(tied.checkpoint / "meta.pt"), out)
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    refused(tmp_path, r"other\.ckpt is no checkpoint of this project", str(tmp_path / "other.ckpt"), out)
+    (tmp_path / "step-1.ckpt").touch()
+    refused(tmp_path, r"step-1\.ckpt is one file, .* are folders: give", str(tmp_path / "step-1.ckpt"), out)
 
 
 class Surprise:
@@ -312,10 +301,12 @@ class Surprise:
         return os.mkdir, ("surprise",)
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_would_run_code_is_refused(
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": Surprise()}, "code.ckpt")
-    refused(tmp_path, r"code\.ckpt holds more than .*mkdir", "code.ckpt", "out")
+    torch.save({"pytorch-lightning_version": "2.6.6", "base_model": Surprise()}, damaged / "meta.pt")
+    refused(tmp_path, r"meta\.pt holds more than .*mkdir", str(damaged), "out")
 
 
 @pytest.fixture
@@ -351,20 +342,21 @@ def test_weights_that_are_not_the_base_models(tied: Run, qwen2_folder: str, tmp_
     against(r"12 unexpected: .*layers\.1\..*base_model=PATH", "shallower", num_hidden_layers=1, layer_types=None)
 
 
-def saved_as_one_file(run: Run, path: Path, renamed: dict[str, str | None]) -> str:
+def saved_with(run: Run, folder: Path, renamed: dict[str, str | None]) -> str:
     """The policy of a run under other names, and without those that become None."""
     names = {name: renamed.get(name, name) for name, _ in run.policy.weights()}
     state = {f"model.{names[name]}": tensor for name, tensor in run.policy.weights() if names[name]}
-    torch.save(torch.load(run.checkpoint / "meta.pt") | {"state_dict": state}, path)
-    return str(path)
+    storage.save({"state_dict": state}, folder, asynchronous=False, group=None)
+    storage.complete(folder, torch.load(run.checkpoint / "meta.pt"), manifest=None)
+    return str(folder)
 
 
 def test_the_head_may_be_missing_where_it_is_tied_and_only_there(tied: Run, experts: Run, tmp_path: Path) -> None:
-    export(saved_as_one_file(tied, tmp_path / "tied.ckpt", {}), str(tmp_path / "a"))
-    headed = saved_as_one_file(tied, tmp_path / "head.ckpt", {"model.embed_tokens.weight": "lm_head.weight"})
+    export(saved_with(tied, tmp_path / "tied", {}), str(tmp_path / "a"))
+    headed = saved_with(tied, tmp_path / "head", {"model.embed_tokens.weight": "lm_head.weight"})
     export(headed, str(tmp_path / "b"))
     assert tied.gap(tmp_path / "a") == tied.gap(tmp_path / "b") < 1e-6
-    headless = saved_as_one_file(experts, tmp_path / "untied.ckpt", {"lm_head.weight": None})
+    headless = saved_with(experts, tmp_path / "untied", {"lm_head.weight": None})
     refused(tmp_path, r"\(1 missing: lm_head\.weight\)", headless, str(tmp_path / "out"))
 
 

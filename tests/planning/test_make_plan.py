@@ -124,6 +124,13 @@ def test_an_engine_that_validates_longer_has_to_hold_that() -> None:
     assert longer.concurrent_sequences["longest"] < usual.concurrent_sequences["longest"]
 
 
+def test_an_engine_of_the_users_own_need_not_say_how_much_it_takes_at_once() -> None:
+    usual = ("experiment=quickstart", "rollout=transformers")
+    own = make_plan(composed(*usual, "rollout.engine._target_=my_engines.Mine", "~rollout.engine.max_num_seqs"))
+    as_many = make_plan(composed(*usual, f"rollout.engine.max_num_seqs={own.to_json()['responses_per_step']}"))
+    assert own.to_json() == as_many.to_json() != make_plan(composed(*usual)).to_json()
+
+
 def test_sizes_are_those_of_their_own_model_alone() -> None:
     cfg = composed("experiment=gmpo_qwen2_5_math_7b", "model.path=Qwen/Qwen2.5-7B", "sampling.max_tokens=8192")
     check_fits(cfg)

@@ -267,3 +267,23 @@ def test_gradients_are_reduced_after_the_last_micro_batch(qwen2_folder: str, whe
     fit(policy)
     assert len(policy.reduced) > 2
     assert policy.reduced == [False] + [early] * (len(policy.reduced) - 1)
+
+
+class FrozenNorms(PolicyModule):
+    def configure_model(self) -> None:
+        super().configure_model()
+        assert self.model is not None
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_("norm" not in name)
+
+
+def test_a_frozen_parameter_is_not_the_optimizers(qwen2_folder: str) -> None:
+    before = dict(fit(module(qwen2_folder), steps=0).weights())
+    policy = fit(module(qwen2_folder, kind=FrozenNorms), steps=2)
+    assert policy.model is not None
+    frozen = {name for name, parameter in policy.model.named_parameters() if not parameter.requires_grad}
+    assert frozen
+    assert all(parameter.grad is None for parameter in policy.model.parameters())
+    (group,) = policy.trainer.optimizers[0].param_groups
+    assert len(group["params"]) == len(before) - len(frozen)
+    assert {name for name, tensor in policy.weights() if torch.equal(tensor, before[name])} == frozen

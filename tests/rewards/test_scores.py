@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gmpo.rewards import Instant, WeightedSum, report_of
+from gmpo.rewards import Instant, WeightedSum, as_reward, report_of
 from gmpo.rewards.scores import MalformedScoresError, as_score, values_of
 from gmpo.run.errors import RewardError
 
@@ -178,3 +178,22 @@ def test_reports_that_are_no_numbers_are_not_logged(caplog: pytest.LogCaptureFix
     assert report_of(Reports(1.0)) == {"good": 0.5}
     assert "reward/bad is not logged: it returned None" in caplog.text
     assert "reward/worse is not logged" in caplog.text
+
+
+def test_a_class_with_score_alone_is_a_reward_and_one_with_more_inherits() -> None:
+    class Plain:
+        def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+            return [1.0] * len(responses)
+
+    class More(Plain):
+        def close(self) -> None:
+            raise AssertionError("never asked")
+
+    reward = as_reward(Plain())
+    assert reward.score(["a", "b"], ["", ""]) == [1.0, 1.0]
+    assert (reward.streams, reward.reads_answers, reward.report()) == (False, False, {})
+    assert as_reward(reward) is reward
+    with pytest.raises(ValueError, match=r"reward More has close and does not inherit.*`class More\(Reward\)`"):
+        as_reward(More())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"reward int has no method score"):
+        as_reward(1)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ ANSWERS = ["5"] * 4
 SCORES = [1.25, 1.0, 0.25, 0.0]
 
 
-class Late:
+class Late(Reward):
     """Its scores are known when the test says so."""
 
     def __init__(self) -> None:
@@ -123,9 +123,9 @@ def test_the_verifier_is_the_reward_that_was_named() -> None:
 
 def test_a_part_without_submit_makes_the_sum_wait_for_the_end() -> None:
     reward = graded(length=Batch())
-    assert not hasattr(reward, "submit")
+    assert not reward.streams
     assert reward.score(RESPONSES, ANSWERS) == [s + 10 * len(r) for s, r in zip(SCORES, RESPONSES, strict=True)]
-    assert hasattr(graded(), "submit")
+    assert graded().streams
 
 
 def test_a_part_that_fails_fails_the_sum() -> None:

@@ -145,7 +145,7 @@ def test_the_final_answer_is_read_where_the_reward_reads_one(engine: Transformer
         def answer(self, response: str) -> str | None:
             return "1,024.0" if len(response) % 2 else None
 
-    class ParityAtTheEnd:
+    class ParityAtTheEnd(Reward):
         score, answer = Parity().score, Parity().answer
 
     rollouts = scored(engine, ParityAtTheEnd() if wait else Parity()).values()

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from gmpo.callbacks.ordered import OrderedCallback
-from gmpo.callbacks.profile_report import report
+from gmpo.compat import ProfilerSettings
 from gmpo.parallel.collectives import rank
 from gmpo.policy.module import PolicyModule
 from gmpo.types import PromptBatch
@@ -24,7 +23,7 @@ ENGINE_TOKENS = 512  # of a response; an engine records some thousand operations
 
 
 class ProfileCallback(OrderedCallback):
-    """Records three rollout steps: FOLDER/steps-A-B-rank-R.json for ui.perfetto.dev, and the largest costs beside it.
+    """Records three rollout steps: FOLDER/steps-A-B-rank-R.json for ui.perfetto.dev.
 
     They are the second to fourth that this process makes: in the first everything is new. What there is of them is
     written when training ends sooner. Stages of the clock and rollout steps are ranges of the trace. What is
@@ -78,7 +77,7 @@ class ProfileCallback(OrderedCallback):
 
     def _start(self, policy: PolicyModule) -> None:
         # generation may have a thread of its own; torch cannot leave something out and record all threads
-        threads = _ExperimentalConfig(profile_all_threads=self.with_engine)
+        threads = ProfilerSettings(profile_all_threads=self.with_engine)
         self._profile = profile(activities=self.activities, experimental_config=threads)
         self._profile.start()
         policy.state.clock.mark = self._mark
@@ -111,12 +110,10 @@ class ProfileCallback(OrderedCallback):
         self._step.close()
         recorded.stop()
         trace = self.folder / f"steps-{self._steps[0]}-{policy.state.rollout_step}-rank-{rank()}.json"
-        assert recorded.profiler is not None
-        said = report(recorded.profiler.kineto_results.events())
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             recorded.export_chrome_trace(str(trace))
-            trace.with_suffix(".txt").write_text(said, encoding="utf-8")
         except OSError as error:
             log.error("%s could not be written (%s)", trace, error.strerror)
-        log.info("%sopen %s in ui.perfetto.dev", said, trace)
+        else:
+            log.info("open %s in ui.perfetto.dev", trace)

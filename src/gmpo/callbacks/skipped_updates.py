@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from lightning import Trainer
@@ -58,8 +58,7 @@ class SkippedUpdates(OrderedCallback):
 
 def _tensors(mini_batch: MiniBatch) -> dict[str, Tensor]:
     return {
-        f"{number}.{column.name}": value.contiguous()
+        f"{number}.{name}": tensor.contiguous()
         for number, batch in enumerate(mini_batch.micro_batches)
-        for column in fields(batch)
-        if (value := getattr(batch, column.name)) is not None
+        for name, tensor in batch.tensors().items()
     }

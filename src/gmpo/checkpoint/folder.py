@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+
+from gmpo.checkpoint.atomic import sync, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,9 @@ class Manifest:
     files: dict[str, list[int]] = field(default_factory=dict)  # name -> size in bytes, CRC-32
 
     def write(self, folder: Path) -> None:
-        """To disk, at once."""
-        with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        """Write it to disk, at once."""
+        with write_atomically(folder / MANIFEST, to_disk=True) as file:
             json.dump(asdict(self), file, indent=1)
-            sync(file)
 
     @staticmethod
     def read(folder: Path) -> Manifest:
@@ -159,12 +159,6 @@ def sync_files(paths: Iterable[Path]) -> None:
         if path.is_file():
             with path.open("rb+") as file:
                 sync(file)
-
-
-def sync(file: IO[Any]) -> None:
-    """Have the system write a file to disk."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,15 +11,15 @@ import torch
 import torch.distributed as dist
 from torch.distributed import checkpoint as sharded
 from torch.distributed.checkpoint import metadata as dcp_metadata
-from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
-from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import ReadItem, SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
-from torch.serialization import _get_layout, get_unsafe_globals_in_checkpoint
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from gmpo.checkpoint.folder import Manifest, crc32, sync
+from gmpo.checkpoint.atomic import sync
+from gmpo.checkpoint.folder import Manifest, crc32
+from gmpo.compat import StorageInfo, flatten_state_dict, get_layout
 
 META = "meta.pt"  # Lightning's name for everything that is not a tensor of many ranks
 CHECKSUM = ".crc32"
@@ -27,8 +27,8 @@ State = dict[str, Any]
 
 IN_METADATA = {  # all that torch.distributed.checkpoint puts into .metadata
     ("torch", "Size"): torch.Size,
-    ("torch.serialization", "_get_layout"): _get_layout,
-    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): _StorageInfo,
+    ("torch.serialization", "_get_layout"): get_layout,
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): StorageInfo,
     ("pathlib", "PosixPath"): Path,
     ("pathlib", "Path"): Path,
     ("collections", "OrderedDict"): dict,

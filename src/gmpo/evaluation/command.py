@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Column, Table
 
+from gmpo.checkpoint.atomic import write_atomically
 from gmpo.cli.console import configure_logging
 from gmpo.config import vocabulary_size
 from gmpo.data.dataset import check_names
@@ -20,6 +21,7 @@ from gmpo.data.prompts import PromptMaker
 from gmpo.evaluation.evaluate import Evaluation, Results
 from gmpo.models.files import check_reachable
 from gmpo.models.tokenizer import load_tokenizer
+from gmpo.rewards import as_reward
 from gmpo.types import Sampling
 
 SETTINGS = "settings.json"
@@ -49,7 +51,7 @@ def prepare(cfg: DictConfig) -> Evaluation:
     prompts = [prompt for dataset in benchmarks.values() for prompt in maker.prompts(dataset, "validation", data.limit)]
     return Evaluation(
         engine=instantiate(cfg.rollout.engine),
-        reward=instantiate(cfg.reward),
+        reward=as_reward(instantiate(cfg.reward)),
         prompts=prompts,
         samples=sampling.pop("samples"),
         sampling=Sampling(**sampling),
@@ -99,7 +101,8 @@ def open_folder(output: str | None, root: Path, settings: Mapping[str, object]) 
             raise ValueError(f"output={folder} holds something else than an evaluation; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         if found is None:
-            file.write_text(json.dumps(settings, indent=2) + "\n")
+            with write_atomically(file) as whole:
+                whole.write(json.dumps(settings, indent=2) + "\n")
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"output={folder} cannot be used ({error}); choose another folder") from error
     differing = [key for key in settings if found is not None and found.get(key) != settings[key]]

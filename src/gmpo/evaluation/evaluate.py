@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from gmpo.checkpoint.atomic import write_atomically
 from gmpo.evaluation.metrics import ProblemMetrics
 from gmpo.evaluation.response_file import ResponseFile, ScoredResponse, problem_key
-from gmpo.rewards import Reward, close, report_of, verifier_of
+from gmpo.rewards import Reward, report_of, verifier_of
 from gmpo.rollout import Engine, request_seed, score
 from gmpo.types import Prompt, Request, Sampling
 
@@ -69,9 +70,8 @@ class Evaluation:
         """Write the metrics into results.json, beside those of other benchmarks."""
         file = self.folder / "results.json"
         others = json.loads(file.read_text()) if file.exists() else {}
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(others | results, indent=2) + "\n")
-        part.replace(file)
+        with write_atomically(file) as whole:
+            whole.write(json.dumps(others | results, indent=2) + "\n")
 
     def _make_missing(self, file: ResponseFile, responses: dict[Key, ScoredResponse]) -> None:
         """Generate what `responses` lacks, and add it there and to the file."""
@@ -96,7 +96,7 @@ class Evaluation:
             report_of(self.reward)  # warns where checks failed
         finally:
             self.engine.close()
-            close(self.reward)
+            self.reward.close()
 
     def _keys(self, prompt: Prompt) -> list[Key]:
         return [Key(prompt.benchmark_name, problem_key(prompt), number) for number in range(self.samples)]

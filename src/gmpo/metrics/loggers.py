@@ -13,6 +13,8 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from gmpo.checkpoint.atomic import write_atomically
+
 log = logging.getLogger(__name__)
 
 
@@ -81,14 +83,12 @@ class MetricsCSV(Logger):
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, float | str]]) -> None:
-    """A whole metrics.csv, in place of what was there."""
+    """Write a whole metrics.csv, in place of what was there."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    part = path.with_suffix(".csv.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)
 
 
 class TensorBoard(TensorBoardLogger):

@@ -5,7 +5,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from transformers.core_model_loading import (
 from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils import logging as transformers_logging
 
+from gmpo.compat import dtype_plan
 from gmpo.models.files import CONFIG, INDEX, check_trainable, reason, tensors_in, weight_files
 from gmpo.parallel.blocks import blocks_of
 
@@ -52,7 +53,7 @@ def load_blockwise(
     how = LoadStateDictConfig(
         pretrained_model_name_or_path=path,
         dtype=dtype,
-        dtype_plan=model._get_dtype_plan(dtype),
+        dtype_plan=dtype_plan(model, dtype),
         weight_mapping=get_model_conversion_mapping(model),
     )
     block = re.compile(rf"{re.escape(name)}\.\d+\.")  # the start of its weights' names
@@ -177,9 +178,8 @@ def _load(
 
 def _return_freed_memory() -> None:
     """Have glibc give back what it keeps of freed blocks: 130 MB a rank, of a model of 730 MB, without this."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers import __version__ as transformers_version
 
 from gmpo.batching import Cost
+from gmpo.compat import config_value
 from gmpo.models.blockwise import load_blockwise, without_weights
 from gmpo.models.files import check_trainable, reason
 from gmpo.models.log_prob_head import linear_head
@@ -23,6 +24,7 @@ from gmpo.run.errors import ModelError
 
 EXPERTS = ".experts."  # in the name of every parameter of a mixture's experts
 AUTO = "auto"
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 HALF = (torch.bfloat16, torch.float16)
 
 
@@ -50,7 +52,7 @@ class Pretrained:
     @property
     def compute_dtype(self) -> torch.dtype:
         """Data type of forward and backward."""
-        return getattr(torch, self.dtype)
+        return DTYPES[self.dtype]
 
     @property
     def resolved_attention(self) -> str:
@@ -144,15 +146,15 @@ class Pretrained:
                 f"{self.dtype}: choose cluster.dtype=bfloat16, or model.attention={SDPA}"
             )
         if cp > 1:
-            heads = getattr(config, "num_attention_heads", None)  # models without attention have none
+            heads = config_value(config, "num_attention_heads")
             if not isinstance(heads, int):
                 raise ValueError(
                     f"cluster.cp={cp} splits sequences by attention heads, which model.path={self.path} does not have: "
                     "choose cluster.cp=1"
                 )
-            kv_repeats(heads, getattr(config, "num_key_value_heads", None) or heads, cp)
+            kv_repeats(heads, config_value(config, "num_key_value_heads") or heads, cp)
         own_attention = self.resolved_attention == VARLEN or (self.resolved_attention == SDPA and cp > 1)
-        if own_attention and getattr(config, "sliding_window", None) is not None:  # a key of some models alone
+        if own_attention and config_value(config, "sliding_window") is not None:
             raise ValueError(
                 f"model.path={self.path} attends to a sliding window of {config.sliding_window} tokens, which "
                 f"model.attention={self.resolved_attention} with cluster.cp={cp} does not know: choose model.attention="
@@ -167,7 +169,7 @@ def cost_of(model: PreTrainedModel) -> Cost:
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     if head is not embedding:
         met -= embedding.numel()  # it is looked up
-    heads = getattr(config, "num_attention_heads", None)  # models without attention have none
+    heads = config_value(config, "num_attention_heads")
     if not isinstance(heads, int):
         return Cost(linear=met, quadratic=0)
     head_dim = config.to_dict().get("head_dim")  # of some models alone, and in some each layer has its own
@@ -177,7 +179,7 @@ def cost_of(model: PreTrainedModel) -> Cost:
 
 def _is_active(name: str, parameter: nn.Parameter, config: PreTrainedConfig) -> float:
     """Return the active share of a parameter: of experts in one tensor, those that a token is sent to."""
-    chosen = getattr(config, "num_experts_per_tok", None)  # a key of mixtures alone
+    chosen = config_value(config, "num_experts_per_tok")
     stacked = EXPERTS in name and parameter.dim() == 3 and isinstance(chosen, int)
     share = min(1.0, chosen / parameter.shape[0]) if stacked else 1.0
     return parameter.numel() * share

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 PREFIX = "model."  # the language model within the LightningModule
 STATE = "state_dict"  # Lightning's name
 ACCEPTED = (
-    "give a run's folder, a checkpoint (a folder with .metadata and meta.pt, or one .ckpt file), or a folder in the "
+    "give a run's folder, a checkpoint (a folder with .metadata and meta.pt), or a folder in the "
     "Hugging Face format, by checkpoint=PATH"
 )
 
@@ -65,7 +65,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
     if not path.exists():
         raise ValueError(f"checkpoint={path} does not exist: {ACCEPTED}")
     if path.is_file():
-        return WholeCheckpoint(path)
+        raise ValueError(f"checkpoint={path} is one file, and checkpoints of this project are folders: {ACCEPTED}")
     if _is_sharded(path):
         if (path / MANIFEST).is_file() and (fault := damage(path)) is not None:
             raise ValueError(f"checkpoint={path} is damaged ({fault}): take another checkpoint")
@@ -131,40 +131,6 @@ class ShardedCheckpoint:
 
 
 @dataclass(frozen=True)
-class WholeCheckpoint:
-    """One file, as every other strategy writes it; its tensors stay on disk until they are read."""
-
-    path: Path
-
-    @property
-    def base_model(self) -> str | None:
-        """As `Checkpoint`."""
-        return _load(self.path).get("base_model")
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """As `Checkpoint`."""
-        return _load(self.path).get("overrides", {})
-
-    @property
-    def global_step(self) -> int:
-        """Optimizer steps before it was saved."""
-        return _load(self.path)["global_step"]
-
-    def layout(self) -> dict[str, Tensor]:
-        """As `Checkpoint`."""
-        return {name: tensor.to("meta") for name, tensor in self._tensors().items()}
-
-    def read(self, dtype: torch.dtype | None) -> dict[str, Tensor]:
-        """As `Checkpoint`."""
-        return {name: _cast(tensor, dtype) for name, tensor in self._tensors().items()}
-
-    def _tensors(self) -> dict[str, Tensor]:
-        state = _load(self.path).get(STATE, {})
-        return {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
-
-
-@dataclass(frozen=True)
 class HuggingFaceFolder:
     """A model in the format that this project exports to."""
 
@@ -200,9 +166,9 @@ class HuggingFaceFolder:
         return model.state_dict()
 
 
-def _newest(folder: Path) -> ShardedCheckpoint | WholeCheckpoint | None:
+def _newest(folder: Path) -> ShardedCheckpoint | None:
     """By optimizer steps: the time of a file may be that of its copy."""
-    found: list[ShardedCheckpoint | WholeCheckpoint] = []
+    found: list[ShardedCheckpoint] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name.startswith((UNFINISHED, DAMAGED)):
             continue
@@ -211,8 +177,6 @@ def _newest(folder: Path) -> ShardedCheckpoint | WholeCheckpoint | None:
             log.error("checkpoint %s is damaged (%s) and left out", path, fault)
         elif path.is_dir() and _is_sharded(path):
             found.append(ShardedCheckpoint(path))
-        elif path.is_file() and path.suffix == ".ckpt":
-            found.append(WholeCheckpoint(path))
         elif path.is_dir():
             log.warning("%s is left out: it is no complete checkpoint", path)
     return max(found, key=lambda checkpoint: checkpoint.global_step, default=None)

@@ -16,6 +16,7 @@ from torch.distributed import ProcessGroup
 from transformers import PreTrainedModel
 
 from gmpo.batching import pad_sequences
+from gmpo.compat import attention_of, config_value, set_attention
 from gmpo.models.files import reason
 from gmpo.models.log_prob_head import LogProbHead, given_logits, linear_head
 from gmpo.models.log_probs import predict, rows_of
@@ -77,7 +78,7 @@ class Probe:
     @property
     def lengths(self) -> tuple[int, int]:
         """Tokens of the neighbour, which is the longer one, and of the sequence; the model reads one position more."""
-        positions = getattr(self.model.config, "max_position_embeddings", None)  # some models have no bound
+        positions = config_value(self.model.config, "max_position_embeddings")
         room = min(n for n in (LENGTHS[0] + 1, self.longest, positions) if isinstance(n, int)) - 1
         return max(room, 3), max(min(LENGTHS[1], room - 1), 2)
 
@@ -144,12 +145,12 @@ def _batch(sequences: list[Int[Tensor, "_"]], padding: int) -> MicroBatch:
 
 @contextmanager
 def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    usual = model.config._attn_implementation
-    model.config._attn_implementation = PLAIN
+    usual = attention_of(model)
+    set_attention(model, PLAIN)
     try:
         yield
     finally:
-        model.config._attn_implementation = usual
+        set_attention(model, usual)
 
 
 @torch.no_grad()
@@ -245,7 +246,7 @@ def _refusal(kind: int, apart: float, probe: Probe, path: str) -> str:
 
 
 def _rope(model: PreTrainedModel) -> str:
-    rope = getattr(model.config, "rope_parameters", None)  # not every model has RoPE
+    rope = config_value(model.config, "rope_parameters")
     if not isinstance(rope, dict) or "rope_type" not in rope:
         return ""
     original = rope.get("original_max_position_embeddings")

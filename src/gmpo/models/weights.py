@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
+from gmpo.compat import AsyncCollectiveTensor
+
 BUCKET = 512 * 2**20  # bytes of whole tensors that are gathered together, and so held beside the shares
 
 
@@ -48,6 +50,6 @@ def _finished(waiting: list[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]
     """Yield gathered tensors as they are done, emptying the list."""
     while waiting:
         name, tensor = waiting.pop(0)
-        if isinstance(tensor, torch.distributed._functional_collectives.AsyncCollectiveTensor):
+        if isinstance(tensor, AsyncCollectiveTensor):
             tensor = tensor.wait()
         yield name, tensor

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gmpo.objectives.clipping import log_range
-from gmpo.objectives.objective import Clipped, PerToken, check_clip_range, exp_bounded, log_ratios
+from gmpo.objectives.objective import Clipped, LossInputs, PerToken, check_clip_range, exp_bounded
 
 
 @dataclass(frozen=True)
@@ -23,21 +23,13 @@ class CISPO(PerToken):
     def __post_init__(self) -> None:
         check_clip_range(clip_low=self.clip_low, clip_high=self.clip_high)
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "B T"],
-        old_log_probs: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-        denominator: Float[Tensor, ""],
-        correction: Float[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask)).detach()
-        weight_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high) * advantages.unsqueeze(-1)
-        if correction is not None:
-            weight_BT = weight_BT * correction
-        return self.average(-weight_BT * log_probs, mask, denominator)
+    def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss; the correction weighs each token's loss."""
+        ratio_BT = exp_bounded(inputs.log_ratio).detach()
+        weight_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high) * inputs.advantages.unsqueeze(-1)
+        if inputs.correction is not None:
+            weight_BT = weight_BT * inputs.correction
+        return self.average(-weight_BT * inputs.log_probs, inputs.mask, inputs.denominator)
 
     def clipped(
         self,
@@ -45,7 +37,7 @@ class CISPO(PerToken):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """The response tokens whose weight is bounded; both sides clip, whatever the advantage's sign."""
+        """Return the response tokens whose weight is bounded; both sides clip, whatever the advantage's sign."""
         low, high = log_range(self.clip_low, self.clip_high)
         counted = mask & (advantages != 0).unsqueeze(-1)
         return Clipped((log_ratio > high) & counted, (log_ratio < -low) & counted)

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gmpo.objectives.clipping import clip_log_ratio, outside
 from gmpo.objectives.correction import sequence_weight, without_removed
-from gmpo.objectives.objective import Clipped, PerSequence, check_clip_range, exp_bounded, log_ratios, masked_sum
+from gmpo.objectives.objective import Clipped, LossInputs, PerSequence, check_clip_range, exp_bounded, masked_sum
 
 
 @dataclass(frozen=True)
@@ -32,26 +31,18 @@ class GMPO(PerSequence):
         if self.clip_level not in ("token", "sequence", "none"):
             raise ValueError(f"clip_level must be token, sequence or none, not {self.clip_level!r}")
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "B T"],
-        old_log_probs: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-        denominator: Float[Tensor, ""],
-        correction: Float[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask)
+    def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss; the correction enters as the geometric mean of its weights over the sequence."""
+        log_ratio_BT = without_removed(inputs.log_ratio, inputs.correction)
         if self.clip_level == "token":
-            log_ratio_BT = clip_log_ratio(log_ratio_BT, advantages.unsqueeze(-1), self.clip_low, self.clip_high)
+            log_ratio_BT = clip_log_ratio(log_ratio_BT, inputs.advantages.unsqueeze(-1), self.clip_low, self.clip_high)
         log_ratio_B = log_ratio_BT.sum(-1)
         if self.clip_level == "sequence":
-            log_ratio_B = clip_log_ratio(log_ratio_B, advantages, self.clip_low, self.clip_high)
+            log_ratio_B = clip_log_ratio(log_ratio_B, inputs.advantages, self.clip_low, self.clip_high)
         if self.length_normalize:
-            log_ratio_B = log_ratio_B / mask.sum(-1).clamp(min=1)
-        weight_B = advantages * sequence_weight(correction, mask)
-        return -(weight_B * exp_bounded(log_ratio_B)).sum() / denominator
+            log_ratio_B = log_ratio_B / inputs.lengths.clamp(min=1)
+        weight_B = inputs.advantages * sequence_weight(inputs.correction, inputs.mask)
+        return -(weight_B * exp_bounded(log_ratio_B)).sum() / inputs.denominator
 
     def clipped(
         self,
@@ -59,9 +50,9 @@ class GMPO(PerSequence):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """As `Objective`; a sequence clipped as a whole has all of its tokens clipped."""
+        """Return the tokens held back; a sequence clipped as a whole has all of its tokens clipped."""
         if self.clip_level == "none":
-            return Clipped(torch.zeros_like(mask), torch.zeros_like(mask))
+            return super().clipped(log_ratio, advantages, mask)
         if self.clip_level == "sequence":
             log_ratio = masked_sum(log_ratio, mask).unsqueeze(-1)
         return outside(log_ratio, advantages.unsqueeze(-1), mask, self.clip_low, self.clip_high)

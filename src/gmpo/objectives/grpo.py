@@ -9,11 +9,21 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gmpo.objectives.clipping import log_range, outside
-from gmpo.objectives.objective import Clipped, PerSequence, PerToken, check_clip_range, exp_bounded, log_ratios
+from gmpo.objectives.objective import (
+    Clipped,
+    LossInputs,
+    Objective,
+    check_clip_range,
+    count_sequences,
+    count_tokens,
+    exp_bounded,
+    masked_mean,
+    masked_sum,
+)
 
 
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(Objective):
     """Arithmetic mean of clipped token ratios (arXiv:2402.03300, eq. 3; DAPO, arXiv:2503.14476, eq. 8).
 
     With ρ_t the ratio of a token: loss_t = −min(A·ρ_t, A·clamp(ρ_t, 1 − clip_low, 1 + clip_high)), in ratio
@@ -43,37 +53,27 @@ class GRPO:
         if self.dual_clip is not None and not self.dual_clip > 1:
             raise ValueError(f"dual_clip bounds a ratio from above and must exceed 1, not {self.dual_clip}")
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "B T"],
-        old_log_probs: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-        denominator: Float[Tensor, ""],
-        correction: Float[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask))
-        advantages_B1 = advantages.unsqueeze(-1)
+    def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss; the correction weighs each token's loss."""
+        ratio_BT = exp_bounded(inputs.log_ratio)
+        advantages_B1 = inputs.advantages.unsqueeze(-1)
         clipped_BT = ratio_BT.clamp(1 - self.clip_low, 1 + self.clip_high)
         loss_BT = torch.maximum(-advantages_B1 * ratio_BT, -advantages_B1 * clipped_BT)
         if self.dual_clip is not None:
             bounded_BT = torch.minimum(loss_BT, -advantages_B1 * self.dual_clip)
             loss_BT = torch.where(advantages_B1 < 0, bounded_BT, loss_BT)
-        if correction is not None:
-            loss_BT = loss_BT * correction
-        return self.average(loss_BT, mask, denominator)
+        if inputs.correction is not None:
+            loss_BT = loss_BT * inputs.correction
+        return self.average(loss_BT, inputs.mask, inputs.denominator)
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """Tokens for token_mean, sequences for the others."""
-        return PerToken().count(mask) if self.aggregation == "token_mean" else PerSequence().count(mask)
+        return count_tokens(mask) if self.aggregation == "token_mean" else count_sequences(mask)
 
     def average(
         self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
-        """As `Objective`, by the aggregation."""
-        over = PerSequence() if self.aggregation == "sequence_mean" else PerToken()
-        return over.average(values, mask, denominator * (self.horizon or 1))
+        over_tokens = masked_mean if self.aggregation == "sequence_mean" else masked_sum
+        return over_tokens(values, mask).sum() / (denominator * (self.horizon or 1))
 
     def clipped(
         self,
@@ -81,7 +81,7 @@ class GRPO:
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """As `Objective`; tokens held by the dual clip count as high."""
+        """Return the tokens held back; those held by the dual clip count as high."""
         advantages_B1 = advantages.unsqueeze(-1)
         high, low = outside(log_ratio, advantages_B1, mask, *log_range(self.clip_low, self.clip_high))
         if self.dual_clip is not None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gmpo.objectives.clipping import log_range, outside
 from gmpo.objectives.correction import sequence_weight, without_removed
-from gmpo.objectives.objective import Clipped, PerSequence, check_clip_range, exp_bounded, log_ratios, masked_mean
+from gmpo.objectives.objective import Clipped, LossInputs, PerSequence, check_clip_range, exp_bounded, masked_mean
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,13 @@ class GSPO(PerSequence):
     def __post_init__(self) -> None:
         check_clip_range(clip_low=self.clip_low, clip_high=self.clip_high)
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "B T"],
-        old_log_probs: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-        denominator: Float[Tensor, ""],
-        correction: Float[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask)
-        ratio_B = exp_bounded(masked_mean(log_ratio_BT, mask))
+    def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss; the correction enters as the geometric mean of its weights over the sequence."""
+        log_ratio_BT = without_removed(inputs.log_ratio, inputs.correction)
+        ratio_B = exp_bounded(masked_mean(log_ratio_BT, inputs.mask))
         clipped_B = ratio_B.clamp(1 - self.clip_low, 1 + self.clip_high)
-        loss_B = torch.maximum(-advantages * ratio_B, -advantages * clipped_B)
-        return (loss_B * sequence_weight(correction, mask)).sum() / denominator
+        loss_B = torch.maximum(-inputs.advantages * ratio_B, -inputs.advantages * clipped_B)
+        return (loss_B * sequence_weight(inputs.correction, inputs.mask)).sum() / inputs.denominator
 
     def clipped(
         self,
@@ -47,6 +39,6 @@ class GSPO(PerSequence):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """As `Objective`; a clipped sequence has all of its tokens clipped."""
+        """Return the tokens held back; a clipped sequence has all of its tokens clipped."""
         log_ratio_B1 = masked_mean(log_ratio, mask).unsqueeze(-1)
         return outside(log_ratio_B1, advantages.unsqueeze(-1), mask, *log_range(self.clip_low, self.clip_high))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gmpo.objectives.clipping import clip_log_ratio, outside
 from gmpo.objectives.correction import sequence_weight, without_removed
-from gmpo.objectives.objective import Clipped, PerSequence, check_clip_range, exp_bounded, log_ratios, masked_sum
+from gmpo.objectives.objective import Clipped, LossInputs, PerSequence, check_clip_range, exp_bounded, masked_sum
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,13 @@ class HMPO(PerSequence):
     def __post_init__(self) -> None:
         check_clip_range(clip_low=self.clip_low, clip_high=self.clip_high)
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "B T"],
-        old_log_probs: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-        denominator: Float[Tensor, ""],
-        correction: Float[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """As `Objective`; the correction enters as the geometric mean of its weights over the sequence."""
-        log_ratio_BT = log_ratios(without_removed(log_probs, correction), old_log_probs, mask)
-        clipped_BT = clip_log_ratio(log_ratio_BT, advantages.unsqueeze(-1), self.clip_low, self.clip_high)
-        inverse_B = torch.where(mask.any(-1), masked_sum(exp_bounded(-clipped_BT), mask), 1.0)
-        weight_B = advantages * sequence_weight(correction, mask)
-        return -(weight_B * mask.sum(-1) / inverse_B).sum() / denominator
+    def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss; the correction enters as the geometric mean of its weights over the sequence."""
+        log_ratio_BT = without_removed(inputs.log_ratio, inputs.correction)
+        clipped_BT = clip_log_ratio(log_ratio_BT, inputs.advantages.unsqueeze(-1), self.clip_low, self.clip_high)
+        inverse_B = torch.where(inputs.mask.any(-1), masked_sum(exp_bounded(-clipped_BT), inputs.mask), 1.0)
+        weight_B = inputs.advantages * sequence_weight(inputs.correction, inputs.mask)
+        return -(weight_B * inputs.lengths / inverse_B).sum() / inputs.denominator
 
     def clipped(
         self,
@@ -47,5 +39,4 @@ class HMPO(PerSequence):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """As `Objective`."""
         return outside(log_ratio, advantages.unsqueeze(-1), mask, self.clip_low, self.clip_high)

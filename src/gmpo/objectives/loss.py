@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gmpo.objectives.correction import Correction, NoCorrection
 from gmpo.objectives.kl import KLPenalty, kl_estimate
-from gmpo.objectives.objective import Objective, on_mask
+from gmpo.objectives.objective import LossInputs, Objective, on_mask
 from gmpo.types import MicroBatch, MiniBatch
 
 
@@ -34,11 +34,25 @@ class PolicyLoss:
         entropy: Float[Tensor, "B T"] | None,
         batch: MicroBatch,
         denominator: Float[Tensor, ""],
+        progress: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """The micro-batch's share of the mini-batch's loss, differentiable in `log_probs` and `entropy`."""
+        """Return the micro-batch's part of the mini-batch's loss, differentiable in `log_probs` and `entropy`.
+
+        progress: of the run, from 0 to 1.
+        """
         assert batch.old_log_probs is not None, "log-probs come before the update"
-        correction = self.correction(batch.old_log_probs, batch.rollout_log_probs, batch.mask)
-        loss = self.objective(log_probs, batch.old_log_probs, batch.advantages, batch.mask, denominator, correction)
+        inputs = LossInputs(
+            log_probs=log_probs,
+            old_log_probs=batch.old_log_probs,
+            advantages=batch.advantages,
+            mask=batch.mask,
+            denominator=denominator,
+            correction=self.correction(batch.old_log_probs, batch.rollout_log_probs, batch.mask),
+            ref_log_probs=batch.ref_log_probs,
+            entropy=entropy,
+            progress=progress,
+        )
+        loss = self.objective.loss(inputs)
         if self.kl.in_loss:
             assert batch.ref_log_probs is not None, "log-probs come before the update"
             kl = kl_estimate(on_mask(log_probs, batch.mask), batch.ref_log_probs, self.kl.kind)
@@ -49,13 +63,13 @@ class PolicyLoss:
         return loss
 
     def count(self, mini_batch: MiniBatch) -> Float[Tensor, ""]:
-        """This rank's share of the denominator; sequences of advantage 0 count."""
+        """Return this rank's part of the denominator; sequences that skip the model count."""
         return sum(self.objective.count(mask) for mask in mini_batch.masks())
 
     @property
     def learns_from_zero_advantage(self) -> bool:
         """Whether a sequence of advantage 0 has a gradient all the same."""
-        return self.kl.in_loss or self.entropy_coefficient != 0
+        return self.objective.learns_from_zero_advantage or self.kl.in_loss or self.entropy_coefficient != 0
 
     @property
     def learns_without_rewards(self) -> bool:

@@ -1,10 +1,12 @@
-"""What every objective is, and the ratios and averages that they share."""
+"""The base class of objectives, what they are given, and the ratios and averages that they share."""
 
 import math
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -15,8 +17,64 @@ class Clipped(NamedTuple):
     low: Bool[Tensor, "B T"]
 
 
-class Objective(Protocol):
-    """A policy-gradient loss over whole sequences. A sequence of advantage 0 adds nothing to its gradient."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossInputs:
+    """Everything that the loss of one micro-batch may depend on; a row is a whole sequence."""
+
+    log_probs: Float[Tensor, "B T"]  # of the policy; the loss is differentiable in them
+    old_log_probs: Float[Tensor, "B T"]  # of the policy that sampled
+    advantages: Float[Tensor, "B"]
+    mask: Bool[Tensor, "B T"]  # True on response tokens; elsewhere the other tensors may hold anything
+    denominator: Float[Tensor, ""]  # the sum of `count` over the mini-batch: all micro-batches, all ranks
+    correction: Float[Tensor, "B T"] | None = None  # weights for the engine/trainer mismatch; 0 removes a token
+    ref_log_probs: Float[Tensor, "B T"] | None = None  # of the reference, where there is one
+    entropy: Float[Tensor, "B T"] | None = None  # of the policy, where it was computed
+    progress: float = 0.0  # of the run, from 0 to 1
+
+    @property
+    def lengths(self) -> Int[Tensor, "B"]:
+        """Response tokens of each sequence."""
+        return self.mask.sum(-1)
+
+    @property
+    def log_ratio(self) -> Float[Tensor, "B T"]:
+        """log π_θ − log π_old on response tokens, 0 elsewhere."""
+        return log_ratios(self.log_probs, self.old_log_probs, self.mask)
+
+
+class Objective(ABC):
+    """A policy-gradient loss over whole sequences."""
+
+    @abstractmethod
+    def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss of a micro-batch; summed over micro-batches it is the mini-batch's.
+
+        A sequence whose mask is all False counts for nothing.
+        """
+
+    @abstractmethod
+    def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
+        """Return this micro-batch's part of the denominator: sequences, or tokens."""
+
+    @abstractmethod
+    def average(
+        self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
+    ) -> Float[Tensor, ""]:
+        """Return this micro-batch's part of the mean of per-token values: the weight of a KL or entropy term."""
+
+    def clipped(
+        self,
+        log_ratio: Float[Tensor, "B T"],
+        advantages: Float[Tensor, "B"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Clipped:
+        """Return the response tokens outside of the clip range, on the side that can clip: here none."""
+        return Clipped(torch.zeros_like(mask), torch.zeros_like(mask))
+
+    @property
+    def learns_from_zero_advantage(self) -> bool:
+        """Whether a sequence of advantage 0 has a gradient; where none has, it skips the model."""
+        return False
 
     def __call__(
         self,
@@ -27,60 +85,51 @@ class Objective(Protocol):
         denominator: Float[Tensor, ""],
         correction: Float[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of a micro-batch, differentiable in `log_probs`; summed over micro-batches it is the mini-batch's.
-
-        mask is True on response tokens. denominator is what this objective divides by, summed over
-        the whole mini-batch: all micro-batches and all ranks. correction holds weights for the mismatch
-        between engine and trainer; 0 takes a token out. A sequence whose mask is all False counts for nothing.
-        """
-        ...
-
-    def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """This micro-batch's share of the denominator: sequences, or tokens."""
-        ...
-
-    def average(
-        self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
-    ) -> Float[Tensor, ""]:
-        """This micro-batch's share of the mean of per-token values: how a KL or entropy term is weighed."""
-        ...
-
-    def clipped(
-        self,
-        log_ratio: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-    ) -> Clipped:
-        """The response tokens outside of the clip range, on the side that can clip."""
-        ...
+        """Return `loss` of these inputs, named as in `LossInputs`."""
+        return self.loss(
+            LossInputs(
+                log_probs=log_probs,
+                old_log_probs=old_log_probs,
+                advantages=advantages,
+                mask=mask,
+                denominator=denominator,
+                correction=correction,
+            )
+        )
 
 
-class PerSequence:
+class PerSequence(Objective):
     """Divides by sequences: values are averaged over each sequence's tokens, then over sequences."""
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """Sequences with at least one response token."""
-        return mask.any(-1).sum().double()
+        return count_sequences(mask)
 
     def average(
         self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
-        """As `Objective`."""
         return masked_mean(values, mask).sum() / denominator
 
 
-class PerToken:
+class PerToken(Objective):
     """Divides by tokens: every token of the mini-batch weighs the same."""
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """Response tokens."""
-        return mask.sum().double()
+        return count_tokens(mask)
 
     def average(
         self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
-        """As `Objective`."""
         return masked_sum(values, mask).sum() / denominator
+
+
+def count_sequences(mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
+    """Return the number of sequences with at least one response token."""
+    return mask.any(-1).sum().double()
+
+
+def count_tokens(mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
+    """Return the number of response tokens."""
+    return mask.sum().double()
 
 
 def log_ratios(
@@ -88,12 +137,12 @@ def log_ratios(
     old_log_probs: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
 ) -> Float[Tensor, "B T"]:
-    """log π_θ − log π_old on response tokens, 0 off the mask whatever stands there."""
+    """Return log π_θ − log π_old on response tokens, and 0 off the mask whatever stands there."""
     return on_mask(log_probs, mask) - on_mask(old_log_probs, mask)
 
 
 def exp_bounded(log_ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The exponential, of at most half of the exponents that the type holds (44 in float32, 354 in float64).
+    """Return the exponential, of at most half of the exponents that the type holds (44 in float32, 354 in float64).
 
     Sums over tokens and squares in a gradient norm then stay finite. No ratio near the bound (10^19)
     means anything any more; beyond it there is no gradient.
@@ -103,17 +152,17 @@ def exp_bounded(log_ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 def on_mask(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """`values` on the mask, 0 elsewhere; what is elsewhere, NaN included, gets no gradient."""
+    """Return `values` on the mask, 0 elsewhere; what is elsewhere, NaN included, gets no gradient."""
     return torch.where(mask, values, torch.zeros((), dtype=values.dtype, device=values.device))
 
 
 def masked_sum(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B"]:
-    """The sum over each sequence's response tokens."""
+    """Return the sum over each sequence's response tokens."""
     return on_mask(values, mask).sum(-1)
 
 
 def masked_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B"]:
-    """The mean over each sequence's response tokens; 0 for a sequence without any."""
+    """Return the mean over each sequence's response tokens; 0 for a sequence without any."""
     return masked_sum(values, mask) / mask.sum(-1).clamp(min=1)
 
 

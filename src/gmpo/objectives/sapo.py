@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from gmpo.objectives.objective import Clipped, PerSequence, exp_bounded, log_ratios
+from gmpo.objectives.objective import LossInputs, PerSequence, exp_bounded
 
 
 @dataclass(frozen=True)
@@ -26,31 +26,14 @@ class SAPO(PerSequence):
             if not value > 0:
                 raise ValueError(f"{name} is the steepness of a gate and must be above 0, not {value}")
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "B T"],
-        old_log_probs: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-        denominator: Float[Tensor, ""],
-        correction: Float[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """As `Objective`; the correction weighs each token's loss."""
-        ratio_BT = exp_bounded(log_ratios(log_probs, old_log_probs, mask))
-        advantages_B1 = advantages.unsqueeze(-1)
+    def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss; the correction weighs each token's loss."""
+        ratio_BT = exp_bounded(inputs.log_ratio)
+        advantages_B1 = inputs.advantages.unsqueeze(-1)
         tau_pos, tau_neg = ratio_BT.new_tensor(self.tau_pos), ratio_BT.new_tensor(self.tau_neg)
         tau_B1 = torch.where(advantages_B1 > 0, tau_pos, tau_neg)
         gate_BT = (tau_B1 * (ratio_BT - 1)).sigmoid() * 4 / tau_B1
         loss_BT = -advantages_B1 * gate_BT
-        if correction is not None:
-            loss_BT = loss_BT * correction
-        return self.average(loss_BT, mask, denominator)
-
-    def clipped(
-        self,
-        log_ratio: Float[Tensor, "B T"],
-        advantages: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B T"],
-    ) -> Clipped:
-        """No token."""
-        return Clipped(torch.zeros_like(mask), torch.zeros_like(mask))
+        if inputs.correction is not None:
+            loss_BT = loss_BT * inputs.correction
+        return self.average(loss_BT, inputs.mask, inputs.denominator)

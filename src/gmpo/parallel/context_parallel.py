@@ -13,11 +13,11 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
-from torch.distributed._functional_collectives import all_to_all_single_autograd
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.modeling_flash_attention_utils import FlashAttentionKwargs
 
+from gmpo.compat import all_to_all_single_autograd
 from gmpo.parallel.layout import kv_repeats
 
 Attention = Callable[..., tuple[Tensor, Tensor | None]]

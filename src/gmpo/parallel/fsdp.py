@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.attention.varlen  # registers its kernel
 from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from transformers import PreTrainedModel
 
+from gmpo.compat import ATTENTION, GROUPED_PRODUCT
 from gmpo.parallel.blocks import blocks_of
 from gmpo.parallel.mesh import Mesh
 
@@ -19,12 +19,8 @@ KEPT = [  # by selective checkpointing: products of matrices and attention; the 
     aten.mm.default,
     aten.addmm.default,
     aten.bmm.default,
-    aten._grouped_mm.default,
-    aten._scaled_dot_product_flash_attention.default,
-    aten._scaled_dot_product_efficient_attention.default,
-    aten._scaled_dot_product_cudnn_attention.default,
-    aten._scaled_dot_product_flash_attention_for_cpu.default,
-    torch.ops.torch_attn._varlen_attn.default,
+    GROUPED_PRODUCT,
+    *ATTENTION,
 ]
 
 

@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import FSDPModule
 
 from gmpo.checkpoint import storage
+from gmpo.compat import set_device
 from gmpo.parallel.layout import Layout
 from gmpo.parallel.mesh import Mesh
 from gmpo.run.errors import RunError
@@ -71,7 +72,7 @@ class MeshStrategy(ModelParallelStrategy):
         for child in module.children():
             if not any(isinstance(part, FSDPModule) for part in child.modules()):
                 child.to(self.root_device)
-        module._device = self.root_device  # as LightningModule.to() would say
+        set_device(module, self.root_device)
 
     def save_checkpoint(
         self, checkpoint: storage.State, filepath: str | Path, storage_options: bool | None = None

@@ -88,7 +88,7 @@ class Recipe:
     enable_sleep_mode: bool
     prefetch: bool  # generating the next step's responses beside the update
     engine_elsewhere: bool  # on GPUs that the trainer has not
-    max_num_seqs: int
+    max_num_seqs: int  # at once; of an engine that does not say, all of a rollout step
     max_num_batched_tokens: int
     devices: int
     nodes: int
@@ -166,7 +166,7 @@ class Recipe:
             and bool(OmegaConf.select(engine, "enable_sleep_mode", default=False)),
             prefetch=prefetch,
             engine_elsewhere=gpu and (OmegaConf.select(cfg, "rollout.first_gpu") or 0) >= cluster.devices,
-            max_num_seqs=engine.max_num_seqs,
+            max_num_seqs=OmegaConf.select(engine, "max_num_seqs", default=batch.responses),
             engine_tokens=engine_tokens,
             max_num_batched_tokens=max(OmegaConf.select(engine, "max_num_batched_tokens", default=0), engine_tokens),
             devices=cluster.devices,

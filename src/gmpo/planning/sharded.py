@@ -6,9 +6,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
-from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from gmpo.compat import fake_store
 from gmpo.parallel.fsdp import Sharding
 from gmpo.parallel.layout import Layout
 from gmpo.parallel.mesh import Mesh
@@ -26,7 +26,7 @@ def sharded(config: Mapping[str, Any], layout: Layout) -> Shard:
     block = sum(parameter.numel() for parameter in model.model.layers[0].parameters())
     whole = sum(parameter.numel() for parameter in model.parameters())
     layers = len(model.model.layers)
-    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=layout.world_size)
+    dist.init_process_group("fake", store=fake_store(), rank=0, world_size=layout.world_size)
     try:
         mesh = Mesh.of(layout, "cpu")
         for module in (*model.model.layers, model):

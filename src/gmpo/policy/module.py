@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gmpo.batching import BatchingConfig, Cost
+from gmpo.compat import forget_logged
 from gmpo.metrics.update import UpdateMetrics
 from gmpo.models.pretrained import Pretrained, cost_of
 from gmpo.models.weights import whole_weights
@@ -20,7 +21,14 @@ from gmpo.parallel.distribute import Distribution
 from gmpo.parallel.strategy import MeshStrategy
 from gmpo.policy.forward import Forward
 from gmpo.policy.old_log_probs import EngineGap, OldLogProbs
-from gmpo.policy.optimization import BuildOptimizer, BuildSchedule, check_optimizer, class_name, resume_schedule
+from gmpo.policy.optimization import (
+    BuildOptimizer,
+    BuildSchedule,
+    check_optimizer,
+    class_name,
+    resume_schedule,
+    trained_parameters,
+)
 from gmpo.policy.reference import Reference
 from gmpo.policy.update import OnSkip, Update
 from gmpo.run.state import RunState
@@ -124,7 +132,7 @@ class PolicyModule(LightningModule):
     def configure_optimizers(self) -> dict[str, object]:
         """Build the optimizer and its schedule, which `training_step` steps by hand."""
         assert self.model is not None, "configure_model() comes first"
-        optimizer = self.build_optimizer(self.model.parameters())
+        optimizer = self.build_optimizer(trained_parameters(self.model))
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -157,8 +165,7 @@ class PolicyModule(LightningModule):
         self._trained = self.state.rollout_step
         if self.state.stop_reason:
             return
-        if (logged := self.trainer._results) is not None:
-            logged.reset(fx="training_step")  # Lightning would log again what this step does not have
+        forget_logged(self.trainer, "training_step")
         before, skipped = self.state.policy_version, 0
         for mini_batch in self.old_log_probs.mini_batches(batch.groups):
             with self.state.clock("update"):

@@ -4,9 +4,10 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -23,6 +24,11 @@ BuildSchedule = Callable[[Optimizer], LRScheduler]
 def class_name(optimizer: Optimizer) -> str:
     """Return the dotted name of the optimizer's class."""
     return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+
+
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that have a gradient: the others are not the optimizer's."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def advance(schedule: LRScheduler, steps: int) -> None:
@@ -107,6 +113,7 @@ def _largest_rate(optimizer: Optimizer, step: int) -> float:
 
 def _described(build: object) -> str:
     """Return what a partial calls and with which settings."""
-    function, settings = getattr(build, "func", build), getattr(build, "keywords", {})
-    given = ", ".join(f"{key}={value}" for key, value in settings.items())
-    return f"{getattr(function, '__name__', type(function).__name__)}({given})"
+    if not isinstance(build, partial):
+        return repr(build)
+    given = ", ".join(f"{key}={value}" for key, value in build.keywords.items())
+    return f"{build.func.__name__}({given})"  # a class, or a function

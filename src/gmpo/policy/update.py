@@ -13,6 +13,7 @@ from gmpo.parallel.fsdp import Sharding
 from gmpo.parallel.mesh import Mesh
 from gmpo.policy.forward import Forward
 from gmpo.policy.old_log_probs import EngineGap
+from gmpo.policy.optimization import trained_parameters
 from gmpo.types import MiniBatch
 
 
@@ -89,7 +90,7 @@ class Update:
             if mini_batch.on_policy:
                 self.gap.add(batch, log_probs, entropy)
         self.gap.metrics.add_zero_advantage(mini_batch)
-        for parameter in model.parameters():
+        for parameter in trained_parameters(model):
             if parameter.grad is None:  # nothing but zero advantages: the optimizer still steps, with a gradient of 0
                 parameter.grad = torch.zeros_like(parameter)
         return self._sum_over_ranks(total)

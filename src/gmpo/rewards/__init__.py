@@ -5,7 +5,7 @@ from gmpo.rewards.format import FormatReward
 from gmpo.rewards.isolated import Isolated
 from gmpo.rewards.math import MathReward
 from gmpo.rewards.overlong import Overlong
-from gmpo.rewards.reward import Instant, Reward, close, report_of, verifier_of
+from gmpo.rewards.reward import Instant, Reward, as_reward, close, report_of, verifier_of
 from gmpo.rewards.weighted_sum import WeightedSum
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Overlong",
     "Reward",
     "WeightedSum",
+    "as_reward",
     "close",
     "report_of",
     "verifier_of",

@@ -23,14 +23,13 @@ class ExactMatch(Instant):
             raise ValueError(f"reward.marker={self.marker!r} must be text, such as '####'")
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """As `Reward`."""
         return [
             float(self._number(response) == self._number(answer) is not None)
             for response, answer in zip(responses, answers, strict=True)
         ]
 
     def answer(self, response: str) -> str | None:
-        """The number that counts."""
+        """Return the number that counts."""
         number = self._number(response)
         return None if number is None else f"{number:f}"
 

@@ -23,7 +23,7 @@ class FormatReward(Instant):
             )
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """As `Reward`; the answers do not matter."""
+        """Return 1 or 0 for each response; the answers do not matter."""
         return [float(self._keeps_form(response)) for response in responses]
 
     def _keeps_form(self, response: str) -> bool:

@@ -1,20 +1,19 @@
 """Any reward in processes that can be killed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, TimeoutError
-from multiprocessing import get_context
 
 from pebble import ProcessExpired, ProcessPool
 
-from gmpo.rewards.reward import Reward
+from gmpo.rewards.reward import Reward, as_reward
 from gmpo.rewards.scores import as_score, values_of
 from gmpo.run.errors import RewardError
-from gmpo.verifier.server import prepare_worker
+from gmpo.verifier.process_pool import start_pool
 
 _reward: Reward | None = None  # a worker's
 
 
-class Isolated:
+class Isolated(Reward):
     """Scores with copies of `reward` in processes of their own, one response at a time.
 
     One that takes longer than `timeout` seconds, or more than `memory_gib` beyond what it began with, is killed and
@@ -27,29 +26,28 @@ class Isolated:
                 f"reward.processes={processes}, reward.timeout={timeout} and reward.memory_gib={memory_gib} must be "
                 "positive"
             )
-        self.reward = reward
+        self.reward = as_reward(reward)
         self.processes = processes
         self.timeout = timeout
         self.memory_gib = memory_gib
         self._pool: ProcessPool | None = None
-        if hasattr(reward, "answer"):  # majority votes ask whether there is one
-            self.answer: Callable[[str], str | None] = reward.answer
+
+    @property
+    def reads_answers(self) -> bool:
+        return self.reward.reads_answers
+
+    def answer(self, response: str) -> str | None:
+        return self.reward.answer(response)
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """As `Reward`; raises RewardError."""
+        """Return the scores; raises RewardError."""
         scores = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
         return [score.result() for score in scores]
 
     def submit(self, response: str, answer: str) -> Future[float]:
-        """The score of one response."""
+        """Return the score of one response, once its process has it."""
         if self._pool is None:
-            self._pool = ProcessPool(
-                self.processes,
-                context=get_context("spawn"),
-                initializer=_prepare,
-                initargs=(self.reward, int(self.memory_gib * 2**30)),
-            )
-            self._pool.schedule(_ready).result()  # a process that starts is not one that takes too long
+            self._pool = start_pool(self.processes, int(self.memory_gib * 2**30), "spawn", _take, self.reward)
         score: Future[float] = Future()
         done = self._pool.schedule(_score, args=(response, answer), timeout=self.timeout)
         done.add_done_callback(lambda found: self._settle(found, score))
@@ -75,14 +73,9 @@ class Isolated:
             score.set_exception(error)
 
 
-def _prepare(reward: Reward, memory: int) -> None:
+def _take(reward: Reward) -> None:
     global _reward
     _reward = reward
-    prepare_worker(memory)
-
-
-def _ready() -> None:
-    """Nothing to do."""
 
 
 def _score(response: str, answer: str) -> float:

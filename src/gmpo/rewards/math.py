@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -31,7 +33,7 @@ RIGHT = ("right", "not worked out")
 ALARMING = 0.05  # of the checks
 
 
-class MathReward:
+class MathReward(Reward):
     """1 where the final answer of a response means the same as the gold answer, else 0.
 
     `extraction.final_answer` defines the final answer; last_number: the last number of a response that has none.
@@ -62,10 +64,11 @@ class MathReward:
         self._counts: Counter[str] = Counter()
         self._known: OrderedDict[tuple[str, str], Future[str]] = OrderedDict()  # the newest last
         self._checker = Checker(processes or min(MOST_PROCESSES, cores()), timeout, memory_gib, worked_out)
+        weakref.finalize(self, self._checker.close)
         self._checker.start()  # it imports what it needs while the models are loaded
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """As `Reward`: 1.0 right; 0.0 wrong, without an answer, or not decided in time."""
+        """Return 1.0 for right; 0.0 for wrong, without an answer, or not decided in time."""
         futures = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
         return [future.result() for future in futures]
 
@@ -74,16 +77,16 @@ class MathReward:
         return self._judge(response, answer, self.worked_out)
 
     @property
-    def verifier(self) -> Reward:
+    def verifier(self) -> Reward | None:  # type: ignore[override]
         """The reward that validation goes by: without `worked_out`, in the same processes."""
-        return _Lenient(self) if self.worked_out else self
+        return _Lenient(self) if self.worked_out else None
 
     def answer(self, response: str) -> str | None:
-        """The final answer of a response, as it is written there."""
+        """Return the final answer of a response, as it is written there."""
         return final_answer(response, self.last_number)
 
     def report(self) -> dict[str, float]:
-        """How many responses had no answer, and how many checks no verdict, since the last report.
+        """Return how many responses had no answer, and how many checks no verdict, since the last report.
 
         A warning is logged where so many have none that the reward says little.
         """
@@ -110,10 +113,6 @@ class MathReward:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_checker"):
-            self._checker.close()
 
     def _judge(self, response: str, answer: str, strictly: bool) -> Future[float]:
         found, score = self.answer(response), Future[float]()
@@ -152,12 +151,11 @@ class MathReward:
         score.set_result(float(outcome == "right" or (not strictly and outcome in RIGHT)))
 
 
-class _Lenient:
+class _Lenient(Reward):
     """A MathReward for which an answer need not be worked out."""
 
     def __init__(self, reward: MathReward) -> None:
         self._reward = reward
-        self.answer = reward.answer
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         futures = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
@@ -166,7 +164,10 @@ class _Lenient:
     def submit(self, response: str, answer: str) -> Future[float]:
         return self._reward._judge(response, answer, strictly=False)
 
+    def answer(self, response: str) -> str | None:
+        return self._reward.answer(response)
+
 
 def cores() -> int:
-    """That this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

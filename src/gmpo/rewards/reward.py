@@ -1,9 +1,11 @@
-"""What a reward is."""
+"""The base class of rewards."""
+
+from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Protocol
 
 from gmpo.rewards.scores import as_score, values_of
 from gmpo.run.errors import RewardError
@@ -11,44 +13,90 @@ from gmpo.run.errors import RewardError
 log = logging.getLogger(__name__)
 
 
-class Reward(Protocol):
-    """Scores responses against answers; `score` is all that a reward must have.
+class Reward(ABC):
+    """Scores responses against answers; `score` is all that a reward must implement."""
 
-    Where it has `submit`, responses are scored while others are still generated; where it has `answer`, majority
-    votes can be counted; where it has `report`, what that returns is logged as reward/NAME; `close` ends what it
-    started. `verifier` is the reward that says whether a response is right, where that is another one.
-    """
+    verifier: Reward | None = None  # says whether a response is right, for validation and evaluation; None: itself
 
+    @abstractmethod
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """One number for each response; it never raises for a strange response."""
-        ...
-
-
-class Instant:
-    """Gives a reward that needs no time its `submit`."""
-
-    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """As `Reward`."""
-        raise NotImplementedError
+        """Return one number for each response; it must not raise for a strange response."""
 
     def submit(self, response: str, answer: str) -> Future[float]:
-        """The score of one response, known at once."""
+        """Return the score of one response, once it is known: a class that has its own is asked during generation."""
         score: Future[float] = Future()
         score.set_result(as_score(values_of(self.score, [response], [answer])[0]))
         return score
 
+    def answer(self, response: str) -> str | None:
+        """Return the final answer of a response, by which majority votes count."""
+        return None
+
+    def report(self) -> dict[str, float]:
+        """Return what is logged as reward/NAME, since the last report."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027  (most rewards have nothing to end)
+        """End what the reward started."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether responses are submitted while others are generated, instead of scored in one call at the end."""
+        return type(self).submit is not Reward.submit
+
+    @property
+    def reads_answers(self) -> bool:
+        """Whether there is an `answer`, so that majority votes can be counted."""
+        return type(self).answer is not Reward.answer
+
+
+class Instant(Reward):
+    """A reward that takes no time: each response is scored as soon as it is finished."""
+
+    @property
+    def streams(self) -> bool:
+        return True
+
+
+class _ScoreOnly(Reward):
+    """A class of the user's own that has `score` and inherits nothing."""
+
+    def __init__(self, reward: Reward) -> None:
+        self.reward = reward
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
+        return self.reward.score(responses, answers)
+
+
+def as_reward(reward: Reward) -> Reward:
+    """Return a reward that has all of `Reward`'s methods; a class that only has `score` need not inherit it.
+
+    Raises ValueError for a class that inherits nothing and has more, or no `score`.
+    """
+    if isinstance(reward, Reward):
+        return reward
+    names, kind = set(dir(reward)), type(reward).__name__  # a user's class: nothing else tells what it has
+    if "score" not in names:
+        raise ValueError(f"the reward {kind} has no method score(responses, answers): give it one")
+    if more := sorted(names & {"submit", "answer", "report", "close", "verifier"}):
+        raise ValueError(
+            f"the reward {kind} has {', '.join(more)} and does not inherit gmpo.rewards.Reward: write "
+            f"`class {kind}(Reward)`"
+        )
+    return _ScoreOnly(reward)
+
 
 def verifier_of(reward: Reward) -> Reward:
-    """The reward that says whether a response is right: validation and evaluation go by it."""
-    return getattr(reward, "verifier", reward)
+    """Return the reward that validation and evaluation go by."""
+    own = as_reward(reward)
+    return own if own.verifier is None else as_reward(own.verifier)
 
 
 def report_of(reward: Reward) -> dict[str, float]:
     """Return what a reward has to log since it was last asked, by name; warn of what is no finite number."""
-    report = getattr(reward, "report", dict)
     found: dict[str, float] = {}
     try:
-        reported = dict(report())
+        reported = dict(as_reward(reward).report())
     except Exception as error:  # noqa: BLE001  (a reward is a user's code)
         log.warning("what %s reports is not logged: %s: %s", type(reward).__name__, type(error).__name__, error)
         return found
@@ -62,5 +110,4 @@ def report_of(reward: Reward) -> dict[str, float]:
 
 def close(reward: Reward) -> None:
     """End what a reward started."""
-    if hasattr(reward, "close"):
-        reward.close()
+    as_reward(reward).close()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 
 from gmpo.run.errors import RewardError
 
@@ -21,7 +21,7 @@ def as_score(value: object) -> float:
     """
     end_coroutine(value)
     try:
-        plain = value.detach() if hasattr(value, "detach") else value
+        plain = value.detach() if hasattr(value, "detach") else value  # a tensor, where torch may not be imported
         score = math.nan if isinstance(value, str | bytes) else float(plain)  # type: ignore[arg-type]
     except Exception as error:
         raise RewardError(f"it returned {shown(value)}, where a number is expected") from error
@@ -64,5 +64,5 @@ def shown(value: object) -> str:
 
 def end_coroutine(value: object) -> None:
     """End a coroutine that nobody will await, so that Python does not warn of it as well."""
-    if isawaitable(value) and hasattr(value, "close"):
+    if iscoroutine(value):
         value.close()

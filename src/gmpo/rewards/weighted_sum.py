@@ -6,12 +6,12 @@ from concurrent.futures import Future
 from statistics import fmean
 from threading import Lock
 
-from gmpo.rewards.reward import Reward, close, report_of, verifier_of
+from gmpo.rewards.reward import Reward, as_reward, report_of, verifier_of
 from gmpo.rewards.scores import as_score, values_of
 from gmpo.run.errors import RewardError
 
 
-class WeightedSum:
+class WeightedSum(Reward):
     """The sum of rewards, each times its weight; each one's mean is logged as reward/NAME.
 
     rewards and weights have the same names. verifier: the name of the one that says whether a response is right.
@@ -25,19 +25,20 @@ class WeightedSum:
             )
         if verifier not in rewards:
             raise ValueError(f"reward.verifier={verifier} is none of reward.rewards: {', '.join(rewards)}")
-        self.rewards, self.weights = dict(rewards), dict(weights)
-        self.verifier = verifier_of(rewards[verifier])
+        self.rewards, self.weights = {name: as_reward(reward) for name, reward in rewards.items()}, dict(weights)
+        self.verifier = verifier_of(self.rewards[verifier])
         self._scores: dict[str, list[float]] = defaultdict(list)  # since the last report
-        if all(hasattr(reward, "submit") for reward in rewards.values()):
-            self.submit = self._submit
+
+    @property
+    def streams(self) -> bool:
+        return all(reward.streams for reward in self.rewards.values())
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """As `Reward`."""
         scores = {name: values_of(reward.score, responses, answers) for name, reward in self.rewards.items()}
         return [self._sum({name: own[i] for name, own in scores.items()}) for i in range(len(responses))]
 
-    def _submit(self, response: str, answer: str) -> Future[float]:
-        parts = {name: reward.submit(response, answer) for name, reward in self.rewards.items()}  # type: ignore[attr-defined]
+    def submit(self, response: str, answer: str) -> Future[float]:
+        parts = {name: reward.submit(response, answer) for name, reward in self.rewards.items()}
         total, lock = Future[float](), Lock()
 
         def settle(part: Future[float]) -> None:
@@ -55,7 +56,7 @@ class WeightedSum:
         return total
 
     def report(self) -> dict[str, float]:
-        """The mean of each reward since the last report, and what it reports itself."""
+        """Return the mean of each reward since the last report, and what it reports itself."""
         scores, self._scores = self._scores, defaultdict(list)
         return {name: fmean(own) for name, own in scores.items()} | {
             name: value for reward in self.rewards.values() for name, value in report_of(reward).items()
@@ -64,7 +65,7 @@ class WeightedSum:
     def close(self) -> None:
         """End what the rewards started."""
         for reward in self.rewards.values():
-            close(reward)
+            reward.close()
 
     def _sum(self, values: Mapping[str, object]) -> float:
         scores = {name: self._score_of(name, value) for name, value in values.items()}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gmpo.metrics.clock import StepClock
 from gmpo.parallel.agreement import errors_of_ranks, raised_on_all_ranks
 from gmpo.parallel.collectives import exchange, gather, rank, world_size
-from gmpo.rewards import Overlong, Reward, close, report_of, verifier_of
+from gmpo.rewards import Overlong, Reward, report_of, verifier_of
 from gmpo.rollout.engine import request_seed
 from gmpo.rollout.group_state import as_groups, as_state
 from gmpo.rollout.request_order import ExpectedLengths
@@ -98,7 +98,7 @@ class Collector:
         """End this rank's engine, whatever it is at, and the reward's processes."""
         self.engine.close()
         self._beside.shutdown()
-        close(self.reward)
+        self.reward.close()
 
     def first_groups(self, prompts: list[Prompt], each: GroupSampling) -> Collected:
         """Return the first groups of this rollout step: prefetched ones, or new ones of the synced weights.

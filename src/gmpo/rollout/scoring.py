@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gmpo.metrics.clock import StepClock
-from gmpo.rewards import Reward, verifier_of
+from gmpo.rewards import Reward, as_reward, verifier_of
 from gmpo.rewards.scores import MalformedScoresError, as_score, end_coroutine, shown, values_of
 from gmpo.run.errors import RewardError
 from gmpo.types import Prompt, Request, Response, Rollout
@@ -93,11 +93,12 @@ class _Scores:
     """Scores responses as they come; a reward that cannot is asked once, at the end."""
 
     def __init__(self, reward: Reward, scoring: Scoring, one_by_one: bool) -> None:
-        self.reward = reward
+        self.reward = reward = as_reward(reward)
         self.scoring = scoring
         self.one_by_one = one_by_one
-        self.submit: Callable[[str, str], object] | None = getattr(reward, "submit", None)
-        self.read: Callable[[str], str | None] | None = getattr(verifier_of(reward), "answer", None)
+        verifier = verifier_of(reward)
+        self.submit: Callable[[str, str], object] | None = reward.submit if reward.streams else None
+        self.read: Callable[[str], str | None] | None = verifier.answer if verifier.reads_answers else None
         self.waiting: deque[tuple[Request, Response, Future[Any]]] = deque()
         self.failure: RewardError | None = None  # the first
 

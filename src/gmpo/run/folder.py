@@ -11,14 +11,18 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.checkpoint.folder import sync
+from gmpo.checkpoint.atomic import PART, write_atomically
 from gmpo.run.secrets import redact
 
 log = logging.getLogger(__name__)
 
 CONFIG, FINISHED, LOCK, OVERRIDES = "config.yaml", "finished", ".lock", "overrides.yaml"
-PART = f"{CONFIG}.part"
-BEFORE_CONFIG = {LOCK, PART, OVERRIDES}  # what a run that has not begun may have left
+BEFORE_CONFIG = {
+    LOCK,
+    OVERRIDES,
+    f"{OVERRIDES}{PART}",
+    f"{CONFIG}{PART}",
+}  # what a run that has not begun may have left
 LOCK_PATIENCE = 30.0  # seconds that a process which is just ending gets
 
 _locks: dict[Path, int] = {}  # open files: the system frees a lock when its process ends, however that happens
@@ -119,8 +123,9 @@ def is_finished(folder: Path) -> bool:
 
 
 def mark_finished(folder: Path, step: int) -> None:
-    """So that the same command begins a new run."""
-    (folder / FINISHED).write_text(f"after rollout step {step}\n")
+    """Write the mark by which the same command starts a new run."""
+    with write_atomically(folder / FINISHED) as file:
+        file.write(f"after rollout step {step}\n")
 
 
 def finished_after(folder: Path) -> int | None:
@@ -136,13 +141,10 @@ def save_config(cfg: DictConfig, folder: Path, typed: Sequence[str] = ()) -> Non
     there.
     """
     resolved = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
-    part = folder / PART
     try:
         for name, content in ((OVERRIDES, _without_secrets(list(typed))), (CONFIG, resolved)):
-            with part.open("w", encoding="utf-8") as file:
+            with write_atomically(folder / name, to_disk=True) as file:
                 file.write(OmegaConf.to_yaml(OmegaConf.create(content)))
-                sync(file)
-            part.replace(folder / name)
     except OSError as error:
         raise ValueError(
             f"{folder / CONFIG} cannot be written ({error.strerror}): make room, then try again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,19 @@ from gmpo.run import folder as run_folder
 
 log = logging.getLogger(__name__)
 
-DECIDING = (  # settings that decide what is learned: a run with others is another run
-    *("run.seed", "model.path", "model.overrides", "model.make", "data", "reward", "objective"),
-    *("advantage", "correction"),
-    *("batch.prompts", "batch.group_size", "batch.mini_batch_prompts", "sampling", "validation"),
-    *("dynamic_sampling", "overlong", "kl", "entropy", "optimizer", "schedule"),
-    *("policy.gradient_clip", "policy.old_log_probs"),
+IGNORED = (  # settings that do not decide what is learned; a run that differs in any other one is another run
+    *("run", "resume", "paths", "checkpoint", "callbacks", "logger", "guards", "profile", "scoring", "cluster"),
+    *("trainer", "datamodule", "sharding"),  # made of other settings, or of the same numbers in another place
+    *("policy.pretrained", "policy.loss", "policy.optimizer", "policy.schedule", "policy.max_skipped_steps"),
+    *("policy.max_logits_per_chunk", "policy.reference_on_cpu", "policy.skip_zero_advantage"),
+    *("policy.max_tokens_per_micro_batch", "policy.max_tokens_per_log_prob_batch"),
+    *("batch.max_tokens_per_micro_batch", "batch.max_tokens_per_log_prob_batch"),
+    *("rollout.timeout", "rollout.first_gpu", "rollout.subprocess", "rollout.engine.model_path"),
+    *("rollout.engine.gpu_memory_utilization", "rollout.engine.kv_cache_gib", "rollout.engine.tensor_parallel"),
+    *("rollout.engine.enable_sleep_mode", "rollout.engine.max_num_seqs", "rollout.engine.max_num_batched_tokens"),
+    *("model.make.folder", "reward.processes"),
 )
-NOT_DECIDING = ("reward.processes", "model.make.folder")
+COMPARED = ("run.seed", "cluster.dtype")  # of what is ignored
 RECORDS = ("metrics.csv", "rollouts")
 OF_THIS_PROCESS_ALONE = ("tensorboard", "skipped_updates", "profile")  # records that begin anew with the run
 
@@ -56,8 +62,8 @@ def choose_start(cfg: DictConfig) -> Start:
     """Claim the folder of the run, and leave what is in it as it is; raises ValueError where it cannot go on.
 
     resume=never takes the next free name. auto goes on with the first run of the name that is unfinished and has the
-    same deciding settings. A run's folder goes on there, and a checkpoint in the next free name, or in the run that
-    this very command has begun from it before.
+    same settings, but for those that are `IGNORED`. A run's folder goes on there, and a checkpoint in the next free
+    name, or in the run that this very command has begun from it before.
     """
     if cfg.resume == "never":
         return Start(str(_next_free(cfg)))
@@ -223,14 +229,19 @@ def _class_of(name: str) -> object:
 
 
 def differences(cfg: DictConfig, folder: Path) -> list[str]:
-    """Deciding settings that differ from those of the run in a folder, as KEY was OLD, is NEW."""
+    """Return the settings that differ from those of the run in a folder, as KEY was OLD, is NEW."""
     before = _config(folder)
-    made_here = ("model.path",) if cfg.model.make is not None else ()  # wherever that is
+    ignored = (*IGNORED, "model.path") if cfg.model.make is not None else IGNORED  # a model made here, wherever that is
     return [
         f"{key} was {old}, is {new}"
-        for key in _leaves(cfg) | _leaves(before)
-        if (old := _value(before, key)) != (new := _value(cfg, key)) and key not in (*NOT_DECIDING, *made_here)
+        for key in dict.fromkeys([*_leaf_names("", cfg), *_leaf_names("", before)])
+        if not _is_in(key, ignored) or _is_in(key, COMPARED)
+        if (old := _value(before, key)) != (new := _value(cfg, key))
     ]
+
+
+def _is_in(key: str, sections: Sequence[str]) -> bool:
+    return any(f"{key}.".startswith(f"{section}.") for section in sections)
 
 
 def _config(folder: Path) -> DictConfig:
@@ -244,15 +255,12 @@ def _config(folder: Path) -> DictConfig:
     return found
 
 
-def _leaves(cfg: DictConfig) -> dict[str, None]:
-    """Names of the deciding settings, in order."""
-    return dict.fromkeys(leaf for key in DECIDING for leaf in _leaf_names(key, OmegaConf.select(cfg, key)))
-
-
-def _leaf_names(key: str, value: Any) -> list[str]:
+def _leaf_names(section: str, value: Any) -> list[str]:
     if not isinstance(value, DictConfig):
-        return [key]
-    return [leaf for name in map(str, value) for leaf in _leaf_names(f"{key}.{name}", _value(value, name))]
+        return [section]
+    return [
+        leaf for name in map(str, value) for leaf in _leaf_names(f"{section}.{name}".lstrip("."), _value(value, name))
+    ]
 
 
 def _value(cfg: DictConfig, key: str) -> Any:

@@ -7,27 +7,20 @@ A process of its own, because workers are forked: here nothing else has threads,
 workers with it, when its input ends or the process that started it does.
 """
 
-import ctypes
 import json
 import os
-import resource
 import select
-import signal
 import sys
 from concurrent.futures import Future, TimeoutError
 from functools import partial
-from multiprocessing import get_context
-from pathlib import Path
-
-from pebble import ProcessPool
 
 from gmpo.run.signals import TIME_IS_UP, leave_to_trainer
 from gmpo.verifier.client import READY
 from gmpo.verifier.equivalence import equivalent
 from gmpo.verifier.notation import ParsedAnswer, parse_answer
+from gmpo.verifier.process_pool import silence, start_pool
 from gmpo.verifier.worked_out import worked_out
 
-PARENT_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 LOOK_FOR_PARENT_EVERY = 1.0  # seconds
 TYPICAL = (
     *("-\\frac{3}{4}\\sqrt{2}", "(3,\\frac{\\pi}{2})", "(-\\infty,2]\\cup[3,5)", "\\{1,2\\}", "1,-2", "3+4i", "x=5"),
@@ -70,18 +63,6 @@ def outcome(done: Future[str]) -> str:
         return "died"  # whatever became of the worker, its check is answered
 
 
-def prepare_worker(memory: int) -> None:
-    """Bound the memory, let a signal end the worker whatever it computes, and let it say nothing."""
-    silence()
-    leave_to_trainer(TIME_IS_UP)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (in_use + memory, in_use + memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def write_outcome(output: int, number: int, done: Future[str]) -> None:
     """Write one outcome in one call, because the pool's threads share the output."""
     os.write(output, f"[{number}, {json.dumps(outcome(done))}]\n".encode())
@@ -92,8 +73,7 @@ def serve(processes: int, timeout: float, memory: int, strictly: bool) -> None:
     leave_to_trainer(TIME_IS_UP)
     parent, output = os.getppid(), os.dup(1)
     warm_up(strictly)
-    pool = ProcessPool(processes, context=get_context("fork"), initializer=prepare_worker, initargs=(memory,))
-    pool.schedule(check, args=TYPICAL[:2]).result()  # starts the workers
+    pool = start_pool(processes, memory, "fork")
     os.write(output, READY)
     silence()
     unfinished = b""
@@ -117,13 +97,6 @@ def warm_up(strictly: bool) -> None:
     """Let the parser build its tables once, before workers are forked, instead of once in each."""
     for text in TYPICAL:
         check(text, text + "+0", strictly)
-
-
-def silence() -> None:
-    """Discard what parsers print: it must reach neither the outcomes nor a pipe that nobody reads."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from gmpo.rewards.format import FormatReward
 from gmpo.rewards.isolated import Isolated
 from gmpo.rewards.math import MathReward
 from gmpo.rewards.overlong import Overlong
-from gmpo.rewards.reward import Instant, Reward, as_reward, close, report_of, verifier_of
+from gmpo.rewards.reward import Instant, Reward, as_reward, report_of, verifier_of
 from gmpo.rewards.weighted_sum import WeightedSum
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "Reward",
     "WeightedSum",
     "as_reward",
-    "close",
     "report_of",
     "verifier_of",
 ]

@@ -106,8 +106,3 @@ def report_of(reward: Reward) -> dict[str, float]:
         except RewardError as error:
             log.warning("reward/%s is not logged: %s", name, error)
     return found
-
-
-def close(reward: Reward) -> None:
-    """End what a reward started."""
-    as_reward(reward).close()

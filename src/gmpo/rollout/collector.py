@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gmpo.metrics.clock import StepClock
 from gmpo.parallel.agreement import errors_of_ranks, raised_on_all_ranks
 from gmpo.parallel.collectives import exchange, gather, rank, world_size
-from gmpo.rewards import Overlong, Reward, report_of, verifier_of
+from gmpo.rewards import Overlong, Reward, as_reward, report_of, verifier_of
 from gmpo.rollout.engine import request_seed
 from gmpo.rollout.group_state import as_groups, as_state
 from gmpo.rollout.request_order import ExpectedLengths
@@ -78,7 +78,7 @@ class Collector:
         self, engine: Supervised, reward: Reward, overlong: Overlong, seed: int, scoring: Scoring, prefetches: bool
     ) -> None:
         self.engine = engine
-        self.reward = reward
+        self.reward = as_reward(reward)
         self.overlong = overlong
         self.seed = seed
         self.scoring = scoring

@@ -15,4 +15,5 @@ __all__ = [
     "SubprocessEngine",
     "request_seed",
     "scored_groups",
+    "supervised",
 ]

@@ -15,5 +15,4 @@ __all__ = [
     "SubprocessEngine",
     "request_seed",
     "scored_groups",
-    "supervised",
 ]

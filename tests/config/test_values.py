@@ -1,5 +1,7 @@
 """Every value of the config is of its kind, and in its range."""
 
+from pathlib import Path
+
 import pytest
 from composing import composed
 from omegaconf import OmegaConf
@@ -8,6 +10,7 @@ from test_config import refusal
 from gmpo.config import check
 from gmpo.config.kinds import Choice, Keys, Kind, ListOf, Number, Switch, Text, or_null
 from gmpo.config.schema import check_values
+from gmpo.config.signatures import arguments
 
 
 @pytest.mark.parametrize(
@@ -108,3 +111,35 @@ def test_kinds_hold_what_they_say(kind: Kind, described: str, holds: list[object
     assert str(kind).startswith(described)
     assert all(map(kind.holds, holds))
     assert not any(map(kind.holds, refuses))
+
+
+MINE = """
+raise RuntimeError("imported")
+
+class Mine:
+    def __init__(self, share: float, floor: int | None = None, names: "list[str]" = (), own: object = None): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+reward.share=banana", "reward.share=banana must be a number"),
+        ("+reward.floor=1.5", "reward.floor=1.5 must be a whole number, or null"),
+        ("reward.marker=3", None),  # the row is of the project's own class
+        ("+reward.own=banana", None),
+        ("+reward.share=0.5", None),
+    ],
+)
+def test_a_class_of_a_user_says_what_its_keys_take(
+    override: str, message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_users_module.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    arguments.cache_clear()
+    cfg = composed("reward._target_=a_users_module.Mine", override)
+    if message is None:
+        check_values(cfg)
+        return
+    with pytest.raises(ValueError, match=message):
+        check_values(cfg)

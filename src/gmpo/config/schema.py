@@ -37,7 +37,7 @@ def check_values(cfg: DictConfig, sections: tuple[Section, ...] = OF_TRAINING) -
     for refer in (False, True):  # what others refer to is named before what refers to it
         for name, part, key in leaves:
             if OmegaConf.is_interpolation(part, key) is refer:
-                _check(cfg, name, part, key, sections)
+                _check(name, part, key, sections)
 
 
 @cache
@@ -74,7 +74,7 @@ def is_part(name: str, sections: tuple[Section, ...]) -> bool:
     return any(len(parts) > depth and fnmatchcase(name, ".".join(parts[:depth])) for parts in patterns)
 
 
-def _check(cfg: DictConfig, name: str, part: DictConfig | ListConfig, key: Any, sections: tuple[Section, ...]) -> None:
+def _check(name: str, part: DictConfig | ListConfig, key: Any, sections: tuple[Section, ...]) -> None:
     if OmegaConf.is_interpolation(part, key) and find_row(name, sections) is None:
         return  # the key that it refers to is checked
     found = find_kind(name, part, sections)

@@ -31,7 +31,9 @@ def main() -> None:
 def run_steps(folder: Path, *overrides: str, steps: int = STEPS) -> list[dict[str, str]]:
     """The rows of metrics.csv of a run in folder/bench, but for the first step, in which everything is new."""
     usual = [f"run.steps={steps}", "run.validate_every=null", "run.name=bench", f"run.root={folder}"]
-    subprocess.run([sys.executable, "train.py", *usual, *overrides], cwd=ROOT, env=ENVIRONMENT, check=True)
+    subprocess.run(
+        [sys.executable, "train.py", "experiment=quickstart", *usual, *overrides], cwd=ROOT, env=ENVIRONMENT, check=True
+    )
     with (folder / "bench" / "metrics.csv").open() as file:
         return list(csv.DictReader(file))[1:]
 

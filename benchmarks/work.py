@@ -72,9 +72,11 @@ def same_work(folder: Path, size: str, problems: Path, *overrides: str) -> DictC
 
 
 def composed(overrides: list[str]) -> DictConfig:
-    """The config of `train.py` with these overrides."""
+    """The quickstart's config of `train.py` with these overrides."""
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", ["run.name=bench", f"paths.models={ROOT / 'models'}", *overrides])
+        return compose(
+            "train", ["experiment=quickstart", "run.name=bench", f"paths.models={ROOT / 'models'}", *overrides]
+        )
 
 
 def environment(threads: int) -> dict[str, str]:

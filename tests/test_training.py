@@ -20,14 +20,20 @@ def test_gpus_that_are_not_here_are_refused() -> None:
 
 @pytest.mark.parametrize("address", ["http://server:5000", "https://server", "postgresql://user@server/base"])
 def test_a_logger_may_write_to_a_server(address: str) -> None:
-    settings = ["run.name=x", "run.folder=runs/x", "logger=mlflow", f"logger.mlflow.tracking_uri='{address}'"]
+    settings = [
+        "experiment=quickstart",
+        "run.name=x",
+        "run.folder=runs/x",
+        "logger=mlflow",
+        f"logger.mlflow.tracking_uri='{address}'",
+    ]
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         check_places(compose("train", settings))
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite:////tmp/x/mlflow.db", "file:///tmp/x", "mlruns"])
 def test_a_database_lies_in_the_runs_folder(uri: str) -> None:
-    settings = ["run.name=x", "run.folder=runs/x", "logger=mlflow"]
+    settings = ["experiment=quickstart", "run.name=x", "run.folder=runs/x", "logger=mlflow"]
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         check_places(compose("train", settings))
         with pytest.raises(ValueError, match=r"logger.mlflow.tracking_uri leads to .*, outside the run's folder"):

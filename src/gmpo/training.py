@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from gmpo.callbacks.ordered import in_order
 from gmpo.cli.console import configure_logging
-from gmpo.config import layout_of, vocabulary_size
+from gmpo.config import layout_of, old_log_probs, vocabulary_size
 from gmpo.models.files import check_reachable
 from gmpo.models.tokenizer import load_tokenizer, padding_id
 from gmpo.parallel.collectives import gather
@@ -99,6 +99,7 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
     if started.rank > 0:
         RUN_LOG.close()  # the first rank's is the run's
     check_machine(cfg)
+    cfg.policy.old_log_probs = old_log_probs(cfg)
     if cfg.model.path is not None:
         check_reachable(cfg.model.path, trained=True)
     torch.set_num_threads(cfg.cluster.threads)

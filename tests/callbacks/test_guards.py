@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from small_training import module
 
 from gmpo.callbacks import Guard, GuardsCallback
-from gmpo.cli.command import CONFIGS
 from gmpo.metrics.update import UpdateMetrics
 from gmpo.policy.module import PolicyModule
 
@@ -58,7 +58,7 @@ def test_it_can_end_the_run(qwen2_folder: str) -> None:
 
 
 def test_the_defaults_watch_metrics_that_there_are() -> None:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         guards = instantiate(compose("train", []).guards).guards
     assert set(guards) == {"entropy", "response_length", "truncated", "kl", "log_prob_gap"}
     logged = {*UpdateMetrics().metrics, "rollout/response_length", "rollout/truncated_fraction"}

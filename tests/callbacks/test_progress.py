@@ -67,10 +67,17 @@ def test_a_run_of_minutes_a_step_says_how_long_it_takes() -> None:
         "{model_type: llama, hidden_size: 576, intermediate_size: 1536, num_hidden_layers: 30, vocab_size: 49152, "
         "num_attention_heads: 9, num_key_value_heads: 3, max_position_embeddings: 8192, tie_word_embeddings: true}"
     )
-    own = ("model=local", "model.path=some/model", "data=gsm8k", "sampling.max_tokens=512", "run.name=first")
+    own = (
+        "experiment=quickstart",
+        "model=local",
+        "model.path=some/model",
+        "data=gsm8k",
+        "sampling.max_tokens=512",
+        "run.name=first",
+    )
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         large, unknown = compose("train", [*own, f"model.shape={smollm2}"]), compose("train", [*own])
-        quickstart = compose("train", ["run.name=quickstart"])
+        quickstart = compose("train", ["experiment=quickstart", "run.name=quickstart"])
     said = "a step takes about 1.9 h on this cluster by the estimate of plan.py, and 140 of them 11 days"
     assert expected_duration(large, 140) == f"{said}, without validation"
     assert expected_duration(quickstart, 140) is None

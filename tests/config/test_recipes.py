@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
+from composing import EXPERIMENTS, composed
 from conftest import ROOT
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
@@ -16,7 +16,6 @@ from gmpo.planning.fitting import complaints_of
 from gmpo.planning.memory import shard_of
 from gmpo.planning.recipe import Recipe
 
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
 CLUSTERS = sorted(path.stem for path in (ROOT / "configs" / "cluster").glob("*.yaml"))
 GMPO = {
     "objective.clip_low": 0.4,
@@ -169,11 +168,6 @@ HELD_BY = {
     "qwen3_8b_math": {"8gpu", "64gpu"},
 }
 LAPTOP_GIB = 16
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", [*overrides, "run.name=test"])
 
 
 def differences_of(cfg: DictConfig, figures: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -1,7 +1,8 @@
 """Keys that repeat another one are not set by themselves, and no part that others refer to is left out."""
 
 import pytest
-from test_config import composed, refusal
+from composing import composed
+from test_config import refusal
 
 from gmpo.config import check
 

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 needs_vllm = [pytest.mark.vllm, pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")]
 
 SMALL = (
+    "experiment=quickstart",
     "model=local",
     "~reward.marker",
     "reward._target_=digit_reward.DigitShare",

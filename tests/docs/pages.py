@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from conftest import ENVIRONMENT, ROOT
 
-PYTHON = ".venv/bin/python "
+PYTHON, CONSOLE = ".venv/bin/python ", ".venv/bin/gmpo "
 FEW_SUMS = "data.dataset.train_size=64"  # of data=arithmetic
 WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time
 WORKERS.set_forkserver_preload(
@@ -33,11 +33,19 @@ def files(page: str) -> dict[str, str]:
 
 def commands(page: str) -> list[str]:
     """The lines of the other blocks that call the project's Python."""
-    return [line for language, text in blocks(page) if not language for line in text.splitlines() if PYTHON in line]
+    return [
+        line
+        for language, text in blocks(page)
+        if not language
+        for line in text.splitlines()
+        if PYTHON in line or CONSOLE in line
+    ]
 
 
 def words(command: str) -> list[str]:
-    """The script and its arguments."""
+    """The script and its arguments; of the console script its file, which takes the command as the first."""
+    if CONSOLE in command:
+        return ["src/gmpo/cli/main.py", *shlex.split(command.partition(CONSOLE)[2])]
     return shlex.split(command.partition(PYTHON)[2])
 
 
@@ -45,7 +53,8 @@ def run(folder: Path, command: str, *sizes: str) -> str:
     """A command in a folder, PYTHONPATH=mine where it begins so, with further arguments; returns what it said."""
     log = folder / f"output-{len(list(folder.glob('output-*')))}"
     script, *arguments = words(command)
-    paths = command.partition(PYTHON)[0].removeprefix("PYTHONPATH=").split()
+    before = command.partition(PYTHON)[0]
+    paths = before.removeprefix("PYTHONPATH=").split() if before.startswith("PYTHONPATH=") else []
     # told from here: what conftest finds there is what other tests have made of this process's own by then
     environment = ENVIRONMENT | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "MPLBACKEND": "agg"}
     process = WORKERS.Process(target=_run, args=(folder, environment, paths, script, [*arguments, *sizes], log))

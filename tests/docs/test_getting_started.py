@@ -32,7 +32,7 @@ def test_the_path_can_be_gone(tmp_path: Path, qwen2_folder: str) -> None:
     assert "step 2" in run(tmp_path, read)
 
     run(tmp_path, grpo, *small, FEW_SUMS)
-    assert OmegaConf.load(tmp_path / "runs" / "grpo" / "config.yaml").objective._target_ == "gmpo.objectives.GRPO"
+    assert OmegaConf.load(tmp_path / "runs" / "grpo" / "config.yaml").objective._target_ == "gmpo.objectives.grpo.GRPO"
     run(tmp_path, plot)
     assert (tmp_path / "grpo.png").stat().st_size > 1000
 

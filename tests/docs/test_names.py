@@ -11,10 +11,11 @@ from conftest import ROOT
 from gmpo.callbacks.throughput import STAGES
 
 CONFIGS = ROOT / "configs"
+MADE = ("log", "settings")  # of entries that stay as they were; by scripts/settings_page.py, which has its own test
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
-    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "log"),
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem not in MADE),
 ]
 SOURCE = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
 GROUPS = {folder.name: {path.stem for path in folder.glob("*.yaml")} for folder in CONFIGS.iterdir() if folder.is_dir()}
@@ -38,20 +39,29 @@ def laid_under(config: Mapping[str, object]) -> Iterator[str]:
     for entry in config.get("defaults", ()):  # type: ignore[attr-defined]
         if isinstance(entry, str) and entry.startswith("/"):
             file, _, node = entry[1:].partition("@")
-            yield from paths(yaml.safe_load((CONFIGS / f"{file}.yaml").read_text()), f"{node}.")
+            yield from (f"{node}.{key}" for key in whole(file))
+
+
+def whole(file: str) -> Iterator[str]:
+    """The keys of a file at the root, and of those that it goes out from."""
+    config = yaml.safe_load((CONFIGS / f"{file}.yaml").read_text())
+    yield from paths(config, "")
+    for entry in config.get("defaults", ()):
+        if isinstance(entry, str) and entry != "_self_":
+            yield from whole(entry)
 
 
 def all_keys() -> set[str]:
     """Of every config and every choice of a group, in whatever combination."""
     keys = set(GROUPS)
     for path in CONFIGS.glob("*.yaml"):
-        if path.stem == "problem_dataset":  # no command's, see laid_under
-            continue
-        keys |= set(paths(yaml.safe_load(path.read_text()), ""))
+        config = yaml.safe_load(path.read_text())
+        if "hydra" in config:  # a command's; others are laid under a node of their own
+            keys |= set(paths(config, ""))
     for group in GROUPS:
         for path in (CONFIGS / group).glob("*.yaml"):
             config = yaml.safe_load(path.read_text()) or {}
-            of_all = group == "experiment"  # the keys in its files are whole ones
+            of_all = group in ("experiment", "wiring")  # the keys in their files are whole ones
             keys |= set(paths(config, "" if of_all else f"{group}."))
             keys |= {f"{group}.{key}" for key in laid_under(config)}
     return keys

@@ -150,9 +150,9 @@ def test_an_engine_reads_other_weights_too(whole: Path, tmp_path: Path) -> None:
 
 
 COMMANDS = {
-    "train.py": ("rollout=transformers",),
+    "train.py": ("experiment=quickstart", "rollout=transformers"),
     "evaluate.py": ("rollout=transformers",),
-    "plan.py": (),
+    "plan.py": ("experiment=quickstart",),
 }
 
 

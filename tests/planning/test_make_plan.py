@@ -139,7 +139,7 @@ def test_sizes_are_those_of_their_own_model_alone() -> None:
 
 
 def test_an_unknown_model_is_not_refused_for_its_memory_and_cannot_be_planned() -> None:
-    cfg = composed("model=local", "model.path=some/model", "cluster=8gpu", "batch.prompts=64")
+    cfg = composed("experiment=quickstart", "model=local", "model.path=some/model", "cluster=8gpu", "batch.prompts=64")
     check_fits(cfg)
     with pytest.raises(ValueError, match=r"model.path=some/model are not known"):
         make_plan(cfg)

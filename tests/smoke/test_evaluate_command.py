@@ -1,4 +1,4 @@
-"""`python evaluate.py` and `python responses.py` as a user types them."""
+"""`python evaluate.py` and `gmpo responses` as a user types them."""
 
 import json
 import signal
@@ -64,7 +64,8 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path, qwen2_folder: str) -> N
     again = evaluate(*overrides)
     assert again.stdout == done.stdout
     assert "92 of 92 responses already" in again.stderr
-    run = [sys.executable, str(ROOT / "responses.py"), f"run={responses.parent}", "count=1"]
+    run = [sys.executable, "-c", "from gmpo.cli.main import main; main()", "responses"]
+    run += [f"run={responses.parent}", "count=1"]
     said = subprocess.run(run, env=ENVIRONMENT, capture_output=True, text=True, timeout=60).stdout
     for text in ("best (1)", "worst (", "truncated (1)", "prompt: "):
         assert text in said
@@ -92,7 +93,7 @@ def test_with_vllm(tmp_path: Path, qwen2_folder: str) -> None:
         (['sampling.stop=[""]'], ["sampling.stop=['']", "none of them empty"]),
         (["data.system=Add.", "data.template=none"], ["data.system='Add.' has no place in data.template=none"]),
         (["data.chat_template_arguments={thinking: false}"], ["'thinking': False", "reads no 'thinking'"]),
-        (["data.chat_template_arguments=no"], ["data.chat_template_arguments=no must hold names and values"]),
+        (["data.chat_template_arguments=no"], ["data.chat_template_arguments=no must be names and values"]),
         (["data.max_prompt_tokens=3"], ["data.max_prompt_tokens=3", "none is left"]),
         (["sampling.max_tokens=480"], ["data.max_prompt_tokens=100 + 480 tokens", "512 positions"]),
         (["rollout.package=not_there"], ["not_there", "make setup"]),

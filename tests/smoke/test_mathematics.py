@@ -17,6 +17,7 @@ from gmpo.training import prepare
 pytestmark = pytest.mark.slow
 HALVES = [{"problem": f"What is $\\frac{{{n}}}{{2}}$?", "answer": f"\\frac{{{n}}}{{2}}"} for n in range(1, 33, 2)]
 SMALL = [
+    "experiment=quickstart",
     *("run.name=run", "run.steps=2", "run.validate_every=2", "batch.prompts=4", "batch.mini_batch_prompts=4"),
     *("batch.group_size=4", "sampling.max_tokens=12", "data.max_prompt_tokens=200", "rollout=transformers"),
     *("cluster.threads=1", "model=local", "optimizer.lr=2e-2"),

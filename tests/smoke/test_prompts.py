@@ -14,6 +14,7 @@ from gmpo.training import prepare
 
 pytestmark = pytest.mark.slow  # all together
 SMALL = [
+    "experiment=quickstart",
     *("run.name=run", "run.steps=1", "run.validate_every=1", "batch.prompts=4", "batch.mini_batch_prompts=4"),
     *("batch.group_size=2", "sampling.max_tokens=8", "data.max_prompt_tokens=100", "rollout=transformers"),
     *("cluster.threads=1", "model=local"),

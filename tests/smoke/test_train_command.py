@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HERE = Path(__file__).parent
 SMALL = (
+    "experiment=quickstart",
     "model=local",
     "~reward.marker",
     "reward._target_=digit_reward.DigitShare",
@@ -134,7 +135,7 @@ def test_gsm8k_from_local_files(tmp_path: Path, qwen2_folder: str) -> None:
 )
 def test_bad_input_is_one_clear_error(tmp_path: Path, qwen2_folder: str, overrides: list[str], said: list[str]) -> None:
     model = [] if "model=local" in overrides else ["model=local", f"model.path={qwen2_folder}"]
-    done = train(f"run.root={tmp_path}", *model, *overrides)
+    done = train("experiment=quickstart", f"run.root={tmp_path}", *model, *overrides)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     for text in said:

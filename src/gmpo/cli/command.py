@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, TextIO, cast
 
 from hydra.errors import InstantiationException
@@ -19,14 +18,15 @@ from gmpo.run.secrets import redact
 from gmpo.run.signals import LAST_WORDS, RESUME
 
 FIRST_SPEAKS = 5.0  # seconds: a launcher ends all processes of a node as soon as one has failed
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
-# read when torch is imported: no chatter, and threads that wait without spinning where cores are few
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# configs/hydra/launcher/submitit_slurm.yaml is laid over the plugin's own of that name, which has the other keys
-warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against ConfigStore schema")
+def set_up() -> None:
+    """Set what libraries read when they are imported; scripts call it first."""
+    # torch: no chatter, and threads that wait without spinning where cores are few
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # configs/hydra/launcher/submitit_slurm.yaml is laid over the plugin's own of that name, which has the other keys
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against ConfigStore schema")
 
 
 class BestEffortStream:
@@ -129,13 +129,3 @@ def need_launcher(arguments: Sequence[str]) -> None:
         found = False
     if not found:
         sys.exit(f"error: {chosen[0]} needs the package hydra-submitit-launcher: pip install '.[slurm]'")
-
-
-def accept_model_path(arguments: Sequence[str]) -> list[str]:
-    """Let model=PATH stand for model=local model.path=PATH: Hydra takes it for a choice of the group model."""
-    accepted = []
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        is_path = name == "model" and value and not (CONFIGS / "model" / f"{value}.yaml").is_file()
-        accepted += ["model=local", f'model.path="{value}"'] if is_path else [argument]
-    return accepted

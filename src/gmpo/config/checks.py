@@ -1,12 +1,15 @@
 """What a composed config must satisfy before anything heavy is imported or started."""
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from gmpo.config.cluster import check_cluster, check_launch, check_ranks
-from gmpo.config.model import check_model_folder, check_overrides, check_packages, check_positions, check_weights_of
-from gmpo.config.ranges import check_numbers
+from gmpo.config.cluster import check_launch, check_ranks
+from gmpo.config.model import check_model_folder, check_packages, check_positions, check_weights_of
+from gmpo.config.old_log_probs import is_corrected, old_log_probs
+from gmpo.config.renamed import check_renamed
+from gmpo.config.schema import OF_EVALUATION, OF_EXPORT, OF_RESPONSES, check_values
 from gmpo.config.trainer import check_trainer
-from gmpo.config.values import check_complete, check_texts, divisors
+from gmpo.config.tree import tree
+from gmpo.config.values import check_complete, check_line_breaks, check_template_arguments, divisors, missing_keys
 from gmpo.config.wiring import check_wiring
 
 GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
@@ -23,14 +26,13 @@ def check(cfg: DictConfig) -> None:
 
 def check_recipe(cfg: DictConfig) -> None:
     """Raise ValueError for values that do not go together, on whatever machine."""
+    check_renamed(tree(cfg))
     check_wiring(cfg)
     check_complete(cfg)
-    check_numbers(cfg)
-    check_cluster(cfg)
-    check_overrides(cfg)
-    check_texts(cfg, ["sampling.stop", "validation.stop"])
+    check_values(cfg)
+    check_line_breaks(cfg, ["sampling.stop", "validation.stop"])
+    check_template_arguments(cfg)
     _check_pass_k(cfg, "callbacks.evaluation.pass_k", "validation.samples")
-    _check_switches(cfg)
     _check_batch(cfg)
     check_ranks(cfg)
     _check_lengths(cfg)
@@ -38,17 +40,17 @@ def check_recipe(cfg: DictConfig) -> None:
     _check_old_log_probs(cfg)
     _check_ahead(cfg)
     check_positions(cfg)
-    _check_saving(cfg)
+    _check_best(cfg)
     check_trainer(cfg)
 
 
 def check_evaluation(cfg: DictConfig) -> None:
-    """As `check`, for `python evaluate.py`."""
+    """Raise ValueError, naming the value and the remedy, for what an evaluation cannot run."""
+    check_renamed(tree(cfg))
     check_complete(cfg)
-    check_numbers(cfg)
-    check_cluster(cfg)
-    check_overrides(cfg)
-    check_texts(cfg, ["sampling.stop"])
+    check_values(cfg, OF_EVALUATION)
+    check_line_breaks(cfg, ["sampling.stop"])
+    check_template_arguments(cfg)
     if not cfg.benchmark:
         raise ValueError(
             "benchmark=none leaves nothing to evaluate on: choose some, such as benchmark=[aime24,math500]"
@@ -60,21 +62,30 @@ def check_evaluation(cfg: DictConfig) -> None:
     check_positions(cfg)
 
 
+def check_export(cfg: DictConfig) -> None:
+    """Raise ValueError, naming the value and the remedy, for what an export cannot read."""
+    if missing := missing_keys(cfg):
+        raise ValueError(f"no value for {' and '.join(missing)}: python export.py checkpoint=PATH output=FOLDER")
+    check_values(cfg, OF_EXPORT)
+
+
+def check_responses(cfg: DictConfig) -> None:
+    """Raise ValueError, naming the value and the remedy, for what no responses can be printed of."""
+    if missing_keys(cfg):
+        raise ValueError("no value for run: gmpo responses run=runs/quickstart")
+    check_values(cfg, OF_RESPONSES)
+
+
 def _check_pass_k(cfg: DictConfig, name: str, samples_name: str) -> None:
     """Raise ValueError where pass@k is asked for with more responses than are sampled."""
     values, samples = OmegaConf.select(cfg, name), OmegaConf.select(cfg, samples_name)
     if values is None:  # the callback was left out
         return
-    if not isinstance(values, ListConfig):
-        raise ValueError(f"{name}={values} must be a list, such as {name}=[1,8]")
-    unfit = [k for k in values if type(k) is not int or not 1 <= k <= samples]
-    if unfit:
+    if unfit := [k for k in values if k > samples]:
         raise ValueError(f"{name}={unfit} must lie between 1 and {samples_name}={samples}: sample more")
 
 
-def _check_saving(cfg: DictConfig) -> None:
-    if cfg.checkpoint.mode not in ("max", "min"):
-        raise ValueError(f"checkpoint.mode={cfg.checkpoint.mode} must be max or min")
+def _check_best(cfg: DictConfig) -> None:
     best = cfg.checkpoint.best
     if best is not None and "/" not in str(best):
         raise ValueError(f"checkpoint.best={best} is no metric's name, such as val/gsm8k/mean@1; null keeps none")
@@ -83,17 +94,6 @@ def _check_saving(cfg: DictConfig) -> None:
             f"checkpoint.best={best} is a metric of a validation, and run.validate_every=null makes none: set "
             "run.validate_every, or a metric of training such as reward/mean"
         )
-    if not isinstance(cfg.resume, str):
-        raise ValueError(f"resume={cfg.resume} must be auto, never, a run's folder or a checkpoint")
-
-
-def _check_switches(cfg: DictConfig) -> None:
-    for name in (
-        *("overlong.filter_truncated", "policy.skip_zero_advantage", "policy.reference_on_cpu", "profile"),
-        *("checkpoint.asynchronous", "checkpoint.requeue"),
-    ):
-        if not isinstance(OmegaConf.select(cfg, name), bool):
-            raise ValueError(f"{name}={OmegaConf.select(cfg, name)} must be true or false")
 
 
 def _check_batch(cfg: DictConfig) -> None:
@@ -137,8 +137,7 @@ def _check_temperature(cfg: DictConfig) -> None:
 
 def _check_old_log_probs(cfg: DictConfig) -> None:
     correction = cfg.correction._target_
-    corrected = correction != "gmpo.objectives.correction.NoCorrection"
-    of_engine = cfg.policy.old_log_probs == "rollout"
+    corrected, of_engine = is_corrected(cfg), old_log_probs(cfg) == "rollout"
     if (of_engine or corrected) and (cfg.sampling.top_p != 1 or cfg.sampling.top_k != 0):
         reads, remedy = (
             ("policy.old_log_probs=rollout", "policy.old_log_probs=trainer")
@@ -158,17 +157,14 @@ def _check_old_log_probs(cfg: DictConfig) -> None:
 
 
 def _check_ahead(cfg: DictConfig) -> None:
-    steps = OmegaConf.select(cfg, "rollout.async_steps", default=0)
-    if type(steps) is not int or steps not in (0, 1):
-        raise ValueError(f"rollout.async_steps={steps} must be 0, or 1: the rollout steps that generation is ahead")
-    if not steps:
+    if not OmegaConf.select(cfg, "rollout.async_steps", default=0):
         return
     if cfg.rollout.subprocess is not True:
         raise ValueError(
             f"rollout.async_steps=1 with rollout.subprocess={cfg.rollout.subprocess}: an engine in the trainer's "
             "process cannot generate beside the update. Leave subprocess out, or set it to true"
         )
-    if cfg.policy.old_log_probs == "trainer" and cfg.correction._target_ == "gmpo.objectives.correction.NoCorrection":
+    if old_log_probs(cfg) == "trainer" and not is_corrected(cfg):
         raise ValueError(
             "rollout.async_steps=1 with policy.old_log_probs=trainer and correction=none: responses come from weights "
             "of one rollout step before, which nothing would account for. Choose policy.old_log_probs=rollout (ratios "

@@ -7,23 +7,12 @@ from gmpo.config.values import divisors
 from gmpo.parallel.layout import Layout, check_tensor_parallel, kv_repeats
 from gmpo.run.launch import launch
 
-DTYPES = ("bfloat16", "float16", "float32", "float64")
-
-
-def check_cluster(cfg: DictConfig) -> None:
-    """Raise ValueError for what no machine is."""
-    cluster = cfg.cluster
-    if cluster.accelerator not in ("cpu", "gpu"):
-        raise ValueError(f"cluster.accelerator={cluster.accelerator} must be cpu or gpu")
-    if cluster.dtype not in DTYPES:
-        raise ValueError(f"cluster.dtype={cluster.dtype} must be one of {', '.join(DTYPES)}")
-
 
 def check_ranks(cfg: DictConfig) -> None:
     """Raise ValueError where ranks, engines and the model do not divide into each other."""
     cluster, layout = cfg.cluster, layout_of(cfg)
     per_engine = OmegaConf.select(cfg, "rollout.engine.tensor_parallel", default=1)
-    if type(per_engine) is not int or per_engine < 1 or layout.world_size % per_engine:
+    if layout.world_size % per_engine:
         raise ValueError(
             f"rollout.engine.tensor_parallel={per_engine} must divide the {layout.world_size} ranks of "
             f"cluster.devices={cluster.devices} x cluster.nodes={cluster.nodes}: choose one of "

@@ -6,15 +6,16 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-Tree = Mapping[str, Any]  # a config as plain dicts, with references to other keys as text
+from gmpo.config.renamed import renamed
+from gmpo.config.tree import Tree, at, has, tree
 
 OPEN = ("model.overrides", "model.shape", "data.chat_template_arguments", "data.leave_out")  # any key
 NAMED = ("callbacks", "logger", "benchmark", "guards")  # entries under names of the user's own, each with a _target_
@@ -36,12 +37,6 @@ def check_added_keys(cfg: DictConfig) -> None:
         raise ValueError("; ".join(unread))
 
 
-def tree(cfg: DictConfig) -> Tree:
-    """Return a config as plain dicts, with references to other keys as text."""
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    return cast(Tree, plain)
-
-
 def unread_keys(cfg: Tree, known: Tree) -> list[str]:
     """Return a sentence for each key of `cfg` that `known` lacks and nothing reads.
 
@@ -58,10 +53,12 @@ def unread_keys(cfg: Tree, known: Tree) -> list[str]:
 
 
 def no_key(key: str, cfg: Tree, arguments: Sequence[str] = ()) -> str:
-    """Say that there is no such key, and which one was likely meant.
+    """Say that there is no such key, and what it is called now, or which one was likely meant.
 
     arguments: the names that its place takes, where a class says so.
     """
+    if now := renamed(key):
+        return now
     if meant := _meant(key, cfg, arguments):
         return f"no key {key}: did you mean {meant}?"
     place, _, _ = key.rpartition(".")
@@ -69,21 +66,6 @@ def no_key(key: str, cfg: Tree, arguments: Sequence[str] = ()) -> str:
         more = ", ..." if len(beside) > MOST else ""
         return f"no key {key}: {place or 'the config'} has {', '.join(beside[:MOST])}{more}"
     return f"no key {key}: --cfg job prints all keys, the files in configs/ say what each is for"
-
-
-def has(cfg: Tree, key: str) -> bool:
-    """Whether there is such a key, whatever its value."""
-    place, _, last = key.rpartition(".")
-    node = at(cfg, place)
-    return isinstance(node, Mapping) and last in node
-
-
-def at(cfg: Tree, key: str) -> Any:
-    """Return the value of a key, None where there is none; the whole config for the empty one."""
-    node: Any = cfg
-    for part in key.split(".") if key else ():
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
 
 
 def _added(cfg: Tree, known: Tree, place: str = "") -> Iterator[str]:

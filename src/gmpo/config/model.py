@@ -34,14 +34,6 @@ def _plain(node: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 
 
-def check_overrides(cfg: DictConfig) -> None:
-    """Raise ValueError where they are no keys of config.json."""
-    if not isinstance(cfg.model.overrides, DictConfig):
-        raise ValueError(
-            f"model.overrides={cfg.model.overrides} must hold keys of config.json: +model.overrides.KEY=VALUE"
-        )
-
-
 def check_positions(cfg: DictConfig) -> None:
     """Raise ValueError where prompt and response are longer than the model reads."""
     positions = (model_config(cfg) or {}).get("max_position_embeddings")
@@ -68,8 +60,6 @@ def check_packages(cfg: DictConfig) -> None:
 def check_model_folder(cfg: DictConfig) -> None:
     """Raise ValueError where the model is no folder or id that holds one."""
     path = cfg.model.path
-    if not isinstance(cfg.model.trust_remote_code, bool):
-        raise ValueError(f"model.trust_remote_code={cfg.model.trust_remote_code} must be true or false")
     if cfg.model.trust_remote_code:
         log.warning("model.trust_remote_code=true: code that comes with the model %s runs on this machine", path)
     if path is None and cfg.model.make is not None:

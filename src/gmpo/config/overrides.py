@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,7 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gmpo.config.keys import Tree, has, no_key, tree
+from gmpo.config.folder import configs_folder
+from gmpo.config.keys import no_key
+from gmpo.config.tree import Tree, has, tree
 from gmpo.run.secrets import redact
 
 CLOSE = 0.6  # likeness of a choice that was likely meant; 1: equal
@@ -88,9 +91,16 @@ def _wrong_key(override: Override, cfg: Tree) -> str | None:
         plain = (override.input_line or "").removeprefix("+")
         return f"the key {key} is there already: set it by {plain}" if has(cfg, key) else None
     if not has(cfg, key):
-        return no_key(key, cfg)
+        return _not_there(key, cfg)
     value = None if override.is_delete() or override.is_sweep_override() else override.value()
-    return next((no_key(inner, cfg) for inner in _inner(value, key) if not has(cfg, inner)), None)
+    return next((_not_there(inner, cfg) for inner in _inner(value, key) if not has(cfg, inner)), None)
+
+
+def _not_there(key: str, cfg: Tree) -> str:
+    group, _, rest = key.partition(".")
+    if rest and group in cfg and cfg[group] is None:
+        return f"no {group} is chosen, and {key} is a key of one: choose by {group}=NAME, or by experiment=NAME"
+    return no_key(key, cfg)
 
 
 def _inner(value: Any, key: str) -> Iterator[str]:
@@ -99,3 +109,27 @@ def _inner(value: Any, key: str) -> Iterator[str]:
         for name, inner in value.items():
             yield f"{key}.{name}"
             yield from _inner(inner, f"{key}.{name}")
+
+
+def accept_model_path(arguments: Sequence[str]) -> list[str]:
+    """Let model=PATH stand for model=local model.path=PATH; with -m, model=PATH,PATH for several.
+
+    A path is a text with a slash, or a folder that is there and is no choice of the group model. Anything else is
+    Hydra's to choose.
+    """
+    several = not {"-m", "--multirun"}.isdisjoint(arguments)
+    accepted = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        paths = value.split(",") if several else [value]
+        if name == "model" and all(map(_is_path, paths)):
+            quoted = ",".join(f'"{path}"' for path in paths)
+            accepted += ["model=local", f"model.path={quoted}"]
+        else:
+            accepted.append(argument)
+    return accepted
+
+
+def _is_path(text: str) -> bool:
+    is_choice = (configs_folder() / "model" / f"{text}.yaml").is_file()
+    return "/" in text or (text != "" and not is_choice and Path(text).is_dir())

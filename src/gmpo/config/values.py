@@ -1,4 +1,4 @@
-"""Values by themselves: divisors of sizes, texts, and what is left open."""
+"""What is left open in a config, texts that were likely meant otherwise, and divisors of sizes."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 LINE_BREAKS = re.compile(r"(?:\\[nrt])+")
+LIKE_SWITCHES = ("true", "false", "yes", "no", "on", "off", "null", "none")
 
 
 def divisors(number: int) -> list[int]:
@@ -14,34 +15,43 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def check_texts(cfg: DictConfig, names: Sequence[str]) -> None:
-    """Raise ValueError unless these are lists of texts that are not empty."""
+def check_line_breaks(cfg: DictConfig, names: Sequence[str]) -> None:
+    """Raise ValueError where a text of these lists is a backslash and a letter."""
     for name in names:
         value = OmegaConf.select(cfg, name)
-        for text in value if isinstance(value, list | ListConfig) else ():
+        for text in value if isinstance(value, ListConfig) else ():
             if isinstance(text, str) and LINE_BREAKS.fullmatch(text):
                 raise ValueError(
                     f"{name} holds the text {text!r}, a backslash and a letter, where a line break was likely meant: "
                     f"write $'{name}=[\"\\n\"]' in the shell"
                 )
-        if not isinstance(value, list | ListConfig) or not all(isinstance(text, str) and text for text in value):
+
+
+def check_template_arguments(cfg: DictConfig) -> None:
+    """Raise ValueError for a text that reads like a switch: a template takes any text, no too, for true."""
+    for name, value in (cfg.data.chat_template_arguments or {}).items():
+        if isinstance(value, str) and value.lower() in LIKE_SWITCHES:
             raise ValueError(
-                f'{name}={value} must be a list of texts, such as ["</answer>"], none of them empty; [] is off'
+                f"data.chat_template_arguments.{name}={value} is a text, which a template takes for true: write true, "
+                "false or null"
             )
 
 
 def check_complete(cfg: DictConfig) -> None:
     """Raise ValueError where a value is left open."""
-    missing = sorted(_missing_keys(cfg))
-    if missing:
+    if missing := missing_keys(cfg):
         raise ValueError(f"no value for {', '.join(missing)}: set each by key=value, or choose an experiment that does")
 
 
-def _missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys left at ???, without resolving what refers to them."""
+def missing_keys(cfg: DictConfig) -> list[str]:
+    """Return the keys left at ???, without resolving what refers to them."""
+    return sorted(_missing(cfg))
+
+
+def _missing(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
     keys: list[Any] = list(cfg)  # whole numbers too, in a part of a user's
     for key in keys:
         if OmegaConf.is_missing(cfg, key):
             yield f"{prefix}{key}"
         elif not OmegaConf.is_interpolation(cfg, key) and OmegaConf.is_dict(cfg._get_node(key)):
-            yield from _missing_keys(cfg[key], f"{prefix}{key}.")
+            yield from _missing(cfg[key], f"{prefix}{key}.")

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
-WIRED = ("policy", "datamodule", "callbacks", "sampling")  # parts whose plain references are no setting of their own
+from gmpo.config.folder import BESIDE_THE_CODE
+
+WIRING, CALLBACKS = "wiring/train.yaml", "callbacks/default.yaml"
+NOT_PARTS = ("hydra", "experiment", "wiring", "defaults")
+OTHERS_CHECK = ("trainer",)  # gmpo.config.trainer has a remedy for each of its keys
 REFERENCE = re.compile(r"\$\{([a-z_]\w*(?:\.\w+)*)\}")
 
 
@@ -26,7 +28,7 @@ def check_wiring(cfg: DictConfig) -> None:
     for name, reference in _wired().items():
         place, _, key = name.rpartition(".")
         node = OmegaConf.select(cfg, place)
-        if not isinstance(node, DictConfig) or key not in node or OmegaConf.is_interpolation(node, key):
+        if not isinstance(node, DictConfig) or key not in list(node) or OmegaConf.is_interpolation(node, key):
             continue
         followed = OmegaConf.select(cfg, reference)
         if node[key] != followed:
@@ -40,19 +42,20 @@ def _needed() -> tuple[str, ...]:
     """Return the names at the top of a training's config."""
     written = _read("train.yaml")
     groups = [name for entry in written.pop("defaults") if isinstance(entry, dict) for name in entry]
-    unneeded = ("hydra", "experiment", "defaults")
-    return tuple(name for name in (*written, *groups) if name not in unneeded and not name.startswith("override"))
+    names = dict.fromkeys((*written, *_read(WIRING), *groups))
+    return tuple(name for name in names if name not in NOT_PARTS and not name.startswith("override"))
 
 
 @cache
 def _wired() -> dict[str, str]:
     """Return each wired key and the key that it repeats."""
-    written = _read("train.yaml") | {"callbacks": _read("callbacks/default.yaml")}
-    return {name: reference for part in WIRED for name, reference in _references(written[part], part)}
+    written = _read(WIRING) | {"callbacks": _read(CALLBACKS)}
+    parts = [part for part in written if part not in (*NOT_PARTS, *OTHERS_CHECK)]
+    return {name: reference for part in parts for name, reference in _references(written[part], part)}
 
 
 def _read(file: str) -> dict[str, Any]:
-    read = OmegaConf.to_container(OmegaConf.load(CONFIGS / file), resolve=False)
+    read = OmegaConf.to_container(OmegaConf.load(BESIDE_THE_CODE / file), resolve=False)
     assert isinstance(read, dict)
     return {str(name): value for name, value in read.items()}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
 
-from gmpo.config import layout_of, model_config
+from gmpo.config import layout_of, model_config, old_log_probs
 from gmpo.models.chunk_size import ON_CPU, ON_GPU
 from gmpo.models.shape import ModelShape
 from gmpo.parallel.layout import Layout
@@ -122,7 +122,7 @@ class Recipe:
         gpu = cluster.accelerator == "gpu"
         if gpu and cluster.gpu_memory_gib is None:
             raise ValueError("cluster.gpu_memory_gib=null: to plan for GPUs, give the memory of one in GiB")
-        by_trainer = cfg.policy.old_log_probs == "trainer"
+        by_trainer = old_log_probs(cfg) == "trainer"
         prefetch = OmegaConf.select(cfg, "rollout.async_steps", default=0) > 0
         attention = cfg.model.attention
         budget, without = cfg.batch.max_tokens_per_micro_batch, cfg.batch.max_tokens_per_log_prob_batch

@@ -96,7 +96,7 @@ class MathReward(Reward):
             said = ", ".join(f"{counts[kind]} {kind}" for kind in NO_VERDICT if counts[kind])
             log.warning(
                 "%d of %d checks of answers had no verdict and score 0 (%s): raise reward.timeout, reward.memory_gib, "
-                "or read what is answered (python responses.py)",
+                "or read what is answered (gmpo responses run=RUN)",
                 without,
                 counts["checked"],
                 said,

@@ -1,44 +1,16 @@
-"""Every number of the config is finite and in its range."""
+"""Every value of the config is of its kind, and in its range."""
 
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from test_config import CHOICES, CONFIGS, composed, refusal
+from composing import composed
+from omegaconf import OmegaConf
+from test_config import refusal
 
 from gmpo.config import check
-from gmpo.config.ranges import RANGES, Range, check_numbers
-
-CHECKED_BY_CLASSES = (  # in a group whose class checks its own values, beyond that they are finite
-    *("objective.*", "correction.*", "dynamic_sampling.*", "reward.*", "rollout.timeout", "rollout.async_steps"),
-    *("rollout.engine.tensor_parallel", "cluster.cp", "cluster.dp_replicate", "data.levels.*", "*.seed"),
-    *("model.shape.*", "model.overrides.*", "trainer.*", "count"),
-)
-
-
-def numbers(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    for key in range(len(node)) if isinstance(node, ListConfig) else list(map(str, node)):
-        if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key):
-            continue
-        value = node[key]
-        if isinstance(value, DictConfig | ListConfig):
-            yield from numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{key}"
-
-
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
-def test_every_number_of_the_shipped_configs_has_a_range(path: object) -> None:
-    group = path.parent.name if path.parent.name not in ("configs", "experiment") else ""  # type: ignore[attr-defined]
-    loaded = OmegaConf.load(path)  # type: ignore[arg-type]
-    assert isinstance(loaded, DictConfig)
-    loaded.pop("hydra", None)
-    known = (*RANGES, *CHECKED_BY_CLASSES)
-    found = [f"{group}.{name}" if group else name for name in numbers(loaded)]
-    if group in ("launcher", "paths"):
-        return
-    assert [name for name in found if not any(fnmatchcase(name, pattern) for pattern in known)] == []
+from gmpo.config.kinds import Choice, Keys, Kind, ListOf, Number, Switch, Text, or_null
+from gmpo.config.schema import check_values
+from gmpo.config.signatures import arguments
 
 
 @pytest.mark.parametrize(
@@ -55,8 +27,8 @@ def test_every_number_of_the_shipped_configs_has_a_range(path: object) -> None:
         ("optimizer.lr=-1e-6", "optimizer.lr=-1e-06 must be a number of at least 0"),
         ("optimizer.lr=null", "optimizer.lr=None must be a number of at least 0"),
         ("optimizer.lr=true", "optimizer.lr=True must be a number"),
-        ("optimizer.betas=[0.9,nan]", "optimizer.betas.1=nan must be a finite number"),
-        ("optimizer.betas=[0.9,1.5]", "optimizer.betas.1=1.5 must be a number from 0 to 1"),
+        ("optimizer.betas=[0.9,nan]", "optimizer.betas=[0.9, nan] must be a list, each entry a number from 0 to 1"),
+        ("optimizer.betas=[0.9,1.5]", "optimizer.betas=[0.9, 1.5] must be a list, each entry"),
         ("+optimizer.eps=-1", "optimizer.eps=-1 must be a number of at least 0"),
         (
             "schedule.total_iters=0",
@@ -83,7 +55,10 @@ def test_every_number_of_the_shipped_configs_has_a_range(path: object) -> None:
         ),
         ("callbacks.rollout_table.groups=-2", "callbacks.rollout_table.groups=-2 must be a whole number of at least 0"),
         ("callbacks.rollout_table.groups=two", "callbacks.rollout_table.groups=two must be a whole number"),
-        ("callbacks.evaluation.pass_k=[0]", "callbacks.evaluation.pass_k.0=0 must be a whole number of at least 1"),
+        (
+            "callbacks.evaluation.pass_k=[0]",
+            "callbacks.evaluation.pass_k=[0] must be a list such as [1,8], each entry a whole number",
+        ),
         ("objective.clip_high=inf", "objective.clip_high=inf must be a finite number"),
         ("+reward.scale=nan", "reward.scale=nan must be a finite number"),
         ("checkpoint.minutes=inf", "checkpoint.minutes=inf must be a finite number, or null"),
@@ -106,25 +81,65 @@ def test_what_is_off_or_at_its_bound_passes() -> None:
 
 
 def test_numbers_within_lists_and_parts_of_a_user_are_finite_too() -> None:
-    cfg = OmegaConf.create({"reward": {"parts": [{"weight": 1.0}, {"weight": float("inf")}]}})
-    with pytest.raises(ValueError, match=r"reward\.parts\.1\.weight=inf must be a finite number"):
-        check_numbers(cfg)
+    cfg = OmegaConf.create({"mine": {"parts": [{"weight": 1.0}, {"weight": float("inf")}]}})
+    with pytest.raises(ValueError, match=r"mine\.parts\.1\.weight=inf must be a finite number"):
+        check_values(cfg)
 
 
 @pytest.mark.parametrize(
-    ("allowed", "described"),
+    ("kind", "described", "holds", "refuses"),
     [
-        (Range(), "a number"),
-        (Range(0, 1, above=True), "a number above 0 to 1"),
-        (Range(0, whole=True, null=True), "a whole number of at least 0, or null"),
+        (Number(), "a number", [0, -1.5], ["1", True, None, float("nan")]),
+        (Number(0, 1, above=True), "a number above 0 to 1", [1, 0.5], [0, 2]),
+        (Number(1, whole=True), "a whole number of at least 1", [1], [0, 1.0, "one"]),
+        (or_null(Number(0, whole=True)), "a whole number of at least 0, or null", [None, 0], [-1, "null"]),
+        (Switch(), "true or false", [True, False], [1, "true", "maybe", None]),
+        (Text(), "a text", ["", "a"], [1, None]),
+        (Text(numbers=True), "a text", ["a", 7], [True, None]),
+        (Choice(("a", "b")), "a or b", ["a"], ["c", None]),
+        (Choice((0, 1)), "0 or 1", [0, 1], [True, 0.0]),
+        (
+            ListOf(Text(empty=False), "[a]"),
+            "a list such as [a], each entry a text of at least",
+            [[], ["b"]],
+            ["b", [""]],
+        ),
+        (Keys(), "keys and values", [{}], ["a", None, []]),
     ],
 )
-def test_ranges_describe_themselves(allowed: Range, described: str) -> None:
-    assert str(allowed) == described
+def test_kinds_hold_what_they_say(kind: Kind, described: str, holds: list[object], refuses: list[object]) -> None:
+    assert str(kind).startswith(described)
+    assert all(map(kind.holds, holds))
+    assert not any(map(kind.holds, refuses))
 
 
-@pytest.mark.slow
-def test_choices_are_within_their_ranges() -> None:
-    for choice in CHOICES:
-        if choice.split("/")[0] in ("objective", "correction", "optimizer", "guards", "cluster", "rollout"):
-            check_numbers(composed(choice.replace("/", "=")))
+MINE = """
+raise RuntimeError("imported")
+
+class Mine:
+    def __init__(self, share: float, floor: int | None = None, names: "list[str]" = (), own: object = None): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+reward.share=banana", "reward.share=banana must be a number"),
+        ("+reward.floor=1.5", "reward.floor=1.5 must be a whole number, or null"),
+        ("reward.marker=3", None),  # the row is of the project's own class
+        ("+reward.own=banana", None),
+        ("+reward.share=0.5", None),
+    ],
+)
+def test_a_class_of_a_user_says_what_its_keys_take(
+    override: str, message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_users_module.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    arguments.cache_clear()
+    cfg = composed("reward._target_=a_users_module.Mine", override)
+    if message is None:
+        check_values(cfg)
+        return
+    with pytest.raises(ValueError, match=message):
+        check_values(cfg)

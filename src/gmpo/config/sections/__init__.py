@@ -1,0 +1,1 @@
+"""Every setting: kind, unit and a line of text."""

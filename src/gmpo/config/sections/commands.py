@@ -1,0 +1,31 @@
+"""Settings of the commands beside training."""
+
+from gmpo.config.kinds import Either, ListOf, choice, or_null
+from gmpo.config.sections.rows import COUNT, NAME, NAME_OR_NULL, SIZE, Row, Section
+
+EVALUATE = Section(
+    "gmpo evaluate",
+    {
+        "output": Row(NAME_OR_NULL, "a folder; one that holds the same evaluation, unfinished, is gone on with"),
+        "pass_k": Row(ListOf(SIZE, "[1,8]"), "further k of pass@k, up to sampling.samples"),
+    },
+)
+PLAN = Section("gmpo plan", {"format": Row(choice("text", "json"), "how the plan is printed")})
+EXPORT = Section(
+    "gmpo export",
+    {
+        "checkpoint": Row(NAME, "a run's folder, one checkpoint, or a folder in the Hugging Face format"),
+        "output": Row(NAME, "a folder that does not exist or is empty"),
+        "base_model": Row(NAME_OR_NULL, "folder or hub id that config and tokenizer come from"),
+        "dtype": Row(or_null(choice("bfloat16", "float16", "float32")), "of the weights; null: as trained"),
+    },
+)
+RESPONSES = Section(
+    "gmpo responses",
+    {
+        "run": Row(NAME, "the folder of a run or of an evaluation"),
+        "file": Row(choice("train", "validation"), "of a run"),
+        "count": Row(SIZE, "of each kind", "responses"),
+        "step": Row(or_null(Either((COUNT, choice("last")))), "only of this rollout step; null: of all"),
+    },
+)

@@ -1,23 +1,15 @@
 """What a page of docs/ tells to type, and a way to do it."""
 
 import csv
-import os
 import re
-import runpy
 import shlex
-import sys
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NoReturn
 
-from conftest import ENVIRONMENT, ROOT
+import forked
+from conftest import ROOT
 
 PYTHON, CONSOLE = ".venv/bin/python ", ".venv/bin/gmpo "
 FEW_SUMS = "data.dataset.train_size=64"  # of data=arithmetic
-WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time
-WORKERS.set_forkserver_preload(
-    ["gmpo.training", "gmpo.evaluation.command", "gmpo.rollout.transformers", "torch.utils.tensorboard"]
-)
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -55,28 +47,11 @@ def run(folder: Path, command: str, *sizes: str) -> str:
     script, *arguments = words(command)
     before = command.partition(PYTHON)[0]
     paths = before.removeprefix("PYTHONPATH=").split() if before.startswith("PYTHONPATH=") else []
-    # told from here: what conftest finds there is what other tests have made of this process's own by then
-    environment = ENVIRONMENT | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "MPLBACKEND": "agg"}
-    process = WORKERS.Process(target=_run, args=(folder, environment, paths, script, [*arguments, *sizes], log))
-    process.start()
+    environment = {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "MPLBACKEND": "agg"}
+    process = forked.start([script, *arguments, *sizes], log, None, folder, environment, paths)
     process.join(120)
     assert process.exitcode == 0, log.read_text()[-3000:]
     return log.read_text()
-
-
-def _run(
-    folder: Path, environment: dict[str, str], paths: list[str], script: str, arguments: list[str], log: Path
-) -> NoReturn:
-    output = os.open(log, os.O_CREAT | os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(output, stream)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    sys.path[:0] = [str(folder / path) for path in paths]
-    sys.argv = [str(ROOT / script), *arguments]
-    runpy.run_path(sys.argv[0], run_name="__main__")
-    sys.exit(0)
 
 
 def rows(folder: Path) -> list[dict[str, float]]:

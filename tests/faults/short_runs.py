@@ -1,19 +1,15 @@
 """Short runs of `train.py` in real processes that begin quickly, and what they leave."""
 
 import csv
-import os
-import runpy
-import sys
 import time
 from collections.abc import Callable
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NoReturn
 
-from conftest import ENVIRONMENT, ROOT
+import forked
+from conftest import ROOT
 
-PATHS = os.pathsep.join(str(ROOT / "tests" / folder) for folder in ("faults", "smoke"))
+PATHS = [str(ROOT / "tests" / folder) for folder in ("faults", "smoke")]
 SHORT = (
     "experiment=quickstart",
     "rollout=transformers",
@@ -34,9 +30,6 @@ SHORT = (
     "policy.old_log_probs=trainer",  # as the recipes
     "optimizer.lr=1e-2",
 )
-WORKERS = get_context("forkserver")  # with everything imported: a fork of it begins in no time
-WORKERS.set_forkserver_preload(["gmpo.training", "gmpo.rollout.transformers"])
-
 Rows = list[dict[str, str]]
 
 
@@ -71,10 +64,8 @@ def start(model: str, root: Path, *overrides: str, umask: int = 0o022) -> Starte
     root.mkdir(exist_ok=True)
     beside = root.parent if root.is_mount() else root  # its messages are not to meet a full disk, too
     log = beside / f"output-{len(list(beside.glob('output-*')))}"
-    arguments = [*SHORT, f"model.path={model}", f"run.root={root}", *overrides]
-    process = WORKERS.Process(target=_train, args=(arguments, log, sys.path, ENVIRONMENT, umask))
-    process.start()
-    return Started(process, log)
+    command = ["train.py", *SHORT, f"model.path={model}", f"run.root={root}", *overrides]
+    return Started(forked.start(command, log, paths=PATHS, umask=umask), log)
 
 
 def run(model: str, root: Path, *overrides: str) -> Path:
@@ -82,21 +73,6 @@ def run(model: str, root: Path, *overrides: str) -> Path:
     started = start(model, root, *overrides)
     assert started.wait() == 0, started.said()[-3000:]
     return root / "quickstart"
-
-
-def _train(arguments: list[str], log: Path, path: list[str], environment: dict[str, str], umask: int) -> NoReturn:
-    os.setsid()
-    os.umask(umask)  # the fork server keeps that of the test which started it
-    output = os.open(log, os.O_CREAT | os.O_WRONLY)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.environ.clear()
-    os.environ.update(environment | {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1", "COLUMNS": "120"})
-    sys.path[:] = [*PATHS.split(os.pathsep), *path]
-    sys.argv = [str(ROOT / "train.py"), *arguments]
-    os.chdir(ROOT)
-    runpy.run_path(sys.argv[0], run_name="__main__")
-    sys.exit(0)
 
 
 def rows(folder: Path) -> Rows:

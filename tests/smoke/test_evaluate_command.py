@@ -8,6 +8,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from conftest import ENVIRONMENT, ROOT, save
@@ -24,8 +25,7 @@ ENVIRONMENT = ENVIRONMENT | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 
 def evaluate(*overrides: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *overrides]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    return forked.run("evaluate.py", *SHORT, *overrides, folder=cwd)
 
 
 def gsm8k(folder: Path) -> str:

@@ -6,15 +6,14 @@ What differs: a small model of the same architecture, lengths and batch scaled d
 import csv
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ROOT
 from datasets import Dataset, load_dataset
 from guessing_model import make_guessing_model
 from omegaconf import OmegaConf
@@ -85,14 +84,7 @@ def qwen2(tmp_path_factory: pytest.TempPathFactory) -> str:
 def trained(experiment: str, model: str, folder: Path, *overrides: str) -> list[dict[str, float]]:
     """The rows of metrics.csv, the validation before training first."""
     arguments = [f"experiment={experiment}", *SMALL, f"model.path={model}", f"run.root={folder}", *overrides]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=ROOT,
-        env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = forked.run("train.py", *arguments, ranks=2)
     assert done.returncode == 0, done.stderr[-3000:]
     with (folder / experiment / "metrics.csv").open() as file:
         rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

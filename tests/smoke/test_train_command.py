@@ -8,6 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import ENVIRONMENT, ROOT
 from omegaconf import OmegaConf
@@ -32,9 +33,7 @@ needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not i
 
 
 def train(*overrides: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = ENVIRONMENT | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    command = [sys.executable, str(ROOT / "train.py"), *overrides]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+    return forked.run("train.py", *overrides, folder=cwd, paths=[str(HERE)])
 
 
 def run_small(folder: Path, model: str, *overrides: str) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
+import forked
 import psutil
 import pytest
 from conftest import ENVIRONMENT, ROOT
@@ -30,36 +31,38 @@ SMALL = (
     "cluster.threads=1",
     "policy.old_log_probs=trainer",  # as the recipes
 )
+PATHS = [str(ROOT / folder) for folder in ("src", "tests/smoke", "tests/distributed")]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 LIGHTNING = ("cluster=cpu2",)
 T = TypeVar("T")
 Rows = list[dict[str, str]]
 
 
+def arguments_of(model: str, root: Path, *overrides: str) -> list[str]:
+    return [*SMALL, f"model.path={model}", f"run.root={root}", *overrides]
+
+
 def command(model: str, root: Path, *overrides: str, torchrun: bool = False) -> list[str]:
     launcher = TORCHRUN if torchrun else ()
-    return [
-        sys.executable,
-        *launcher,
-        str(ROOT / "train.py"),
-        *SMALL,
-        f"model.path={model}",
-        f"run.root={root}",
-        *overrides,
-    ]
+    return [sys.executable, *launcher, str(ROOT / "train.py"), *arguments_of(model, root, *overrides)]
 
 
 def environment() -> dict[str, str]:
-    paths = os.pathsep.join(str(ROOT / "tests" / folder) for folder in ("smoke", "distributed"))
-    return ENVIRONMENT | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    return ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(PATHS), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 
 def run(
-    model: str, root: Path, *overrides: str, torchrun: bool = False
+    model: str, root: Path, *overrides: str, launcher: str | None = None, ranks: int | None = None
 ) -> tuple[subprocess.CompletedProcess[str], Rows]:
-    """What it printed, and metrics.csv."""
-    arguments = command(model, root, *overrides, torchrun=torchrun)
-    done = subprocess.run(arguments, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=280)
+    """Return what it printed, and metrics.csv.
+
+    launcher: Lightning or torchrun, started as a user does; None: forks, as many as ranks.
+    """
+    if launcher is None:
+        done = forked.run("train.py", *arguments_of(model, root, *overrides), paths=PATHS, ranks=ranks, timeout=280)
+    else:
+        typed = command(model, root, *overrides, torchrun=launcher == "torchrun")
+        done = subprocess.run(typed, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     with (root / "quickstart" / "metrics.csv").open() as file:
         return done, list(csv.DictReader(file))
@@ -83,19 +86,19 @@ def alone(qwen2_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Rows:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "torchrun"),
+    ("ranks", "launcher"),
     [
-        pytest.param((*LIGHTNING,), False, marks=needs_vllm, id="an engine in each rank"),
+        pytest.param((*LIGHTNING,), "Lightning", marks=needs_vllm, id="an engine in each rank"),
         pytest.param(
-            (*LIGHTNING, "rollout.engine.tensor_parallel=2"), False, marks=needs_vllm, id="one engine over both"
+            (*LIGHTNING, "rollout.engine.tensor_parallel=2"), None, marks=needs_vllm, id="one engine over both"
         ),
-        pytest.param(("cluster.cp=2",), True, marks=needs_vllm, id="torchrun, sequences split"),
+        pytest.param(("cluster.cp=2",), "torchrun", marks=needs_vllm, id="torchrun, sequences split"),
     ],
 )
 def test_two_ranks_train_as_one(
-    qwen2_folder: str, tmp_path: Path, alone: Rows, ranks: tuple[str, ...], torchrun: bool
+    qwen2_folder: str, tmp_path: Path, alone: Rows, ranks: tuple[str, ...], launcher: str | None
 ) -> None:
-    done, rows = run(qwen2_folder, tmp_path, *VLLM, *ranks, torchrun=torchrun)
+    done, rows = run(qwen2_folder, tmp_path, *VLLM, *ranks, launcher=launcher, ranks=None if launcher else 2)
     assert [int(row["rollout_step"]) for row in rows] == [0, 1, 2, 3]
     assert all(float(row["rollout/log_prob_gap_max"]) < 1e-5 for row in rows[1:])  # after each sync
     for mine, expected in zip(rows, alone, strict=True):
@@ -117,7 +120,7 @@ def test_everything_at_once(qwen3_moe_folder: str, tmp_path: Path) -> None:
     kept = ("sharding.offload=true", "sharding.checkpointing=all", "model.attention=varlen")
     settings = ("rollout=transformers", "run.steps=1", "run.validate_every=null", *more, *kept)
     _, alone = run(qwen3_moe_folder, tmp_path / "alone", *settings)
-    _, rows = run(qwen3_moe_folder, tmp_path / "two", *settings, "cluster.cp=2", torchrun=True)
+    _, rows = run(qwen3_moe_folder, tmp_path / "two", *settings, "cluster.cp=2", ranks=2)
     for name in ("reward/mean", "reward/kl_penalty", "policy/loss", "policy/entropy", "policy/grad_norm"):
         assert float(rows[0][name]) == pytest.approx(float(alone[0][name]), rel=1e-3, abs=1e-5), name
 

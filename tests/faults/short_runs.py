@@ -9,7 +9,7 @@ from pathlib import Path
 import forked
 from conftest import ROOT
 
-PATHS = [str(ROOT / "tests" / folder) for folder in ("faults", "smoke")]
+PATHS = [str(ROOT / folder) for folder in ("src", "tests/faults", "tests/smoke")]
 SHORT = (
     "experiment=quickstart",
     "rollout=transformers",

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
-from conftest import ENVIRONMENT, ROOT, save
+from conftest import save
 from tiny_models import tiny_config, tiny_folder, tiny_model
 
 from gmpo.models.files import check_format, check_model_files, check_trainable, check_weights, local_config
@@ -158,15 +157,8 @@ COMMANDS = {
 
 def asked(command: str, folder: Path, *more: str) -> str:
     """Return the last line, after a refusal without a traceback."""
-    arguments = [
-        sys.executable,
-        command,
-        f"model={folder}",
-        *COMMANDS[command],
-        f"run.root={folder.parent}/runs",
-        *more,
-    ]
-    done = subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    arguments = (f"model={folder}", *COMMANDS[command], f"run.root={folder.parent}/runs", *more)
+    done = forked.run(command, *arguments)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr.strip().splitlines()[-1]

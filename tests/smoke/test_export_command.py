@@ -2,20 +2,18 @@
 
 import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
+import forked
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ROOT
 from small_training import fit, module
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def export(*overrides: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = ENVIRONMENT | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, str(ROOT / "export.py"), *overrides]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    return forked.run("export.py", *overrides, folder=cwd, environment=forked.USUAL | {"HF_HUB_OFFLINE": "1"})
 
 
 @pytest.fixture(scope="module")

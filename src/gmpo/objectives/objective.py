@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -45,6 +45,8 @@ class LossInputs:
 class Objective(ABC):
     """A policy-gradient loss over whole sequences."""
 
+    learns_from_zero_advantage: ClassVar[bool] = False  # whether one of advantage 0 has a gradient, or skips the model
+
     @abstractmethod
     def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
         """Return the loss of a micro-batch; summed over micro-batches it is the mini-batch's.
@@ -70,11 +72,6 @@ class Objective(ABC):
     ) -> Clipped:
         """Return the response tokens outside of the clip range, on the side that can clip: here none."""
         return Clipped(torch.zeros_like(mask), torch.zeros_like(mask))
-
-    @property
-    def learns_from_zero_advantage(self) -> bool:
-        """Whether a sequence of advantage 0 has a gradient; where none has, it skips the model."""
-        return False
 
     def __call__(
         self,

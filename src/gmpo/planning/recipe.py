@@ -29,6 +29,19 @@ class Batch:
     tokens_at_once: int  # of an update's micro-batch, over its cp ranks
     tokens_without_gradient: int  # of a log-prob pass's, over its cp ranks
 
+    @classmethod
+    def of(cls, cfg: DictConfig, layout: Layout) -> Batch:
+        """Return the batch of a config on the ranks of a layout."""
+        return cls(
+            prompts=cfg.batch.prompts,
+            group_size=cfg.batch.group_size,
+            mini_batch_prompts=cfg.batch.mini_batch_prompts,
+            data_parallel=layout.data_parallel,
+            longest=cfg.data.max_prompt_tokens + cfg.sampling.max_tokens,
+            tokens_at_once=cfg.batch.max_tokens_per_micro_batch * layout.cp,
+            tokens_without_gradient=cfg.batch.max_tokens_per_log_prob_batch * layout.cp,
+        )
+
     @property
     def responses(self) -> int:
         """Responses of a rollout step, over all ranks."""
@@ -125,19 +138,9 @@ class Recipe:
         by_trainer = old_log_probs(cfg) == "trainer"
         prefetch = OmegaConf.select(cfg, "rollout.async_steps", default=0) > 0
         attention = cfg.model.attention
-        budget, without = cfg.batch.max_tokens_per_micro_batch, cfg.batch.max_tokens_per_log_prob_batch
-        longest = cfg.data.max_prompt_tokens + cfg.sampling.max_tokens
         engine_tokens = cfg.data.max_prompt_tokens + max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
-        batch = Batch(
-            cfg.batch.prompts,
-            cfg.batch.group_size,
-            cfg.batch.mini_batch_prompts,
-            layout.data_parallel,
-            longest,
-            budget * layout.cp,
-            without * layout.cp,
-        )
-        largest_pass = batch.sequences_per_step * -(-longest // layout.cp)
+        batch = Batch.of(cfg, layout)
+        largest_pass = batch.sequences_per_step * -(-batch.longest // layout.cp)
         return cls(
             shape=shape,
             layout=layout,
@@ -145,8 +148,8 @@ class Recipe:
             max_prompt_tokens=cfg.data.max_prompt_tokens,
             max_response_tokens=cfg.sampling.max_tokens,
             max_logits_per_chunk=cfg.policy.max_logits_per_chunk or (ON_GPU if gpu else ON_CPU),
-            tokens=min(budget, largest_pass),
-            log_prob_tokens=min(without, largest_pass * batch.optimizer_steps),
+            tokens=min(cfg.batch.max_tokens_per_micro_batch, largest_pass),
+            log_prob_tokens=min(cfg.batch.max_tokens_per_log_prob_batch, largest_pass * batch.optimizer_steps),
             bytes=BYTES[cluster.dtype],
             packed=attention == "varlen" or (attention == "auto" and gpu and cluster.dtype != "float32"),
             offload=gpu and sharding.offload,  # else it is the same memory

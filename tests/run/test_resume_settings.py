@@ -7,6 +7,7 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from gmpo.config import resolvers  # noqa: F401  (registers them)
 from gmpo.run.folder import save_config
 from gmpo.run.resume import differences
 

@@ -9,15 +9,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gmpo.config.schema import TRAINING
-from gmpo.config.sections.commands import EVALUATE, EXPORT, PLAN, RESPONSES
-from gmpo.config.sections.rows import Section
+from gmpo.settings.commands import EVALUATE, EXPORT, PLAN, RESPONSES
+from gmpo.settings.rows import Section
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
 HEAD = """# Settings
 
 Every key that a run can be told, with what it takes, its unit, its default and what it is. `python
-scripts/settings_page.py` makes this page of `src/gmpo/config/sections/` and `configs/`; edit those.
+scripts/settings_page.py` makes this page of `src/gmpo/settings/` and `configs/`; edit those.
 
 A key is set by `key=value` behind a command, or in the file of an experiment. A value of another kind is refused with
 the key, the value and what is expected, before anything is loaded. What is *to be set* has no default: an experiment

@@ -2,6 +2,7 @@
 
 import re
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from test_layers import SOURCE, imports
 from transformers import AutoModelForCausalLM
 
 from gmpo import compat
+from gmpo.rollout.vllm_classes import shared_memory_named
 
 PRIVATE = re.compile(r"(torch|transformers|lightning|vllm)\..*\b_(?!_)")
 HOMES = ("gmpo.compat", "gmpo.rollout.vllm")
@@ -51,7 +53,14 @@ def test_names_of_lightning() -> None:
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 @pytest.mark.vllm
-def test_names_of_vllm() -> None:
+def test_names_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.compilation import decorators
+    from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
 
     assert callable(decorators._support_torch_compile)
+    monkeypatch.setenv("VLLM_DIST_IDENT", "//")  # what vLLM sets where a launcher has made the process group
+    group = SimpleNamespace(unique_name="tp:0", ranks=[0, 1])
+    own = _CPUSHMDistributed.make_group_name(group)
+    with shared_memory_named("1f0a"):
+        assert _CPUSHMDistributed.make_group_name(group) == f"1f0a{own}"
+    assert _CPUSHMDistributed.make_group_name(group) == own

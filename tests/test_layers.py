@@ -21,6 +21,7 @@ LAYERS = [  # bottom up: a room may import those of the layers below it, and its
     ("verifier", "cli"),
     ("rewards", "data"),
     ("models", "rollout"),
+    ("settings",),
     ("config",),
     ("policy", "evaluation"),
     ("planning", "callbacks"),
@@ -31,6 +32,7 @@ STRANGERS = {("policy", "rollout"), ("policy", "rewards")}  # the order alone wo
 LEAVES = {"gmpo.run.errors"}  # imports nothing of the project, and every layer raises them
 SCRIPTS = ("gmpo.cli.main",)  # what train.py and the others call: imports any room, and none imports it
 TORCH_FREE = (
+    "gmpo.settings.run",
     "gmpo.cli.main",
     "gmpo.config",
     "gmpo.planning.plan",

@@ -91,7 +91,7 @@ def test_every_command_refuses_them(tmp_path: Path, script: str, overrides: list
         ("+trainer.max_stepss=1", "no key trainer.max_stepss: did you mean trainer.max_steps?"),
         (
             "+sampling.min_p=0.1",
-            "no key sampling.min_p: sampling has max_tokens, samples, temperature, top_p, top_k, stop",
+            "no key sampling.min_p: sampling has max_tokens, temperature, top_p, top_k, stop, samples",
         ),
         ("+objective.clip=0.1", "no key objective.clip: did you mean objective.clip_low?"),
         ("+callbacks.chekpoint.every=4", "no key callbacks.chekpoint: did you mean callbacks.checkpoint?"),

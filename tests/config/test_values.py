@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 from test_config import refusal
 
 from gmpo.config import check
-from gmpo.config.kinds import Choice, Keys, Kind, ListOf, Number, Switch, Text, or_null
 from gmpo.config.schema import check_values
 from gmpo.config.signatures import arguments
+from gmpo.settings.kinds import Choice, Keys, Kind, ListOf, Number, Switch, Text, or_null
 
 
 @pytest.mark.parametrize(

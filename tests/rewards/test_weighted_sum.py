@@ -13,7 +13,6 @@ from gmpo.rewards import (
     MathReward,
     Reward,
     WeightedSum,
-    close,
     report_of,
     verifier_of,
 )
@@ -148,7 +147,7 @@ def test_a_part_that_fails_fails_the_sum() -> None:
 
 def test_close_reaches_every_part() -> None:
     late = Late()
-    close(graded(late=late))
+    graded(late=late).close()
     assert late.closed
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gmpo.config.kinds import Keys, Kind, may_be_null
-from gmpo.config.sections.commands import EVALUATE, EXPORT, PLAN, RESPONSES
-from gmpo.config.sections.data import DATA, PARTS
-from gmpo.config.sections.learning import OBJECTIVE, OPTIMIZER, POLICY, REWARD
-from gmpo.config.sections.machine import CLUSTER, CONFIG_JSON, MODEL, ROLLOUT
-from gmpo.config.sections.rows import Row, Section
-from gmpo.config.sections.run import BATCH, CALLBACKS, RUN, SAMPLING
 from gmpo.config.signatures import arguments
+from gmpo.settings.commands import EVALUATE, EXPORT, PLAN, RESPONSES
+from gmpo.settings.data import DATA, PARTS
+from gmpo.settings.kinds import Keys, Kind, may_be_null
+from gmpo.settings.learning import OBJECTIVE, OPTIMIZER, POLICY, REWARD
+from gmpo.settings.machine import CLUSTER, CONFIG_JSON, MODEL, ROLLOUT
+from gmpo.settings.rows import Row, Section
+from gmpo.settings.run import BATCH, CALLBACKS, RUN, SAMPLING
 
 TRAINING = (RUN, BATCH, DATA, SAMPLING, OBJECTIVE, REWARD, OPTIMIZER, POLICY, MODEL, ROLLOUT, CLUSTER, CALLBACKS)
 REPEATED = (PARTS, CONFIG_JSON)  # the same keys in several places

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from gmpo.config.kinds import NULL, Choice, Either, Keys, Kind, ListOf, Number, Switch, Text
+from gmpo.settings.kinds import NULL, Choice, Either, Keys, Kind, ListOf, Number, Switch, Text
 
 NAMES: dict[str, Kind] = {"int": Number(whole=True), "float": Number(), "bool": Switch(), "str": Text()}
 LISTS, MAPPINGS = ("Sequence", "list"), ("Mapping", "dict")

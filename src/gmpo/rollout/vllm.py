@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -13,8 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
+from gmpo.parallel.collectives import gather
 from gmpo.rollout.engine import ASLEEP
-from gmpo.rollout.vllm_classes import decorated_classes_restored
+from gmpo.rollout.vllm_classes import decorated_classes_restored, shared_memory_named
 from gmpo.rollout.weight_sync import with_tied_head
 from gmpo.run.errors import NonFiniteError
 from gmpo.types import Request, Response
@@ -82,7 +84,8 @@ class VLLMEngine:
             os.environ["RANK"], os.environ["WORLD_SIZE"] = str(dist.get_rank()), str(ranks)
         else:
             os.environ["VLLM_HOST_IP"] = "127.0.0.1"  # where it meets itself: no other machine is to be there
-        with _process_left_as_it_is(), decorated_classes_restored() as moved:
+        name = gather(secrets.token_hex(4))[0]
+        with _process_left_as_it_is(), shared_memory_named(name), decorated_classes_restored() as moved:
             from vllm import LLM
 
             self._llm = LLM(

@@ -1,4 +1,4 @@
-"""The classes of transformers, kept free of what vLLM puts into them."""
+"""Private parts of vLLM that an engine in the trainer's process has to change: classes, and names of shared memory."""
 
 from __future__ import annotations
 
@@ -35,6 +35,23 @@ def decorated_classes_restored() -> Iterator[Classes]:
     finally:
         decorators._support_torch_compile = decorate
         moved.update({cls: _restored(cls, bases, attributes) for cls, (bases, attributes) in before.items()})
+
+
+@contextmanager
+def shared_memory_named(identifier: str) -> Iterator[None]:
+    """Put an identifier before the names of vLLM's shared memory on a CPU, which are the same in every run.
+
+    Two runs of several ranks on one machine, or one after a killed one, would meet a name that exists (errno 17).
+    identifier: the same on all ranks of an engine.
+    """
+    from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
+
+    named = _CPUSHMDistributed.make_group_name
+    _CPUSHMDistributed.make_group_name = staticmethod(lambda communicator: f"{identifier}{named(communicator)}")
+    try:
+        yield
+    finally:
+        _CPUSHMDistributed.make_group_name = staticmethod(named)
 
 
 def _restored(cls: type, bases: tuple[type, ...], attributes: Mapping[str, Any]) -> type:

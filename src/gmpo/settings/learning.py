@@ -1,7 +1,7 @@
 """What is learned: the objective, its terms, the optimizer, and how the policy computes."""
 
-from gmpo.config.kinds import Either, ListOf, Number, Text, choice, or_null
-from gmpo.config.sections.rows import (
+from gmpo.settings.kinds import Either, ListOf, Number, Text, choice, or_null
+from gmpo.settings.rows import (
     FRACTION,
     NOT_NEGATIVE,
     NUMBER,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gmpo.config.kinds import Kind, ListOf, Number, Switch, Text, or_null
+from gmpo.settings.kinds import Kind, ListOf, Number, Switch, Text, or_null
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Problems: where they come from, which are taken, and how a prompt is made of them."""
 
-from gmpo.config.kinds import Keys, ListOf, Number, Text, choice, or_null
-from gmpo.config.sections.rows import (
+from gmpo.settings.kinds import Keys, ListOf, Number, Text, choice, or_null
+from gmpo.settings.rows import (
     COUNT,
     NAME_OR_NULL,
     SIZE,

@@ -1,7 +1,7 @@
 """The run itself: its length, its batches, what is sampled, what is saved."""
 
-from gmpo.config.kinds import ListOf, Number, Text, choice, or_null
-from gmpo.config.sections.rows import (
+from gmpo.settings.kinds import ListOf, Number, Text, choice, or_null
+from gmpo.settings.rows import (
     COUNT,
     FRACTION,
     NAME,

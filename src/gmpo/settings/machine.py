@@ -1,7 +1,7 @@
 """What runs it: the model, the engine, the ranks and their machines."""
 
-from gmpo.config.kinds import Keys, ListOf, Number, Text, choice, or_null
-from gmpo.config.sections.rows import (
+from gmpo.settings.kinds import Keys, ListOf, Number, Text, choice, or_null
+from gmpo.settings.rows import (
     COUNT,
     FRACTION,
     NAME_OR_NULL,

@@ -1,7 +1,7 @@
 """Settings of the commands beside training."""
 
-from gmpo.config.kinds import Either, ListOf, choice, or_null
-from gmpo.config.sections.rows import COUNT, NAME, NAME_OR_NULL, SIZE, Row, Section
+from gmpo.settings.kinds import Either, ListOf, choice, or_null
+from gmpo.settings.rows import COUNT, NAME, NAME_OR_NULL, SIZE, Row, Section
 
 EVALUATE = Section(
     "gmpo evaluate",

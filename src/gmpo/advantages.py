@@ -1,6 +1,7 @@
 """Group-relative advantages: the other responses to the same prompt are the baseline."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -8,12 +9,12 @@ from torch import Tensor
 
 
 def group_sum(values: Float[Tensor, "B"], group_ids: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
-    """The sum of `values` over each element's group, given back to every element."""
+    """Return the sum of `values` over each element's group, for every element."""
     return _reduce(values, group_ids, "sum")
 
 
 def above_group_minimum(rewards: Float[Tensor, "B"], group_ids: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
-    """Rewards counted from the least of their group.
+    """Return rewards counted from the least of their group.
 
     Advantages do not change by it, and a group of equal rewards gets exactly 0: rounding in its
     mean, divided by a standard deviation of about 0, would otherwise pass for a signal.
@@ -35,11 +36,12 @@ class GroupNorm:
     baseline: its advantage is 0.
     """
 
+    is_group_relative: ClassVar[bool] = True  # a group of one teaches nothing
     normalize_by_std: bool = True
     epsilon: float = 1e-6  # added to the standard deviation
 
     def __call__(self, rewards: Float[Tensor, "B"], group_ids: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
-        """rewards float [B], group_ids int [B] (groups may differ in size) -> float [B]."""
+        """Return advantages float [B] of rewards float [B]; group_ids int [B], groups may differ in size."""
         rewards = above_group_minimum(rewards, group_ids)
         size = group_sum(torch.ones_like(rewards), group_ids)
         centred = rewards - group_sum(rewards, group_ids) / size
@@ -54,8 +56,10 @@ class GroupNorm:
 class LeaveOneOut:
     """Reward minus the mean of the group's other rewards (RLOO, arXiv:2402.14740); 0 for a group of one."""
 
+    is_group_relative: ClassVar[bool] = True
+
     def __call__(self, rewards: Float[Tensor, "B"], group_ids: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
-        """rewards float [B], group_ids int [B] (groups may differ in size) -> float [B]."""
+        """Return advantages float [B] of rewards float [B]; group_ids int [B], groups may differ in size."""
         rewards = above_group_minimum(rewards, group_ids)
         size = group_sum(torch.ones_like(rewards), group_ids)
         others = (group_sum(rewards, group_ids) - rewards) / (size - 1).clamp(min=1)

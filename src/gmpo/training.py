@@ -222,7 +222,7 @@ def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     vocabulary = vocabulary_size(cfg)
     datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer, vocabulary=vocabulary)
-    state = RunState()
+    state = RunState(cfg.run.steps)
     policy = instantiate(cfg.policy, pad_token_id=padding_id(tokenizer, vocabulary), state=state)
     policy.pretrained.check(cfg.cluster.cp)
     callbacks = list(instantiate(cfg.callbacks).values())

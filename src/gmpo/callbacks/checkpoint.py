@@ -1,8 +1,6 @@
-"""When a run is saved, and how it goes on from there."""
+"""Checkpoints: when a run is saved, and how it resumes."""
 
 import logging
-import math
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,16 +8,12 @@ from typing import Any, Literal, NoReturn
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import Timer
-from torch.distributed.checkpoint.api import CheckpointException
 
+from gmpo.callbacks.checkpoint_writer import AGAIN, CheckpointWriter
 from gmpo.callbacks.ordered import OrderedCallback
-from gmpo.checkpoint import folder as checkpoints
-from gmpo.checkpoint import storage
-from gmpo.checkpoint.folder import Manifest
 from gmpo.checkpoint.rng import random_state, set_random_state
-from gmpo.metrics.loggers import MetricsCSV, read_metrics
+from gmpo.metrics.loggers import read_metrics
 from gmpo.parallel.collectives import gather, rank, world_size
-from gmpo.parallel.strategy import MeshStrategy
 from gmpo.policy.module import PolicyModule
 from gmpo.run.errors import RunError
 from gmpo.run.requeue import requeue
@@ -31,7 +25,6 @@ log = logging.getLogger(__name__)
 COMPARED = "rollout/log_prob_gap"  # a step that has it has all metrics of an update
 VALIDATION = "val/"  # begins the names of a validation's metrics
 LIGHTNING = "Lightning"  # by max_time, or a callback that stops training
-AGAIN = "give the same command again"
 
 
 class CheckpointCallback(OrderedCallback):
@@ -63,29 +56,22 @@ class CheckpointCallback(OrderedCallback):
         requeue: bool,
     ) -> None:
         self.run = Path(folder)
-        self.folder = self.run / "checkpoints"
+        self.writer = CheckpointWriter(self.run, keep, best, mode, failures)
         self.every = every
         self.minutes = minutes
-        self.keep = keep
         self.best = best
-        self.sign = 1 if mode == "max" else -1
         self.asynchronous = asynchronous
-        self.most_failures = failures
         self.stop = StopRequest(grace)
         self.requeue = requeue
         self._best_is_there = False  # seen among the metrics
         self._between = 0  # the step that this process is past, and before the next
-        self._failed = 0  # in a row
-        self._saved_at = time.monotonic()
-        self._writing: int | None = None  # the step of a checkpoint that is being written
         self._random = random_state()  # as it was between two steps
         self._resumed = False
-        self._seconds = 0.0  # spent on saving since the last step
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Answer signals, in Lightning's place; go on with the random numbers of the checkpoint."""
         self._between = pl_module.state.rollout_step
-        self._saved_at = time.monotonic()
+        self.writer.saved_at = time.monotonic()
         self.stop.install()
         recorded = {name for row in read_metrics(self.run / "metrics.csv") for name in row}
         if any(name.startswith(VALIDATION) for name in recorded):  # of a run that is resumed
@@ -107,8 +93,7 @@ class CheckpointCallback(OrderedCallback):
     ) -> None:
         """Count the step as trained on; report what saving took since the last one."""
         trainer.datamodule.complete_step()
-        pl_module.log("time/checkpoint", self._seconds)
-        self._seconds = 0.0
+        pl_module.log("time/checkpoint", self.writer.take_seconds())
 
     def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Between two steps, where the first is validated."""
@@ -133,7 +118,7 @@ class CheckpointCallback(OrderedCallback):
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """Stop, before anything is done that belongs to a run's end, where Lightning ended training before it."""
         if pl_module.state.stop_reason is None and pl_module.state.rollout_step < trainer.datamodule.steps:
-            self._settle(trainer, pl_module, wait=True)
+            self.writer.settle(trainer, pl_module, wait=True)
             self._stop(trainer, pl_module, [LIGHTNING])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
@@ -162,8 +147,8 @@ class CheckpointCallback(OrderedCallback):
         if isinstance(exception, RunError):
             pl_module.state.rollout_step = self._between
             if 0 < self._between < trainer.datamodule.steps:
-                self._save_unless_there(trainer, pl_module)
-            self._settle(trainer, pl_module, wait=True)
+                self.writer.save_unless_there(trainer, pl_module)
+            self.writer.settle(trainer, pl_module, wait=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
         """After the last validation and the export: what a later run may go on from. A run without it is not finished.
@@ -173,17 +158,12 @@ class CheckpointCallback(OrderedCallback):
         if pl_module.state.rollout_step == 0:  # nothing was trained
             return
         if pl_module.state.stop_reason and pl_module.state.rollout_step == trainer.datamodule.steps:
-            self._settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
+            self.writer.settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
             return
         self._random = random_state()
-        self._save_unless_there(trainer, pl_module)
-        if self._failed:
+        self.writer.save_unless_there(trainer, pl_module)
+        if self.writer.failed:
             pl_module.state.stop(f"the last checkpoint could not be written: make room in {self.run}, then {AGAIN}")
-
-    def _save_unless_there(self, trainer: Trainer, policy: PolicyModule) -> None:
-        self._settle(trainer, policy, wait=True)
-        if not gather(policy.state.rollout_step in checkpoints.steps_in(self.folder))[0]:
-            self._save(trainer, policy, asynchronous=False)
 
     def _act_between(self, trainer: Trainer, policy: PolicyModule) -> None:
         """Once between any two steps, on all ranks together."""
@@ -194,7 +174,7 @@ class CheckpointCallback(OrderedCallback):
         self._random = random_state()
         if COMPARED in trainer.callback_metrics:  # all metrics of a step are there
             self._find_best(policy, trainer.callback_metrics, of_validation=False)
-        self._settle(trainer, policy, wait=False)
+        self.writer.settle(trainer, policy, wait=False)
         stopped = self.stop.signal or (LIGHTNING if trainer.should_stop else None)
         signals, late = zip(*gather((stopped, self._is_late())), strict=True)
         stops = [name for name in signals if name is not None]
@@ -204,7 +184,7 @@ class CheckpointCallback(OrderedCallback):
         if stops:
             self._stop(trainer, policy, stops)
         if step % self.every == 0 or validated or late[0]:
-            self._save(trainer, policy, self.asynchronous)
+            self.writer.save(trainer, policy, self.asynchronous)
 
     def _stop(self, trainer: Trainer, policy: PolicyModule, stops: list[str]) -> NoReturn:
         """Save, and end the program with the exit code of a run that the same command resumes; on all ranks.
@@ -214,7 +194,7 @@ class CheckpointCallback(OrderedCallback):
         step, steps = policy.state.rollout_step, trainer.datamodule.steps
         if step > 0:
             self._random, self._between = random_state(), step  # after a validation, where that has come already
-            self._save_unless_there(trainer, policy)
+            self.writer.save_unless_there(trainer, policy)
         if rank() == 0:
             log.warning("stopped by %s after step %d of %d: the same command goes on", stops[0], step, steps)
             if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # nobody wants it stopped
@@ -225,107 +205,11 @@ class CheckpointCallback(OrderedCallback):
         raise Interrupted(0 if alone else RESUME)
 
     def _ask_for_requeue(self) -> None:
-        if self._failed:
+        if self.writer.failed:
             log.warning("the job is not requeued: it would make the same steps again, for they could not be saved")
             return
         self.stop.is_over = True
         requeue()
 
     def _is_late(self) -> bool:
-        return self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes
-
-    def _save(self, trainer: Trainer, policy: PolicyModule, asynchronous: bool) -> None:
-        """Have all ranks write their shares, to a folder that is not the checkpoint yet."""
-        began = time.perf_counter()
-        self._settle(trainer, policy, wait=True)
-        self._writing = policy.state.rollout_step
-        self._saved_at = time.monotonic()
-        if rank() == 0:
-            checkpoints.remove_unfinished(self.folder)
-        try:
-            trainer.save_checkpoint(self._unfinished, storage_options=asynchronous)
-        except CheckpointException as error:  # on all ranks
-            self._end_writing(policy, _reason(error))
-        else:
-            if not asynchronous:
-                self._settle(trainer, policy, wait=True)
-        self._seconds += time.perf_counter() - began
-
-    @property
-    def _unfinished(self) -> Path:
-        assert self._writing is not None
-        return checkpoints.unfinished_of(self.folder, self._writing)
-
-    def _settle(self, trainer: Trainer, policy: PolicyModule, wait: bool) -> None:
-        """Finish a checkpoint whose shares are written; where they are not, wait or leave it for later."""
-        if self._writing is None:
-            return
-        strategy = trainer.strategy
-        assert isinstance(strategy, MeshStrategy)
-        saving = strategy.saving
-        assert saving is not None
-        if not wait and not all(gather(saving.done())):
-            return
-        error = saving.future.exception() if saving.future is not None else None
-        fault = None if error is None else _reason(error)
-        if fault is None:
-            fault = gather(self._publish(trainer, saving.meta) if rank() == 0 else None)[0]
-        strategy.saving = None
-        self._end_writing(policy, fault)
-
-    def _publish(self, trainer: Trainer, meta: storage.State) -> str | None:
-        """On rank 0: make it a checkpoint; returns what stood in the way."""
-        assert self._writing is not None
-        try:
-            for logger in trainer.loggers:
-                if isinstance(logger, MetricsCSV):
-                    logger.write()  # a full disk may have refused it before: its rows come before the checkpoint
-            checkpoints.sync_files([self.run / "metrics.csv", *self.run.glob("rollouts/*.jsonl")])
-            checkpoints.sync_folder(self.run)
-            storage.complete(self._unfinished, meta, Manifest(self._writing, world_size(), checkpoints.versions()))
-            checkpoints.publish(self._unfinished, checkpoints.folder_of(self.folder, self._writing))
-        except Exception as error:  # noqa: BLE001  (whatever it is: the other ranks wait for the answer)
-            return f"{type(error).__name__}: {error}"
-        try:
-            scores = self._scores()
-            if self.best is None or scores:  # else which is the best is not known yet
-                checkpoints.prune(self.folder, self.keep, scores)
-        except (OSError, ValueError) as error:
-            log.error("older checkpoints in %s could not be removed: %s", self.folder, error)
-        return None
-
-    def _end_writing(self, policy: PolicyModule, fault: str | None) -> None:
-        step, self._writing = self._writing, None
-        if fault is None:
-            self._failed = 0
-            return
-        self._failed += 1
-        if rank() == 0:
-            checkpoints.remove_unfinished(self.folder)
-            newest = max(checkpoints.steps_in(self.folder), default=None)
-            there = "there is none" if newest is None else f"the newest is that of step {newest}"
-            free = shutil.disk_usage(self.run).free / 2**20
-            log.error(
-                "the checkpoint of step %d could not be written (%s; %.1f MiB are free there): %s",
-                *(step, fault, free, there),
-            )
-        if self._failed >= self.most_failures:
-            policy.state.stop(
-                f"{self._failed} checkpoints in a row could not be written (the last one: {fault}): make room in "
-                f"{self.run}, then {AGAIN}"
-            )
-
-    def _scores(self) -> dict[int, float]:
-        """What the best checkpoint is chosen by, of the steps that have a value; a lower one counts as worse."""
-        if self.best is None:
-            return {}
-        rows = [row for row in read_metrics(self.run / "metrics.csv") if self.best in row]
-        values = {int(row["rollout_step"]): float(row[self.best]) for row in rows}
-        return {step: self.sign * value for step, value in values.items() if math.isfinite(value)}
-
-
-def _reason(error: BaseException) -> str:
-    """What stands behind torch's report of a failure."""
-    if isinstance(error, CheckpointException):
-        return "; ".join(sorted({str(cause) for cause, _ in error.failures.values()}))
-    return str(error)
+        return self.minutes is not None and time.monotonic() - self.writer.saved_at > 60 * self.minutes

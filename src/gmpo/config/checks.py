@@ -7,12 +7,11 @@ from gmpo.config.model import check_model_folder, check_packages, check_position
 from gmpo.config.old_log_probs import is_corrected, old_log_probs
 from gmpo.config.renamed import check_renamed
 from gmpo.config.schema import OF_EVALUATION, OF_EXPORT, OF_RESPONSES, check_values
+from gmpo.config.signatures import declares
 from gmpo.config.trainer import check_trainer
 from gmpo.config.tree import tree
 from gmpo.config.values import check_complete, check_line_breaks, check_template_arguments, divisors, missing_keys
 from gmpo.config.wiring import check_wiring
-
-GROUP_RELATIVE = ("gmpo.advantages.GroupNorm", "gmpo.advantages.LeaveOneOut")
 
 
 def check(cfg: DictConfig) -> None:
@@ -105,7 +104,7 @@ def _check_batch(cfg: DictConfig) -> None:
             f"{batch.prompts} = {steps} x {batch.mini_batch_prompts} + {rest}. "
             f"Choose one of {', '.join(map(str, divisors(batch.prompts)))}"
         )
-    if batch.group_size < 2 and cfg.advantage._target_ in GROUP_RELATIVE:
+    if batch.group_size < 2 and declares(cfg.advantage._target_, "is_group_relative"):
         raise ValueError(
             f"batch.group_size={batch.group_size} with the group-relative advantage {cfg.advantage._target_}: "
             "a single response has nothing to be compared with and every advantage would be 0. "

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-NO_CORRECTION = "gmpo.objectives.correction.NoCorrection"
+from gmpo.config.signatures import declares
 
 
 def old_log_probs(cfg: DictConfig) -> str:
@@ -26,4 +26,4 @@ def old_log_probs(cfg: DictConfig) -> str:
 
 def is_corrected(cfg: DictConfig) -> bool:
     """Return whether the mismatch between engine and trainer is weighed."""
-    return bool(cfg.correction._target_ != NO_CORRECTION)
+    return not declares(cfg.correction._target_, "corrects_nothing")

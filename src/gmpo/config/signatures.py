@@ -34,6 +34,23 @@ def arguments(target: str) -> Mapping[str, Kind]:
     return found
 
 
+@cache
+def declares(target: str, name: str) -> bool:
+    """Return whether a class says `name: ClassVar[bool] = True` of itself; a class without its source does not."""
+    module, _, class_name = target.rpartition(".")
+    source = _source(module)
+    nodes = [] if source is None else ast.parse(source.read_text(encoding="utf-8")).body
+    return any(
+        isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and isinstance(statement.value, ast.Constant)
+        and (statement.target.id, statement.value.value) == (name, True)
+        for node in nodes
+        if isinstance(node, ast.ClassDef) and node.name == class_name
+        for statement in node.body
+    )
+
+
 def kind_of(annotation: ast.expr) -> Kind | None:
     """Return what an annotation of plain types asks for; None for other types."""
     match annotation:

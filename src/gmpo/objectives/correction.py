@@ -5,7 +5,7 @@ precisions differ.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,13 +40,15 @@ class Correction(Protocol):
 class NoCorrection:
     """Takes the engine's distribution for the trainer's."""
 
+    corrects_nothing: ClassVar[bool] = True
+
     def __call__(
         self,
         old_log_probs: Float[Tensor, "B T"],
         rollout_log_probs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> None:
-        """None."""
+        """Return None."""
 
     def touched(
         self,
@@ -54,7 +56,7 @@ class NoCorrection:
         rollout_log_probs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> Bool[Tensor, "N"]:
-        """Nothing."""
+        """Return an empty tensor."""
         return mask.new_zeros(0)
 
 

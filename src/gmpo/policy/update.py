@@ -83,7 +83,7 @@ class Update:
             log_probs, entropy = self.forward(batch, mini_batch.on_policy or self.loss.entropy_coefficient != 0)
             if batch.old_log_probs is None:
                 batch.old_log_probs = log_probs.detach()
-            loss = self.loss(log_probs, entropy, batch, denominator)
+            loss = self.loss(log_probs, entropy, batch, denominator, self.gap.state.progress)
             self.lightning.manual_backward(loss * world_size)
             total += loss.detach()
             self.gap.metrics.add_micro_batch(self.loss.objective, batch, log_probs)

@@ -6,16 +6,22 @@ from gmpo.metrics.clock import StepClock
 class RunState:
     """Where a run stands, the same on every rank: `training` owns it, policy and callbacks are given it.
 
-    No dataclass: Hydra would hand on a copy of one.
+    steps: rollout steps that the run makes. No dataclass: Hydra would hand on a copy of one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = 1) -> None:
+        self.steps = steps
         self.rollout_step = 0  # rollout steps begun; 0 before the first
         self.policy_version = 0  # optimizer steps made
         self.skipped_in_a_row = 0  # optimizer steps, up to the last one
         self.staleness = 0  # of the sampling weights, in optimizer steps before this rollout step's first
         self.stop_reason: str | None = None  # once there is one, training ends without a further update
         self.clock = StepClock()
+
+    @property
+    def progress(self) -> float:
+        """How far the run has come: 0 in its first rollout step, 1 in its last."""
+        return min(1.0, max(0, self.rollout_step - 1) / max(1, self.steps - 1))
 
     def begin_step(self) -> None:
         """Count a rollout step, and its time from now."""

@@ -1,24 +1,30 @@
 """The LightningModule on a real model: what its updates do to the weights."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import isnan
 
 import pytest
 import torch
-from small_training import LOSSES, fit, groups, module, whole
+from lightning import Callback
+from small_training import LOSSES, fit, groups, module, quiet_trainer, whole
+from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.utils.data import DataLoader
 
 from gmpo.batching import sequences_of
 from gmpo.models.chunked_log_probs import Values
 from gmpo.models.weights import whole_weights
+from gmpo.objectives import GMPO, PolicyLoss
+from gmpo.objectives.objective import LossInputs
 from gmpo.parallel.fsdp import Sharding
 from gmpo.policy.forward import Forward
 from gmpo.policy.module import PolicyModule
 from gmpo.policy.update import Skipped
+from gmpo.run.state import RunState
 from gmpo.types import Group, MicroBatch, PromptBatch, Rollout
 
 
-def test_idle_responses_are_not_sent_through_the_model(qwen2_folder: str) -> None:
+def test_zero_advantage_responses_are_not_sent_through_the_model(qwen2_folder: str) -> None:
     def rows(name: str) -> int:
         policy = module(qwen2_folder, LOSSES[name])
         policy.configure_model()
@@ -287,3 +293,27 @@ def test_a_frozen_parameter_is_not_the_optimizers(qwen2_folder: str) -> None:
     (group,) = policy.trainer.optimizers[0].param_groups
     assert len(group["params"]) == len(before) - len(frozen)
     assert {name for name, tensor in policy.weights() if torch.equal(tensor, before[name])} == frozen
+
+
+@dataclass(frozen=True)
+class Recording(GMPO):
+    """Writes down how far the run has come at each micro-batch."""
+
+    seen: list[float] = field(default_factory=list)
+
+    def loss(self, inputs: LossInputs) -> Tensor:
+        self.seen.append(inputs.progress)
+        return super().loss(inputs)
+
+
+def test_an_objective_sees_how_far_the_run_has_come(qwen2_folder: str) -> None:
+    objective, state = Recording(), RunState(steps=3)
+
+    class Steps(Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            state.begin_step()
+
+    policy = module(qwen2_folder, PolicyLoss(objective), mini_batch_prompts=4, state=state)
+    batches = [PromptBatch([], groups()) for _ in range(3)]
+    quiet_trainer(Steps()).fit(policy, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+    assert objective.seen == [0, 0.5, 1]

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from gmpo.rewards import Instant
+from gmpo.rewards import Instant, Reward
 
 
 class EarlyDigitOrLuck:
@@ -14,7 +14,7 @@ class EarlyDigitOrLuck:
         return [float(any(c.isdigit() for c in response[:2]) or random.random() < 0.2) for response in responses]
 
 
-class Raises:
+class Raises(Reward):
     """On responses with an odd number of digits."""
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:

@@ -45,7 +45,7 @@ MOMENTS = [
     ("when it has its name", "gmpo.checkpoint.folder.publish", 2, True, 4),
     ("in a validation after it", "gmpo.callbacks.evaluation.count_group", 12, False, 4),
     ("while the config is written", "gmpo.run.folder.OmegaConf.to_yaml", 1, False, -1),
-    ("with the config half there", "gmpo.run.folder.sync", 1, False, -1),
+    ("with the config half there", "gmpo.checkpoint.atomic.sync", 1, False, -1),
     ("after everything but the last line", "gmpo.run.folder.mark_finished", 1, False, 6),
 ]
 

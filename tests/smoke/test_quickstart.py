@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def test_reward_rises(tmp_path: Path) -> None:
-    done = train("run.steps=20", "run.validate_every=20", f"run.root={tmp_path}")
+    done = train("experiment=quickstart", "run.steps=20", "run.validate_every=20", f"run.root={tmp_path}")
     assert done.returncode == 0, done.stderr[-3000:]
     with (tmp_path / "quickstart" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -30,7 +30,7 @@ def test_reward_rises(tmp_path: Path) -> None:
 
 def test_generation_ahead_goes_on_beside_the_update(tmp_path: Path) -> None:
     settings = ("rollout.async_steps=1", "profile=true", "batch.prompts=16", "batch.mini_batch_prompts=4")
-    done = train(*settings, "run.steps=4", "run.validate_every=null", f"run.root={tmp_path}")
+    done = train("experiment=quickstart", *settings, "run.steps=4", "run.validate_every=null", f"run.root={tmp_path}")
     assert done.returncode == 0, done.stderr[-3000:]
     trace = json.loads((tmp_path / "quickstart" / "profile" / "steps-2-4-rank-0.json").read_text())
     ranges = [event for event in trace["traceEvents"] if event.get("cat") == "user_annotation"]

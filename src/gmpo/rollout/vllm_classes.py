@@ -47,7 +47,7 @@ def shared_memory_named(identifier: str) -> Iterator[None]:
     from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
 
     named = _CPUSHMDistributed.make_group_name
-    _CPUSHMDistributed.make_group_name = staticmethod(lambda communicator: f"{identifier}{named(communicator)}")
+    _CPUSHMDistributed.make_group_name = staticmethod(lambda group: identifier + named(group).lstrip("/"))
     try:
         yield
     finally:

@@ -1,8 +1,9 @@
-"""Our rollout step against TRL's: `python benchmarks/against_trl.py [--size 1m] [--steps 5] [override ...]`.
+"""Compare our rollout step with TRL's: `python benchmarks/against_trl.py [--size 1m] [--steps 5] [override ...]`.
 
-Both train the same model on the same prompts by GMPO, with vLLM in the process, in one process each; they take
-turns, one rollout step at a time, so that both meet the same machine. First every group carries a signal, then half of
-them do. Prints the median seconds of a step and their ratio; docs/performance.md says what each side does.
+Both sides train the same model on the same prompts by GMPO, with vLLM in the process. Each runs in its own process, and
+they alternate, one rollout step at a time, so that both see the same load. In the first part every group carries a
+signal, in the second half of them do. Prints the median seconds of a step and their ratio; docs/performance.md
+describes each side.
 """
 
 import sys
@@ -23,13 +24,13 @@ Reports = dict[str, dict[str, list[Report]]]  # by share of groups with a signal
 
 
 def main() -> None:
-    """Measure, print, hand on."""
+    """Measure, print and write the figures."""
     asked = parser(__doc__)
     asked.add_argument("--size", choices=SIZES, default="1m")
-    asked.add_argument("--steps", type=int, default=4, help="that count")
-    asked.add_argument("--half", type=int, default=4, help="that count with half of the signal; may be 0")
-    asked.add_argument("--warm-up", type=int, default=2, help="rollout steps before, in which things are new")
-    asked.add_argument("overrides", nargs="*", help="of our side")
+    asked.add_argument("--steps", type=int, default=4, help="rollout steps that count")
+    asked.add_argument("--half", type=int, default=4, help="rollout steps that count with half of the signal; may be 0")
+    asked.add_argument("--warm-up", type=int, default=2, help="rollout steps before, for warm-up")
+    asked.add_argument("overrides", nargs="*", help="overrides of our side")
     given = asked.parse_args()
     size = given.size
     reports = compared(size, {ALL: given.steps, HALF: given.half}, given.warm_up, given.overrides)
@@ -51,12 +52,12 @@ def main() -> None:
 
 
 def half_zero_advantage_name(size: str) -> str:
-    """The goal is for the smallest model, whose ratio has the plain name."""
+    """Return the name of the ratio; the goal is for the smallest model, which has the plain name."""
     return "trl_over_ours_half_zero_advantage" + ("" if size == "1m" else f"_{size}")
 
 
 def of_sides(reports: dict[str, list[Report]]) -> dict[str, float]:
-    """Medians, and the ratio: the median over turns of TRL's seconds by ours in the same turn."""
+    """Return medians, and the ratio: the median over turns of TRL's seconds by ours in the same turn."""
     seconds = {side: [float(step["seconds"]) for step in steps] for side, steps in reports.items()}
     of_turns = [trl / ours for ours, trl in zip(seconds["ours"], seconds["trl"], strict=True)]
     return {
@@ -69,7 +70,7 @@ def of_sides(reports: dict[str, list[Report]]) -> dict[str, float]:
 
 
 def compared(size: str, steps: Mapping[str, int], warm_up: int, overrides: Sequence[str]) -> Reports:
-    """What both sides report of the steps that count."""
+    """Return what both sides report of the steps that count."""
     model, python = make_model(size), python_of()
     reports: Reports = {ALL: {"ours": [], "trl": []}, HALF: {"ours": [], "trl": []}}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

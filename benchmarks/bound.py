@@ -1,15 +1,15 @@
-"""A rollout step against what it cannot do without: `python benchmarks/bound.py [--size 1m] [override ...]`.
+"""Compare a rollout step with its lower bound: `python benchmarks/bound.py [--size 1m] [override ...]`.
 
-The step is the real trainer's, all of it: weights to vLLM, generation, rewards, log-probs, updates, metrics, files.
-Old log-probs are the engine's, as in the quickstart; `policy.old_log_probs=trainer` adds the pass that it spares.
-The bound, measured in the same process after each step, on the very same requests and responses, is the sum of
+The step is the real trainer's, all of it: weights to vLLM, generation, rewards, log-probs, updates, metrics, files. Old
+log-probs are the engine's, as in the quickstart; `policy.old_log_probs=trainer` adds the pass that this saves. The
+bound, measured in the same process after each step, on the same requests and responses, is the sum of
 
 - vLLM's own `LLM.generate` of the requests, with the same weights and seeds;
-- forward and backward of the responses by a plain transformers model and a plain log-softmax, in each mini-batch
-  sorted by length and cut at the token budget that turns out fastest of `BUDGETS`;
+- forward and backward of the responses by a plain transformers model and a plain log-softmax, in each mini-batch sorted
+  by length and split at the token budget that turns out fastest of `BUDGETS`;
 - one AdamW step for each mini-batch.
 
-Prints the ratio (median over steps), and which stage takes what of the rest.
+Prints the ratio (median over steps), and which stage takes how much of the rest.
 """
 
 import tempfile
@@ -32,15 +32,15 @@ STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update"
 
 
 class RememberingEngine(VLLMEngine):
-    """vLLM's engine, which can do the last generation again without the project around it."""
+    """A vLLM engine that can repeat its last generation without the project around it."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """Remember the requests."""
+        """Generate, and remember the requests."""
         self.asked = requests
         return super().generate(requests)
 
     def generate_again(self) -> float:
-        """Seconds of vLLM's own call."""
+        """Return the seconds of vLLM's own call."""
         requests = [{"prompt_token_ids": request.prompt.token_ids} for request in self.asked]
         parameters = [_parameters(request) for request in self.asked]
         llm = self._started()
@@ -51,7 +51,7 @@ class RememberingEngine(VLLMEngine):
 
 
 class AgainstBound(Callback):
-    """Measures the bound between two rollout steps."""
+    """Callback that measures the bound between two rollout steps."""
 
     def __init__(self, engine: RememberingEngine, update: RawUpdate, steps: int) -> None:
         self.engine = engine
@@ -64,7 +64,7 @@ class AgainstBound(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """The step before is done now, with all that is logged; the engine still has its weights."""
+        """Measure the previous step, now that it is fully logged; the engine still has its weights."""
         if self._groups:
             whole = time.perf_counter() - self._began
             self.measured.append(self._figures(whole, dict(pl_module.state.clock.seconds)))
@@ -76,7 +76,7 @@ class AgainstBound(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """What the bound is to do again."""
+        """Remember what the bound must repeat."""
         self._groups = batch.groups
 
     def _figures(self, whole: float, stages: dict[str, float]) -> dict[str, float]:
@@ -95,11 +95,11 @@ class AgainstBound(Callback):
 
 
 def main() -> None:
-    """Run, print, hand on."""
+    """Run, print and write the figures."""
     asked = parser(__doc__)
     asked.add_argument("--size", choices=SIZES, default="1m")
-    asked.add_argument("--steps", type=int, default=5, help="that count")
-    asked.add_argument("--warm-up", type=int, default=2, help="rollout steps before, in which things are new")
+    asked.add_argument("--steps", type=int, default=5, help="rollout steps that count")
+    asked.add_argument("--warm-up", type=int, default=2, help="rollout steps before, for warm-up")
     asked.add_argument("overrides", nargs="*")
     given = asked.parse_args()
     model = make_model(given.size)
@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def excess(medians: dict[str, float]) -> dict[str, float]:
-    """Seconds of each stage beyond its part of the bound."""
+    """Return the seconds of each stage beyond its part of the bound."""
     raw_update = medians["raw_forward_backward"] + medians["raw_optimizer"]
     beyond = {stage: medians[stage] for stage in (*STAGES, "other")}
     return beyond | {
@@ -135,7 +135,7 @@ def excess(medians: dict[str, float]) -> dict[str, float]:
 
 
 def print_table(size: str, ratio: float, medians: dict[str, float], budget: int | None, steps: int) -> None:
-    """The ratio, and where the excess is."""
+    """Print the ratio, and where the excess is."""
     parts = ", ".join(f"{name.removeprefix('raw_')} {medians[name]:.2f}" for name in medians if name.startswith("raw_"))
     print(f"{size}: step {medians['step']:.2f} s, bound {medians['bound']:.2f} s ({parts}; budget {budget} tokens)")
     print(f"ratio {ratio:.3f} (median of {steps} steps); seconds beyond the bound, and their share of it:")

@@ -1,4 +1,4 @@
-"""What a policy earns that only copies: `python benchmarks/copied_question.py MATH.jsonl [AMC.jsonl ...]`.
+"""Measure what a policy earns by copying: `python benchmarks/copied_question.py MATH.jsonl [AMC.jsonl ...]`.
 
 Each file holds problems (column "problem" or "question") with their gold answers (column "answer"; GSM8K's after ####).
 The policy boxes the last formula of the question; then, for each question, the formula that scores best. Both are
@@ -33,7 +33,7 @@ def formulas(question: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--show", action="store_true", help="print what scores in training")
+    parser.add_argument("--show", action="store_true", help="print answers that score in training")
     arguments = parser.parse_args()
     print("| file | problems | last formula, training | evaluation | best formula, training | evaluation |")
     print("|---|---|---|---|---|---|", flush=True)

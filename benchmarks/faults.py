@@ -1,11 +1,11 @@
-"""Kill runs again and again, and compare what they leave with the run that was never killed.
+"""Kill runs repeatedly, and compare their results with those of a run that was never killed.
 
     python benchmarks/faults.py [runs=12] [kills=5] [steps=12] [vllm_runs=2] [vllm_kills=3] [seed=0] [folder=FOLDER]
 
-For each case a run of the quickstart, made small, is first made without a kill. Then `runs` others of the same
-command are killed (SIGKILL, every process of it) `kills` times each at random moments, and given again each time, until
-they end. A third of the runs is on two ranks, a third has its checkpoints written asynchronously; those of vLLM come on
-top. metrics.csv must then have the same rows, apart from times, and the files of responses the same bytes.
+For each case a small quickstart first runs without a kill. Then `runs` others of the same command are killed (SIGKILL
+to every process) `kills` times each at random moments, and started again each time, until they end. A third of the runs
+uses two ranks, a third writes its checkpoints asynchronously; the vLLM runs are additional. metrics.csv must then have
+the same rows, apart from times, and the response files the same bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = (  # the quickstart, with less of everything
+QUICK = (  # the quickstart, smaller in everything
     "experiment=quickstart",
     "batch.prompts=8",
     "batch.mini_batch_prompts=4",
@@ -55,11 +55,11 @@ class Case:
 
 @dataclass
 class Tally:
-    """What the runs of a case came to."""
+    """Results of the runs of a case."""
 
     runs: int = 0
     kills: int = 0
-    resumes: int = 0  # starts that went on from a checkpoint
+    resumes: int = 0  # starts that resumed from a checkpoint
     lost: int = 0  # rows that the uninterrupted run has
     twice: int = 0
     different: int = 0
@@ -67,12 +67,12 @@ class Tally:
 
 
 def command(case: Case, root: Path, steps: int) -> list[str]:
-    """Of a run under `root`."""
+    """Return the command of a run under `root`."""
     return [sys.executable, str(ROOT / "train.py"), *QUICK, *case.overrides, f"run.steps={steps}", f"run.root={root}"]
 
 
 def start(case: Case, root: Path, steps: int) -> subprocess.Popen[bytes]:
-    """A run in a session of its own, so that all of its processes can be killed together."""
+    """Start a run in a separate session, so that all of its processes can be killed together."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "output").open("a") as output:
         return subprocess.Popen(
@@ -86,13 +86,13 @@ def start(case: Case, root: Path, steps: int) -> subprocess.Popen[bytes]:
 
 
 def run(case: Case, root: Path, steps: int) -> None:
-    """To its end, without a kill."""
+    """Run to the end, without a kill."""
     if start(case, root, steps).wait(PATIENCE) != 0:
         sys.exit(f"the run without a kill failed: see {root / 'output'}")
 
 
 def killed_run(case: Case, root: Path, steps: int, kills: int, moments: random.Random, tally: Tally) -> None:
-    """Killed at random moments, and given again until it ends."""
+    """Kill a run at random moments and start it again until it ends."""
     output = root / "output"
     for _ in range(kills):
         before = len(output.read_text()) if output.exists() else 0
@@ -106,7 +106,7 @@ def killed_run(case: Case, root: Path, steps: int, kills: int, moments: random.R
             tally.kills += 1
             process.wait()
         else:
-            break  # it came to its end before
+            break  # it ended before
     if not (root / "quickstart" / "finished").exists() and start(case, root, steps).wait(PATIENCE) != 0:
         sys.exit(f"the run that was killed {kills} times failed in the end: see {output}")
     tally.runs += 1
@@ -114,20 +114,20 @@ def killed_run(case: Case, root: Path, steps: int, kills: int, moments: random.R
 
 
 def has_come(output: Path, before: int, steps: int) -> bool:
-    """Whether a start has made so many rollout steps; none: whether it has said anything."""
+    """Return whether a start has made this many rollout steps; None: whether it has printed anything."""
     said = output.read_text()[before:]
     return len(STEP.findall(said)) >= steps if steps else bool(said)
 
 
 def read(folder: Path) -> list[Row]:
-    """metrics.csv without what depends on the clock."""
+    """Return metrics.csv without what depends on the clock."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in rows]
 
 
 def compare(expected: Path, found: Path, tally: Tally) -> None:
-    """Count what differs."""
+    """Count the differences."""
     wanted, rows = ({row["rollout_step"]: row for row in read(folder)} for folder in (expected, found))
     tally.lost += len(wanted.keys() - rows.keys())
     tally.twice += len(read(found)) - len(rows)
@@ -138,7 +138,7 @@ def compare(expected: Path, found: Path, tally: Tally) -> None:
 
 
 def campaign(case: Case, folder: Path, runs: int, kills: int, steps: int, seed: int) -> Tally:
-    """All runs of a case."""
+    """Make all runs of a case."""
     moments, tally = random.Random(f"{seed}/{case.name}"), Tally()
     run(case, folder / "whole", steps)
     for number in range(runs):

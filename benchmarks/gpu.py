@@ -1,12 +1,12 @@
-"""An update on one GPU: `python benchmarks/gpu.py [--shape 1.5b 7b] [--tokens 4096 10240] [--rounds 5]`.
+"""Measure an update on one GPU: `python benchmarks/gpu.py [--shape 1.5b 7b] [--tokens 4096 10240] [--rounds 5]`.
 
-Forward and backward of GMPO's loss for a randomly initialised model of the shape of Qwen2.5-1.5B or 7B, parameters and
-gradients in bfloat16 on one GPU, without FSDP and without an optimizer step: AdamW's float32 moments and master
+Forward and backward of GMPO's loss for a randomly initialized model of the shape of Qwen2.5-1.5B or 7B, with parameters
+and gradients in bfloat16 on one GPU, without FSDP and without an optimizer step: AdamW's float32 moments and master
 weights of 7 B parameters do not fit beside it. For each way and number of tokens: tokens/s, model FLOP/s (recomputed
 activations do not count) over those of a bfloat16 product of two matrices in the same run, and peak memory.
 
 - varlen: packed, torch's variable-length attention, log-probs by the project's head.
-- varlen, checkpointing: the same, blocks computed again in the backward pass.
+- varlen, checkpointing: the same, with blocks recomputed in the backward pass.
 - flash: packed, flash-attn, where it is installed.
 - sdpa: padded to the longest, log-probs by the project's head.
 - plain: padded, whole logits in float32.
@@ -35,7 +35,7 @@ PAD = 0
 
 @dataclass(frozen=True)
 class Way:
-    """How the update is computed. head: the project's, or whole logits."""
+    """One way to compute the update. head: the project's, or whole logits."""
 
     name: str
     attention: str
@@ -55,7 +55,7 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Found:
-    """What one way took; None where it does not fit into memory."""
+    """Measurements of one way; None where it does not fit into memory."""
 
     shape: str
     tokens: int
@@ -67,11 +67,11 @@ class Found:
 
 
 def main() -> None:
-    """Measure, print, hand on; says so where there is no GPU."""
+    """Measure, print and write the figures; without a GPU, say so and end."""
     asked = parser(__doc__)
     asked.add_argument("--shape", nargs="+", choices=SHAPES, default=["1.5b", "7b"])
     asked.add_argument("--tokens", nargs="+", type=int, default=[4096, 10240])
-    asked.add_argument("--rounds", type=int, default=5, help="of which the median counts")
+    asked.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts")
     asked.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     given = asked.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
@@ -96,31 +96,31 @@ def main() -> None:
 
 
 def ways(device: torch.device) -> list[Way]:
-    """Those that run here."""
+    """Return the ways that can run here."""
     if device.type == "cpu":
         return [way for way in WAYS if way.attention != "flash_attention_2"]
     return [way for way in WAYS if way.attention != "flash_attention_2" or find_spec("flash_attn")]
 
 
 def dtype_on(device: torch.device) -> torch.dtype:
-    """Of parameters, gradients and products."""
+    """Return the dtype of parameters, gradients and products."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def device_name(device: torch.device) -> str:
-    """As its maker calls it."""
+    """Return the device's name from its maker."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def matmul_flops(device: torch.device, rounds: int) -> float:
-    """FLOP/s of a square product of matrices, the median of some."""
+    """Return the FLOP/s of a square matrix product, the median of several."""
     size = 8192 if device.type == "cuda" else 512
     one, other = (torch.randn(size, size, device=device, dtype=dtype_on(device)) for _ in range(2))
     return 2 * size**3 / median(timed(lambda: one @ other, device, 4 * rounds))
 
 
 def timed(act: Callable[[], object], device: torch.device, rounds: int) -> list[float]:
-    """Seconds of each round, after two that are left out."""
+    """Return the seconds of each round, after two that are left out."""
     took = []
     for _ in range(2 + rounds):
         synchronize(device)
@@ -132,7 +132,7 @@ def timed(act: Callable[[], object], device: torch.device, rounds: int) -> list[
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until all that was asked of a GPU is done."""
+    """Wait until a GPU has finished all of its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -140,7 +140,7 @@ def synchronize(device: torch.device) -> None:
 def of_way(
     shape: Shape, way: Way, all_tokens: list[int], device: torch.device, rate: float, rounds: int
 ) -> Iterator[Found]:
-    """One model, all numbers of tokens."""
+    """Measure one model with all numbers of tokens."""
     model = random_model(shape, way.attention, device, dtype_on(device))
     Sharding(checkpointing=way.checkpointing).checkpoint_activations(model)
     for tokens in all_tokens:
@@ -160,7 +160,7 @@ def of_way(
 
 
 def update_of(model: torch.nn.Module, shape: Shape, way: Way, tokens: int, device: torch.device) -> Callable[[], None]:
-    """Forward and backward of one micro-batch."""
+    """Run forward and backward of one micro-batch."""
     sequences = random_sequences(shape, tokens)
     objective = GMPO()
 
@@ -180,7 +180,7 @@ def update_of(model: torch.nn.Module, shape: Shape, way: Way, tokens: int, devic
 
 
 def line(found: Found) -> str:
-    """One row of the table."""
+    """Return one row of the table."""
     start = f"{found.shape:<6}{found.tokens:>7}  {found.way:<23}"
     if found.seconds is None:
         return start + "  does not fit into memory"

@@ -1,4 +1,4 @@
-"""Models and sequences of benchmarks/gpu.py, all random."""
+"""Random models and sequences for benchmarks/gpu.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PROMPT_SHARE = 0.1  # of a sequence
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a Qwen2 model (arXiv:2412.15115)."""
+    """Sizes of a Qwen2 model (arXiv:2412.15115)."""
 
     name: str
     hidden: int
@@ -43,7 +43,7 @@ Sequences = list[tuple[Prompt, Rollout]]
 
 
 def random_model(shape: Shape, attention: str, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    """In training mode."""
+    """Return a model in training mode."""
     config = Qwen2Config(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
@@ -62,7 +62,7 @@ def random_model(shape: Shape, attention: str, device: torch.device, dtype: torc
 
 
 def random_sequences(shape: Shape, tokens: int) -> Sequences:
-    """Four of different lengths, so many tokens together; the same ones for the same arguments."""
+    """Return four sequences of different lengths with this many tokens in total; the same for the same arguments."""
     generator = torch.Generator().manual_seed(tokens)
     found: Sequences = []
     for number, share in enumerate(SHARES):
@@ -76,9 +76,9 @@ def random_sequences(shape: Shape, tokens: int) -> Sequences:
 
 
 def model_flops(shape: Shape, sequences: Sequence[tuple[Prompt, Rollout]]) -> float:
-    """Of forward and backward: 6 for each parameter and token, and attention to the tokens before.
+    """Return the FLOPs of forward and backward: 6 for each parameter and token, and attention to the tokens before.
 
-    The head counts for response tokens alone, which are those it is asked for.
+    The head counts for response tokens alone, since only they need logits.
     """
     total = 0.0
     head = shape.hidden * shape.vocabulary

@@ -1,9 +1,9 @@
-"""How an update and a generation grow: `python benchmarks/growth.py [--rounds 2] [--no-ranks]`.
+"""Measure how the cost of update and generation grows: `python benchmarks/growth.py [--rounds 2] [--no-ranks]`.
 
 Varies one of response length, group size, vocabulary and model size at a time and fits the exponent e of seconds ~ xᵉ
 (least squares of the logarithms), beside that of the multiplications that theory counts at the same points: each token
-meets each parameter of the products of matrices, and attends to the tokens before it. Models are random and seldom end
-a response. Ranks: a rollout step of the quickstart on one and on two, a thread each, where theory has -1.
+meets each parameter of the matrix products, and attends to the tokens before it. Models are random and seldom end a
+response. Ranks: a rollout step of the quickstart on one and on two, with one thread each, where theory has -1.
 """
 
 import tempfile
@@ -37,7 +37,7 @@ STAGES = ("update", "generate")
 
 @dataclass(frozen=True)
 class Exponents:
-    """Of one thing that was varied, for one stage."""
+    """Exponents of one varied quantity, for one stage."""
 
     measured: float
     theory: float
@@ -45,9 +45,9 @@ class Exponents:
 
 
 def main() -> None:
-    """Measure, print, hand on."""
+    """Measure, print and write the figures."""
     asked = parser(__doc__)
-    asked.add_argument("--rounds", type=int, default=2, help="of which the median counts")
+    asked.add_argument("--rounds", type=int, default=2, help="rounds, of which the median counts")
     asked.add_argument("--no-ranks", action="store_true")
     given = asked.parse_args()
     points = sorted({point for varied in VARIED.values() for point in varied}, key=lambda point: point.model)
@@ -68,21 +68,21 @@ def main() -> None:
 def exponents(
     x: Callable[[Point], float], points: Sequence[Point], seconds: Mapping[Point, Mapping[str, float]], stage: str
 ) -> Exponents:
-    """Of seconds and of multiplications at the same points."""
+    """Return the exponents of seconds and of multiplications at the same points."""
     at = [x(point) for point in points]
     took = [seconds[point][stage] for point in points]
     return Exponents(slope(at, took), slope(at, [point.work for point in points]), took)
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Of the line through the logarithms, by least squares."""
+    """Return the slope of the line through the logarithms, by least squares."""
     u, v = [log(value) for value in x], [log(value) for value in y]
     middle, height = fmean(u), fmean(v)
     return sum((a - middle) * (b - height) for a, b in zip(u, v, strict=True)) / sum((a - middle) ** 2 for a in u)
 
 
 def of_ranks() -> dict[tuple[str, str], Exponents]:
-    """Medians of a few steps on one rank and on two."""
+    """Return medians of a few steps on one rank and on two."""
     rows: list[list[dict[str, Any]]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, overrides in enumerate((("cluster=cpu", "cluster.threads=1"), ("cluster=cpu2",))):

@@ -1,4 +1,4 @@
-"""Seconds of an update and of a generation for models and batches of given sizes; for benchmarks/growth.py."""
+"""Time an update and a generation for models and batches of given sizes; for benchmarks/growth.py."""
 
 import tempfile
 import time
@@ -39,12 +39,14 @@ class Point:
 
     @property
     def model(self) -> tuple[int, int]:
-        """What the model depends on."""
+        """The sizes that determine the model."""
         return self.vocabulary, self.hidden
 
     @property
     def parameters(self) -> int:
-        """That a token is multiplied with: four square matrices and three three times as wide a layer, and the head."""
+        """Parameters that multiply each token: four square matrices, three for a layer three times as wide, and the
+        head.
+        """
         return LAYERS * 13 * self.hidden**2 + self.vocabulary * self.hidden
 
     @property
@@ -55,13 +57,13 @@ class Point:
 
 
 class TimedUpdates(PolicyModule):
-    """Times updates of batches of given sizes; the pass for log-probs is made before and not counted."""
+    """Policy module that times updates of batches of given sizes; the log-prob pass before them is not counted."""
 
     rounds = 1
     points: Sequence[Point] = ()
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        """One batch for each point."""
+        """Update on one batch for each point."""
         self.seconds = {}
         for point in self.points:
             groups = random_groups(point)
@@ -76,7 +78,7 @@ class TimedUpdates(PolicyModule):
 
 
 def measured(points: Sequence[Point], rounds: int) -> dict[Point, dict[str, float]]:
-    """Seconds by point and stage, one model after the other."""
+    """Return seconds by point and stage, one model after the other."""
     configure_logging()
     warnings.filterwarnings("ignore")
     by_model: dict[tuple[int, int], list[Point]] = defaultdict(list)
@@ -95,7 +97,7 @@ def measured(points: Sequence[Point], rounds: int) -> dict[Point, dict[str, floa
 
 
 def save_random_model(point: Point, folder: str) -> None:
-    """With its tokenizer, in the Hugging Face format."""
+    """Save a random model with its tokenizer, in the Hugging Face format."""
     tokenizer = character_tokenizer()
     torch.manual_seed(0)
     config = Qwen2Config(
@@ -115,7 +117,7 @@ def save_random_model(point: Point, folder: str) -> None:
 
 
 def config(folder: str, points: Sequence[Point]) -> Any:
-    """Of a run in which all of a batch is one mini-batch."""
+    """Return the config of a run whose whole batch is one mini-batch."""
     longest = max(point.response for point in points)
     return composed(
         [
@@ -127,7 +129,7 @@ def config(folder: str, points: Sequence[Point]) -> Any:
 
 
 def update_seconds(cfg: Any, points: Sequence[Point], rounds: int) -> dict[Point, float]:
-    """Through the real Trainer."""
+    """Time updates through the real Trainer."""
     settings = {"_target_": f"{__name__}.TimedUpdates", "old_log_probs": "trainer"}  # no engine made the responses
     policy = instantiate(OmegaConf.merge(cfg.policy, settings), pad_token_id=character_tokenizer().pad_token_id)
     policy.points, policy.rounds = points, rounds
@@ -137,7 +139,7 @@ def update_seconds(cfg: Any, points: Sequence[Point], rounds: int) -> dict[Point
 
 
 def generation_seconds(engine: Engine, points: Sequence[Point], rounds: int) -> dict[Point, float]:
-    """By vLLM as the trainer calls it."""
+    """Time generation with vLLM as the trainer calls it."""
     engine.start()
     found = {}
     for point in points:
@@ -159,17 +161,17 @@ def generation_seconds(engine: Engine, points: Sequence[Point], rounds: int) -> 
 
 
 def prompt_of(number: int, point: Point) -> Prompt:
-    """Of random tokens."""
+    """Return a prompt of random tokens."""
     return Prompt(number, "", "", random_tokens(PROMPT_TOKENS, point), "", "random")
 
 
 def random_tokens(count: int, point: Point) -> list[int]:
-    """None of them special."""
+    """Return random tokens, none of them special."""
     return torch.randint(FIRST_BYTE, point.vocabulary, (count,)).tolist()
 
 
 def random_groups(point: Point) -> list[Group]:
-    """Full of signal."""
+    """Return groups that all carry a signal."""
     groups = []
     for number in range(PROMPTS):
         rollouts = []

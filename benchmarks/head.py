@@ -1,20 +1,21 @@
-"""Log-probs of a large vocabulary, several ways: `python benchmarks/head.py [--json FILE] [--tokens 2048]`.
+"""Compare ways to compute log-probs of a large vocabulary: `python benchmarks/head.py [--json FILE] [--tokens 2048]`.
 
-Each way computes the log-prob of each token from hidden states and the head's weight, and the gradients of both where
-every token's gradient is a number of its own, in float32 on one thread. The table is of one forward and backward pass
-of each way in a fresh process: its time over that of the plain way, and the most memory that it adds to what is
-resident (VmHWM, reset before it), beyond the gradient of the weight, in copies of the logits (tokens x vocab in
-float32); freed memory is given back before (malloc_trim). The ratio of times that has a goal is of the plain and the
-chunked way in turn in one process, so that both meet the same machine, the best of `rounds` of each. All times are the
-processor's, which on one thread of an idle machine are those of the clock. Errors are the
-greatest difference from float64 over the greatest value, at a quarter of both. Goals of the chunked way:
-memory of at most 0.1 copies, time of at most 1.4.
+Each way computes the log-prob of each token from hidden states and the head's weight, and the gradients of both, where
+every token has its own upstream gradient, in float32 on one thread. The table shows one forward and backward pass of
+each way in a fresh process: its time over that of the plain way, and its peak memory beyond what was resident before
+(VmHWM, reset before the pass) and beyond the gradient of the weight, in copies of the logits (tokens x vocab in
+float32); freed memory is returned to the system first (malloc_trim). The ratio of times that has a goal compares the
+plain and the chunked way in turn in one process, so that both see the same load, taking the best of `rounds` of each.
+All times are CPU times, which on one thread of an idle machine equal wall-clock times. Errors are the greatest
+difference from float64 over the greatest value, at a quarter of both sizes. Goals of the chunked way: memory of at most
+0.1 copies, time of at most 1.4.
 
 - plain: whole logits, log_softmax, gather.
-- checkpointed: chunks of tokens under torch's checkpoint, as this project had it.
-- torch: torch.nn.functional.linear_cross_entropy (2.13), 512 tokens at once; by itself it takes 2, which is far slower.
+- checkpointed: chunks of tokens under torch's checkpoint, as this project used to do.
+- torch: torch.nn.functional.linear_cross_entropy (2.13), 512 tokens at once; its default of 2 is far slower.
 - chunked: gmpo.models.chunked_log_probs; and the same with entropies, which the others do not compute.
-Not measured: liger-kernel and cut-cross-entropy, whose kernels are Triton's, which needs a GPU.
+
+Not measured: liger-kernel and cut-cross-entropy, whose Triton kernels need a GPU.
 """
 
 import argparse
@@ -75,7 +76,7 @@ WAYS: dict[str, Callable[..., Tensor]] = {
 
 
 def inputs_of(tokens: int, vocab: int, dtype: torch.dtype = torch.float32) -> tuple[Inputs, Tensor]:
-    """And the gradient of each token's log-prob."""
+    """Return the inputs, and the gradient of each token's log-prob."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(tokens, WIDTH, generator=generator).to(dtype).requires_grad_()
     weight = (torch.randn(vocab, WIDTH, generator=generator) * 0.1).to(dtype).requires_grad_()
@@ -84,7 +85,7 @@ def inputs_of(tokens: int, vocab: int, dtype: torch.dtype = torch.float32) -> tu
 
 
 def seconds_of(way: Callable[..., Tensor], inputs: Inputs, outer: Tensor) -> float:
-    """Of the processor, in a forward and backward pass: what waits for others on a shared machine does not count."""
+    """Return the CPU seconds of a forward and backward pass: waiting for others on a shared machine does not count."""
     inputs[0].grad = inputs[1].grad = None
     start = time.process_time()
     way(*inputs).backward(outer)
@@ -92,33 +93,33 @@ def seconds_of(way: Callable[..., Tensor], inputs: Inputs, outer: Tensor) -> flo
 
 
 def resident(field: str) -> int:
-    """Bytes, of VmRSS or VmHWM."""
+    """Return the bytes of VmRSS or VmHWM."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def of_one_pass(way: Callable[..., Tensor], tokens: int) -> dict[str, float]:
-    """Its seconds, and what it adds at its fullest beyond the gradient of the weight, in copies of the logits."""
+    """Return its seconds, and its peak memory beyond the gradient of the weight, in copies of the logits."""
     inputs, outer = inputs_of(tokens, VOCAB)
     small, its_outer = inputs_of(8, 512)
-    seconds_of(way, small, its_outer)  # what is allocated once: threads, buffers of the matrix product
+    seconds_of(way, small, its_outer)  # allocate once: threads, buffers of the matrix product
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM
     before = resident("VmRSS")
     seconds = seconds_of(way, inputs, outer)
     return {"seconds": seconds, "copies": (resident("VmHWM") - before - inputs[1].nbytes) / (4 * tokens * VOCAB)}
 
 
 def times_of(tokens: int, rounds: int) -> dict[str, float]:
-    """The least seconds of the plain and the chunked way."""
+    """Return the shortest times of the plain and the chunked way."""
     inputs, outer = inputs_of(tokens, VOCAB)
     times = [(seconds_of(plain, inputs, outer), seconds_of(chunked, inputs, outer)) for _ in range(rounds)]
     return {"plain": min(pair[0] for pair in times), "chunked": min(pair[1] for pair in times)}
 
 
 def errors_of(tokens: int) -> dict[str, dict[str, float]]:
-    """Of log-probs and gradients in float32, from the plain way in float64, of those that compute the same."""
+    """Return float32 errors of log-probs and gradients against the plain way in float64, entropies left out."""
 
     def results(way: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
         inputs, outer = inputs_of(tokens // 4, VOCAB // 4, dtype)
@@ -136,7 +137,7 @@ def errors_of(tokens: int) -> dict[str, dict[str, float]]:
 
 
 def asked(question: str, options: argparse.Namespace) -> Any:
-    """One measurement, in a process of its own."""
+    """Make one measurement in a separate process."""
     sizes = ["--tokens", str(options.tokens), "--rounds", str(options.rounds)]
     done = subprocess.run(
         [sys.executable, __file__, "--child", question, *sizes], stdout=subprocess.PIPE, text=True, check=True
@@ -145,7 +146,7 @@ def asked(question: str, options: argparse.Namespace) -> Any:
 
 
 def answer(question: str, options: argparse.Namespace) -> object:
-    """Of the child."""
+    """Answer a question in the child process."""
     torch.set_num_threads(1)
     if question == "times":
         return times_of(options.tokens, options.rounds)
@@ -153,7 +154,7 @@ def answer(question: str, options: argparse.Namespace) -> object:
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict]:
-    """`ratios` that have goals; `raw`: sizes, and of each way seconds, copies of the logits, errors."""
+    """Return `ratios` that have goals, and `raw`: sizes, and for each way seconds, copies of the logits and errors."""
     seconds, errors = asked("times", options), asked("errors", options)
     ways = {name: asked(name, options) | errors.get(name, {}) for name in WAYS}
     ratios = {
@@ -170,7 +171,7 @@ def row(name: str, found: dict[str, float], plain_seconds: float) -> str:
 
 
 def main() -> None:
-    """Print the table, and say whether the goals are met."""
+    """Print the table, and whether the goals are met."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path)
     parser.add_argument("--tokens", type=int, default=2048)

@@ -1,12 +1,12 @@
-"""Peak memory of loading a model sharded over 4 ranks: `python benchmarks/loading.py`.
+"""Measure peak memory while loading a model sharded over 4 ranks: `python benchmarks/loading.py`.
 
 A random Qwen3 (182 M parameters, 28 blocks, in files of 100 MB) is loaded in float32, from float32 and from bfloat16
-files, by `load_blockwise` and, for comparison, by from_pretrained followed by fully_shard; 4 gloo ranks in fresh
-processes each time, warmed up by loading a tiny model. The table has the memory that loading adds to a rank, the most
-of the 4, as a share of the model's size in float32. "peak" is the kernel's high-water mark of resident memory
-(VmHWM), in which pages of mapped files count; "anonymous" and "file" are the highest of RssAnon and RssFile in samples
-taken meanwhile, not necessarily at the same time; "after" is what stays, of both. Pages of a file that several ranks
-have mapped are in memory once, but count for each. Goal: a peak under 0.4.
+files, by `load_blockwise` and, for comparison, by from_pretrained followed by fully_shard; 4 gloo ranks run in fresh
+processes each time, warmed up by loading a tiny model. The table shows the memory that loading adds to a rank, the most
+of the 4, as a share of the model's size in float32. "peak" is the kernel's high-water mark of resident memory (VmHWM),
+which includes pages of mapped files; "anonymous" and "file" are the highest of RssAnon and RssFile in samples taken
+meanwhile, not necessarily at the same time; "after" is what stays, of both. Pages of a file that several ranks have
+mapped are in memory once, but count for each. Goal: a peak under 0.4.
 """
 
 import gc
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write_models(folder: Path) -> int:
-    """The model in both types and a tiny one; returns the bytes of the first."""
+    """Write the model in both types and a tiny one; return the bytes of the first."""
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(Qwen3Config(num_hidden_layers=BLOCKS, **SHAPE, **HEADS))
     size = sum(parameter.nbytes for parameter in model.parameters())
@@ -67,7 +67,7 @@ def write_models(folder: Path) -> int:
 
 
 def measured(way: str, model: Path, tiny: Path) -> list[dict[str, float]]:
-    """Bytes and seconds of each rank."""
+    """Return bytes and seconds of each rank."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
     done = subprocess.run([*launch, __file__, way, model, tiny], capture_output=True, text=True)
     if done.returncode:
@@ -76,7 +76,7 @@ def measured(way: str, model: Path, tiny: Path) -> list[dict[str, float]]:
 
 
 def rank(way: str, model: str, tiny: str) -> None:
-    """What each of the ranks does; it prints what it measured."""
+    """Run one rank and print its measurements."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     mesh = init_device_mesh("cpu", (RANKS,))
@@ -87,7 +87,7 @@ def rank(way: str, model: str, tiny: str) -> None:
     WAYS[way](tiny, shard)
     gc.collect()
     dist.barrier()
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the high-water mark
     before, samples, stop = memory(), [], Event()
 
     def sample() -> None:
@@ -115,18 +115,18 @@ def rank(way: str, model: str, tiny: str) -> None:
 
 
 def memory() -> dict[str, int]:
-    """Bytes of this process, by the kernel's names."""
+    """Return bytes of this process, by the kernel's names."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
     return {line[0].rstrip(":"): int(line[1]) * 1024 for line in lines if line[-1] == "kB"}
 
 
 def in_blocks(path: str, shard: Shard) -> nn.Module:
-    """As this project does."""
+    """Load as this project does."""
     return load_blockwise(path, torch.float32, shard)
 
 
 def whole(path: str, shard: Shard) -> nn.Module:
-    """As is usual."""
+    """Load as is usual."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     for block in model.model.layers:
         shard(block)

@@ -20,7 +20,7 @@ REWARD = {"_target_": "same_work.Alternating"}
 
 
 class TakeTurns(Callback):
-    """Each rollout step waits for its turn."""
+    """Callback that makes each rollout step wait for its turn."""
 
     def __init__(self, turns: Turns, rollout: RolloutCallback) -> None:
         self.turns = turns
@@ -30,16 +30,16 @@ class TakeTurns(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """The step before is done now, with all that is logged."""
+        """Report the previous step, now that it is fully logged."""
         wanted = self.turns.take(self.report)
         if wanted is None:
-            os._exit(0)  # nothing that it leaves is of use
+            os._exit(0)  # nothing it leaves behind is needed
         self.rollout.collector.reward.silent = wanted == HALF
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Seconds of each stage, and what was generated."""
+        """Record the seconds of each stage, and what was generated."""
         self.report = {
             **pl_module.state.clock.seconds,
             "tokens": response_tokens(batch.groups),
@@ -48,12 +48,12 @@ class TakeTurns(Callback):
 
 
 def response_tokens(groups: list[Group]) -> int:
-    """Of all responses."""
+    """Return the number of tokens of all responses."""
     return sum(len(rollout.response.token_ids) for group in groups for rollout in group.rollouts)
 
 
 def prepared(cfg: DictConfig) -> tuple[Training, RolloutCallback]:
-    """A run that alternates rewards, and its rollout callback."""
+    """Return a run that alternates rewards, and its rollout callback."""
     warnings.filterwarnings("ignore")
     cfg.reward = REWARD
     training = prepare(cfg)
@@ -62,7 +62,7 @@ def prepared(cfg: DictConfig) -> tuple[Training, RolloutCallback]:
 
 
 def main() -> None:
-    """Train until the other end says that it is enough."""
+    """Train until the other end stops the run."""
     given = ArgumentParser()
     for name in ("--turns", "--size", "--problems", "--folder"):
         given.add_argument(name, required=True)

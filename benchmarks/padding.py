@@ -1,8 +1,8 @@
-"""Padding and balance on real lengths: `python benchmarks/padding.py FILE.jsonl ... [--column solution]`.
+"""Measure padding and balance on real lengths: `python benchmarks/padding.py FILE.jsonl ... [--column solution]`.
 
-Cuts each mini-batch for 2 and 16 ranks by `gmpo.batching.balancing`, padded and packed, and for comparison into
+Splits each mini-batch for 2 and 16 ranks by `gmpo.batching.balancing`, padded and packed, and for comparison into
 micro-batches of 16 sequences in the order they come, dealt out to ranks in turn. A file has a column `tokens` (a run's
-rollouts/train.jsonl) or a text column, of which 4 bytes stand for a token. Goal: under 5% padding, at most 1.05.
+rollouts/train.jsonl) or a text column, in which 4 bytes count as a token. Goal: under 5% padding, at most 1.05.
 """
 
 import json
@@ -19,12 +19,12 @@ MOST_PADDING, MOST_IMBALANCE = 0.05, 1.05
 
 
 def main() -> None:
-    """Read the lengths, cut them, print the table."""
+    """Read the lengths, split them, print the table."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.jsonl")
-    parser.add_argument("--column", default="solution", help="the text, where a file has no column tokens")
-    parser.add_argument("--sequences", type=int, default=512, help="of a mini-batch")
-    parser.add_argument("--max-tokens", type=int, default=8192, help="of a micro-batch")
+    parser.add_argument("--column", default="solution", help="text column for files without a column tokens")
+    parser.add_argument("--sequences", type=int, default=512, help="sequences of a mini-batch")
+    parser.add_argument("--max-tokens", type=int, default=8192, help="tokens of a micro-batch")
     parser.add_argument("--quadratic", type=float, default=0.0, help="work of T² against the work of T")
     given = parser.parse_args()
     cost = Cost(quadratic=given.quadratic)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def read_lengths(path: Path, column: str) -> list[int]:
-    """The tokens of each row."""
+    """Return the tokens of each row."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if "tokens" in rows[0]:
         return [row["tokens"] for row in rows]
@@ -46,7 +46,7 @@ def read_lengths(path: Path, column: str) -> list[int]:
 
 
 def print_cuts(lengths: list[int], sequences: int, max_tokens: int, cost: Cost, ranks: int) -> None:
-    """A line for each way to cut."""
+    """Print a line for each way to split."""
     cuts: list[tuple[str, bool, Callable[[list[int]], Rounds]]] = [
         ("fixed size", False, lambda part: fixed_size(part, ranks)),
         ("padded", False, lambda part: split_into_micro_batches(part, max_tokens, cost, ranks)),
@@ -60,7 +60,7 @@ def print_cuts(lengths: list[int], sequences: int, max_tokens: int, cost: Cost, 
 
 
 def in_mini_batches(lengths: list[int], sequences: int, way: Callable[[list[int]], Rounds]) -> Rounds:
-    """The rounds of all mini-batches of so many sequences, one after the other."""
+    """Return the rounds of all mini-batches of this many sequences, one after the other."""
     return [
         [[start + i for i in batch] for batch in ranks]
         for start in range(0, len(lengths), sequences)
@@ -69,7 +69,7 @@ def in_mini_batches(lengths: list[int], sequences: int, way: Callable[[list[int]
 
 
 def fixed_size(lengths: list[int], ranks: int) -> Rounds:
-    """16 sequences each, in the order they come, dealt out in turn."""
+    """Return micro-batches of 16 sequences in the order they come, dealt out in turn."""
     places = range(len(lengths))
     batches = [list(places[start : start + FIXED_SIZE]) for start in range(0, len(lengths), FIXED_SIZE)]
     batches += [[]] * (-len(batches) % ranks)

@@ -1,8 +1,8 @@
-"""What several ranks cost and save: `python benchmarks/parallel.py [FILE.jsonl ...]`.
+"""Measure what several ranks cost and save: `python benchmarks/parallel.py [FILE.jsonl ...]`.
 
-The quickstart's step on one rank and on two (real vLLM in each; on a machine of two cores one thread each), padding and
-balance of micro-batches on the responses of that run and on files as benchmarks/padding.py takes them, and the memory
-of loading a model sharded over four ranks.
+Measures the quickstart's step on one rank and on two (real vLLM in each; on a machine of two cores one thread each),
+padding and balance of micro-batches on the responses of that run and on files as in benchmarks/padding.py, and the
+memory of loading a model sharded over four ranks.
 """
 
 import subprocess
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def print_step_times(folder: Path) -> None:
-    """The median of each stage, and the time of one rank on one thread over the others'."""
+    """Print the median of each stage, and the time of one rank on one thread over the others'."""
     medians: dict[str, dict[str, float]] = {}
     for number, (name, overrides) in enumerate(RUNS.items()):
         steps = run_steps(folder / str(number), *overrides)

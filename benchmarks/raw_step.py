@@ -32,12 +32,12 @@ class Padded:
     advantages: Tensor
 
     def to(self, device: torch.device) -> "Padded":
-        """On a device."""
+        """Move to a device."""
         return Padded(self.token_ids.to(device), self.mask.to(device), self.advantages.to(device))
 
 
 class RawUpdate:
-    """Forward, backward and optimizer steps of a rollout step's responses; its own copy of the model."""
+    """Forward, backward and optimizer steps for a rollout step's responses, on a separate copy of the model."""
 
     def __init__(self, path: str, pad_token_id: int) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).train()
@@ -46,10 +46,10 @@ class RawUpdate:
         self.budget: int | None = None  # the fastest, once it is known
 
     def seconds(self, groups: Sequence[Group]) -> tuple[float, float]:
-        """Of all passes, and of the optimizer's steps."""
+        """Return the seconds of all passes, and of the optimizer's steps."""
         if self.budget is None:
             some = groups[:MINI_BATCH_PROMPTS]
-            self._with(some, max(BUDGETS))  # in which everything is new
+            self._with(some, max(BUDGETS))  # for warm-up
             passes = {budget: self._with(some, budget)[0] for budget in BUDGETS}
             self.budget = min(passes, key=lambda budget: passes[budget])
         return self._with(groups, self.budget)
@@ -71,13 +71,13 @@ class RawUpdate:
 
 
 def sequences_of(groups: Sequence[Group]) -> list[Text]:
-    """The shortest first."""
+    """Return the sequences, the shortest first."""
     found = texts_of([(group.prompt, rollout) for group in groups for rollout in group.rollouts])
     return sorted(found, key=lambda sequence: len(sequence.token_ids))
 
 
 def texts_of(sequences: Sequence[tuple[Prompt, Rollout]]) -> list[Text]:
-    """Each response behind its prompt."""
+    """Return each response behind its prompt."""
     return [
         Text([*prompt.token_ids, *rollout.response.token_ids], len(prompt.token_ids), rollout.advantage)
         for prompt, rollout in sequences
@@ -85,7 +85,7 @@ def texts_of(sequences: Sequence[tuple[Prompt, Rollout]]) -> list[Text]:
 
 
 def by_budget(ascending: Sequence[Text], budget: int) -> Iterator[Sequence[Text]]:
-    """Parts of neighbours of which each, padded to its longest, has at most so many tokens."""
+    """Split into parts of neighbours, each with at most this many tokens when padded to its longest."""
     start = 0
     for end, sequence in enumerate(ascending):
         if end > start and (end - start + 1) * len(sequence.token_ids) > budget:
@@ -95,7 +95,7 @@ def by_budget(ascending: Sequence[Text], budget: int) -> Iterator[Sequence[Text]
 
 
 def padded(sequences: Sequence[Text], pad_token_id: int) -> Padded:
-    """Padded on the right, where a causal model never looks."""
+    """Pad on the right, where a causal model never looks."""
     width = max(len(sequence.token_ids) for sequence in sequences)
     first = min(sequence.prompt_tokens for sequence in sequences)
     token_ids = torch.full((len(sequences), width), pad_token_id)
@@ -107,7 +107,7 @@ def padded(sequences: Sequence[Text], pad_token_id: int) -> Padded:
 
 
 def plain_loss(model: nn.Module, batch: Padded) -> Tensor:
-    """The policy gradient of mean log-probs, summed over sequences."""
+    """Return the policy gradient loss of mean log-probs, summed over sequences."""
     columns = batch.mask.shape[1]
     logits = model(input_ids=batch.token_ids, logits_to_keep=columns + 1, use_cache=False).logits[:, :-1]
     targets = batch.token_ids[:, -columns:].unsqueeze(-1)

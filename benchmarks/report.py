@@ -1,4 +1,4 @@
-"""Figures beside their goals, as a table and as JSON."""
+"""Compare figures with their goals, as a table and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """What a ratio is and what it should be: at most `bound`, or at least."""
+    """Meaning of a ratio and its goal: at most `bound`, or at least."""
 
     ratio: str
     meaning: str
@@ -15,7 +15,7 @@ class Goal:
     at_most: bool
 
     def met(self, value: float) -> bool:
-        """Whether a value reaches it."""
+        """Return whether a value reaches the goal."""
         return value <= self.bound if self.at_most else value >= self.bound
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ GPU_GOALS = (Goal("gpu_7b_share_of_matmul", "update of a 7B shape / a bf16 produ
 
 
 def rows(ratios: Mapping[str, float], goals: Sequence[Goal]) -> list[tuple[str, str, str, str, str]]:
-    """Ratio, meaning, value, goal, and met, missed or "not measured"."""
+    """Return ratio, meaning, value, goal, and met, missed or "not measured"."""
     made = []
     for goal in goals:
         value = ratios.get(goal.ratio)
@@ -55,14 +55,14 @@ def _verdict(goal: Goal, value: float) -> str:
 
 
 def table(ratios: Mapping[str, float], goals: Sequence[Goal]) -> str:
-    """For a terminal."""
+    """Return the table for a terminal."""
     lines = [("ratio", "", "value", "goal", ""), *rows(ratios, goals)]
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
 def markdown(ratios: Mapping[str, float], goals: Sequence[Goal]) -> str:
-    """For docs/performance.md."""
+    """Return the table for docs/performance.md."""
     lines = ["| what | ratio | goal | |", "|---|---|---|---|"]
     for name, meaning, value, goal, verdict in rows(ratios, goals):
         lines.append(f"| {meaning} (`{name}`) | {value} | {goal} | {verdict} |")
@@ -70,9 +70,9 @@ def markdown(ratios: Mapping[str, float], goals: Sequence[Goal]) -> str:
 
 
 def latest(parts: Mapping[str, Mapping[str, Any]], failed: Sequence[str], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands in latest.json: each ratio by its name, and beside them what it comes from.
+    """Return the content of latest.json: each ratio by its name, and beside them what it comes from.
 
-    parts: by name, what each handed on, {"ratios": ..., "raw": ...}.
+    parts: by name, the figures of each, {"ratios": ..., "raw": ...}.
     """
     ratios = {name: value for part in parts.values() for name, value in part["ratios"].items()}
     return {**ratios, "raw": {name: part["raw"] for name, part in parts.items()}, "failed": list(failed)} | {

@@ -1,4 +1,4 @@
-"""How a benchmark hands its figures on: `--json FILE` gives {"ratios": {name: number}, "raw": {...}}."""
+"""Write a benchmark's figures: `--json FILE` gives {"ratios": {name: number}, "raw": {...}}."""
 
 import json
 import os
@@ -10,20 +10,20 @@ from typing import Any
 
 
 def parser(description: str | None) -> ArgumentParser:
-    """Of a benchmark's command line, with --json."""
+    """Return the parser of a benchmark's command line, with --json."""
     made = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     made.add_argument("--json", type=Path, metavar="FILE", help="write ratios and the figures behind them there")
     return made
 
 
 def hand_on(path: Path | None, ratios: Mapping[str, float], raw: Mapping[str, Any]) -> None:
-    """Write them, where a file was asked for."""
+    """Write the figures if a file was given."""
     if path is not None:
         write_whole(path, {"ratios": dict(ratios), "raw": dict(raw)})
 
 
 def write_whole(path: Path, content: object) -> None:
-    """As JSON, so that whoever reads the file finds the old one or the new one, and nothing in between."""
+    """Write JSON atomically, so that a reader finds the old file or the new one."""
     text = json.dumps(content, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False) as file:

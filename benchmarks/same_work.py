@@ -1,4 +1,4 @@
-"""What both sides of a comparison do, and how they take turns; the standard library alone, for any environment."""
+"""Define the work of both sides of a comparison, and their turns; standard library only, for any environment."""
 
 import time
 from collections import Counter
@@ -30,7 +30,7 @@ class Alternating:
     seen: Counter[str] = field(default_factory=Counter)
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """As a `Reward`."""
+        """Score as a `Reward`."""
         return [self._score(answer) for _, answer in zip(responses, answers, strict=True)]
 
     def _score(self, answer: str) -> float:
@@ -39,10 +39,10 @@ class Alternating:
 
 
 class Turns:
-    """Rollout steps are made one at a time, when the process at the other end says so.
+    """Rollout steps made one at a time, whenever the process at the other end asks.
 
-    descriptor: of a socket to it. A step's time ends where the next one could begin: what is logged after it is part
-    of it.
+    descriptor: of a socket to it. A step's time ends where the next one could begin: what is logged after it is part of
+    it.
     """
 
     def __init__(self, descriptor: str) -> None:
@@ -50,7 +50,7 @@ class Turns:
         self._began: float | None = None
 
     def take(self, report: dict[str, object]) -> str | None:
-        """Tell of the step that was made, if one was, and wait; returns what the next one is to be, None: no more."""
+        """Report the step that was made, if any, and wait; return what the next one is to be, None: no more."""
         seconds = None if self._began is None else time.perf_counter() - self._began
         self.other_end.send({"seconds": seconds, **report})
         wanted: str | None = self.other_end.recv()

@@ -1,6 +1,6 @@
-"""What checkpoints cost: `python benchmarks/saving.py [override ...]`.
+"""Measure what checkpoints cost: `python benchmarks/saving.py [override ...]`.
 
-Runs the quickstart for 22 steps without validation, once with checkpoints written in place and once asynchronously, at
+Runs the quickstart for 22 steps without validation, once with synchronous and once with asynchronous checkpoints, at
 the default interval, and prints what saving takes of the time of steps 2 to 21: two checkpoints.
 """
 

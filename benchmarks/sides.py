@@ -1,4 +1,4 @@
-"""Processes that make rollout steps in turns; the other end of `same_work.Turns`."""
+"""Run processes that make rollout steps in turns; the other end of `same_work.Turns`."""
 
 import socket
 import subprocess
@@ -17,7 +17,7 @@ LINES_OF_LOG = 30
 
 
 class Side:
-    """One process; what it prints is kept in a file, and shown where it fails."""
+    """One process; its output is kept in a file, and shown if it fails."""
 
     def __init__(self, name: str, connection: Connection, log: Path) -> None:
         self.name = name
@@ -25,7 +25,7 @@ class Side:
         self.log = log
 
     def wait(self) -> Report:
-        """Until it is ready for its next step; returns its report of the last, which is empty before the first."""
+        """Wait until it is ready for its next step; return its report of the last, which is empty before the first."""
         try:
             if self.connection.poll(PATIENCE):
                 report: Report = self.connection.recv()
@@ -44,7 +44,7 @@ class Side:
 
 @contextmanager
 def started(name: str, command: Sequence[str], folder: Path, threads: int) -> Iterator[Side]:
-    """A process, told of its end of the line by --turns and of a folder of its own by --folder."""
+    """Start a process; --turns names its end of the connection, --folder its own folder."""
     folder.mkdir()
     ours, theirs = socket.socketpair()
     log = folder / "printed.txt"

@@ -1,4 +1,4 @@
-"""Where the time of a rollout step goes: `python benchmarks/step_time.py [override ...]`.
+"""Show where the time of a rollout step goes: `python benchmarks/step_time.py [override ...]`.
 
 Runs a few steps of the quickstart without validation, leaves out the first, and prints the median of each stage.
 """
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def run_steps(folder: Path, *overrides: str, steps: int = STEPS) -> list[dict[str, str]]:
-    """The rows of metrics.csv of a run in folder/bench, but for the first step, in which everything is new."""
+    """Return the rows of metrics.csv of a run in folder/bench, without the first step, which includes warm-up."""
     usual = [f"run.steps={steps}", "run.validate_every=null", "run.name=bench", f"run.root={folder}"]
     subprocess.run(
         [sys.executable, "train.py", "experiment=quickstart", *usual, *overrides], cwd=ROOT, env=ENVIRONMENT, check=True
@@ -39,7 +39,7 @@ def run_steps(folder: Path, *overrides: str, steps: int = STEPS) -> list[dict[st
 
 
 def tokens_per_second(steps: list[dict[str, str]]) -> float:
-    """The median over steps."""
+    """Return the median over steps."""
     return median(float(step["throughput/tokens_per_second"]) for step in steps)
 
 

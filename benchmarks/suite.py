@@ -1,8 +1,8 @@
-"""All benchmarks: `python benchmarks/suite.py [--gpu] [--only PART ...]`, or `make bench` and `make bench-gpu`.
+"""Run all benchmarks: `python benchmarks/suite.py [--gpu] [--only PART ...]`, or `make bench` and `make bench-gpu`.
 
-Runs each part in a process of its own, prints what they found beside the goals, and writes results/latest.json
-(gpu.json; part.json with --only): ratios by name, and under "raw" what they come from. Where a part fails the others
-still run, what they found is written, and the exit code is 1. `--show` prints the table of the last run in Markdown.
+Runs each part in a separate process, prints the results beside the goals, and writes results/latest.json (gpu.json;
+part.json with --only): ratios by name, and under "raw" what they come from. If a part fails, the others still run,
+their results are written, and the exit code is 1. `--show` prints the table of the last run in Markdown.
 """
 
 import json
@@ -33,7 +33,7 @@ PARTS: dict[str, list[str]] = {  # a script beside this one and its arguments; e
     "zero_advantage": ["zero_advantage.py", "cluster.threads=1"],
     "growth": ["growth.py"],
 }
-LATEST, GPU, PART = "latest.json", "gpu.json", "part.json"  # the last is what --only writes
+LATEST, GPU, PART = "latest.json", "gpu.json", "part.json"  # --only writes the last
 GPU_PARTS: dict[str, list[str]] = {"gpu": ["gpu.py"]}
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
 PATIENCE = 600  # seconds for a part
@@ -65,7 +65,7 @@ def main() -> None:
 def run(
     parts: Mapping[str, Sequence[str]], environment: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What each part handed on, and the names of those that failed."""
+    """Return the figures of each part, and the names of those that failed."""
     found: dict[str, dict[str, Any]] = {}
     failed: list[str] = []
     for name, (script, *arguments) in parts.items():
@@ -94,14 +94,14 @@ def _exit_code(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """The part and what it started: its own group of processes."""
+    """End the part and what it started: its process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """Return the machine that was measured."""
     return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "at": time.strftime("%F")}
 
 

@@ -1,8 +1,7 @@
-"""TRL's environment for benchmarks/against_trl.py: its own packages over those of this project's.
+"""Make TRL's environment for benchmarks/against_trl.py: its own packages on top of this project's.
 
-torch, vLLM and transformers are the very ones that this Python has, so that both sides run on the same. TRL 1.16
-names vLLM 0.22 to 0.31 as what it supports, and warns of others; its sampled log-probs agree with its trainer's to 1e-6
-on 0.32 as well.
+torch, vLLM and transformers are the very ones of this Python, so that both sides run on the same. TRL 1.16 names vLLM
+0.22 to 0.31 as supported, and warns of others; its sampled log-probs agree with its trainer's to 1e-6 on 0.32 as well.
 """
 
 import subprocess
@@ -14,11 +13,11 @@ from pathlib import Path
 from work import ROOT
 
 FOLDER = ROOT / ".venv-trl"
-PACKAGES = ("trl==1.16.0", "accelerate==1.15.0")  # without what they need: it is here
+PACKAGES = ("trl==1.16.0", "accelerate==1.15.0")  # without their requirements, which are here already
 
 
 def python_of(folder: Path = FOLDER) -> Path:
-    """The Python of the environment, which is made where it is not there yet."""
+    """Return the environment's Python; make the environment if it is missing."""
     python = folder / "bin" / "python"
     made_of = folder / "made-of.txt"
     here = "\n".join([*PACKAGES, sysconfig.get_path("purelib"), sys.version])

@@ -1,8 +1,8 @@
 """TRL's side of benchmarks/against_trl.py; runs in the environment that trl_environment.py makes.
 
-TRL's GMPO trainer with vLLM in its own process ("colocate"), at its defaults but for what the work itself decides,
-float32, no activation checkpointing (ours does none either), and two changes without which it does not run on a CPU:
-vLLM gets dtype and enforce_eager, and weights are handed over by vLLM's own `reload_weights`, because TRL's
+TRL's GMPO trainer with vLLM in its own process ("colocate"), at its defaults except for what the work itself decides,
+float32, no activation checkpointing (ours uses none either), and two changes without which it does not run on a CPU:
+vLLM gets dtype and enforce_eager, and weights go through vLLM's own `reload_weights`, because TRL's
 `model.load_weights` finds no plain weights where vLLM has packed them for oneDNN.
 """
 
@@ -46,11 +46,11 @@ MINI_BATCHES = PROMPTS // MINI_BATCH_PROMPTS
 
 
 def main() -> None:
-    """Train until the other end says that it is enough."""
+    """Train until the other end stops the run."""
     given = ArgumentParser()
     for name in ("--turns", "--size", "--model", "--problems", "--folder"):
         given.add_argument(name, required=True)
-    given.add_argument("--micro-batch", type=int, default=MICRO_BATCH, help="sequences")
+    given.add_argument("--micro-batch", type=int, default=MICRO_BATCH, help="sequences per micro-batch")
     asked = given.parse_args()
 
     from datasets import Dataset
@@ -67,7 +67,7 @@ def main() -> None:
         return reward.score(completions, answer)
 
     class TakeTurns(TrainerCallback):
-        """A rollout step is as many of TRL's steps as there are mini-batches."""
+        """Callback that takes turns; a rollout step is one of TRL's steps for each mini-batch."""
 
         turns = Turns(asked.turns)
 
@@ -76,11 +76,11 @@ def main() -> None:
                 return
             wanted = self.turns.take({"tokens": trainer.response_tokens, "threads": torch.get_num_threads()})
             if wanted is None:
-                os._exit(0)  # nothing that it leaves is of use
+                os._exit(0)  # nothing it leaves behind is needed
             reward.silent = wanted == HALF
 
     class Counted(GMPOTrainer):
-        """Counts the response tokens of the newest rollout step."""
+        """Trainer that counts the response tokens of the newest rollout step."""
 
         response_tokens: int = 0
 
@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def free_port() -> int:
-    """Of this machine."""
+    """Return a free port of this machine."""
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         port: int = own.getsockname()[1]
@@ -128,7 +128,7 @@ def free_port() -> int:
 
 
 def run_on_a_cpu(module: Any) -> None:
-    """See above: the engine's dtype, and the way of the weights."""
+    """Make the two changes described above: the engine's dtype, and how weights are loaded."""
     module.LLM = partial(module.LLM, dtype="float32", enforce_eager=True)
 
     def sync_weights(self: Any) -> None:

@@ -1,8 +1,8 @@
-"""How well and how fast answers are checked: `python benchmarks/verifier.py MATH.jsonl [GSM8K.jsonl ...]`.
+"""Measure how well and how fast answers are checked: `python benchmarks/verifier.py MATH.jsonl [GSM8K.jsonl ...]`.
 
 Each file holds problems with their gold answers in the column "answer" (GSM8K's after ####). Every gold answer is
 compared with itself, with other problems' answers, with itself written another way, and with wrong answers that look
-like it; then the speed on short answers, none of which is compared twice. The tables stand in docs/verifier.md.
+like it. Then the speed on short answers is measured, comparing each pair once. docs/verifier.md has the tables.
 """
 
 import argparse
@@ -23,17 +23,17 @@ Rewriting = Callable[[str], str | None]  # None: does not apply
 
 
 def number(make: Callable[[int], str]) -> Rewriting:
-    """A rewriting of integers."""
+    """Return a rewriting of integers."""
     return lambda gold: make(int(gold)) if INTEGER.fullmatch(gold) and int(gold) else None
 
 
 def fraction(make: Callable[[str, int, int], str | None]) -> Rewriting:
-    """A rewriting of fractions by sign, numerator and denominator."""
+    """Return a rewriting of fractions by sign, numerator and denominator."""
     return lambda gold: make(f[1], int(f[2]), int(f[3])) if (f := FRACTION.fullmatch(gold)) else None
 
 
 def listed(make: Callable[[str, list[str], str], str | None]) -> Rewriting:
-    """A rewriting of two or more plain members by opening bracket, members and closing bracket."""
+    """Return a rewriting of two or more plain members by opening bracket, members and closing bracket."""
 
     def rewrite(gold: str) -> str | None:
         found = re.fullmatch(
@@ -45,7 +45,7 @@ def listed(make: Callable[[str, list[str], str], str | None]) -> Rewriting:
 
 
 def expression(make: Callable[[str], str]) -> Rewriting:
-    """A rewriting of what is one expression: no list, set, text, equation, matrix or unit."""
+    """Return a rewriting of single expressions: no list, set, text, equation, matrix or unit."""
     plain = r"[^,=<>{}]*(?:\{[^,=<>]*\}[^,=<>]*)*"
     foreign = ("text", "mbox", ".", "in", "begin", "^\\circ", "%", "$", "_", "cup", "pm", "infty", ":")
     return lambda gold: make(gold) if re.fullmatch(plain, gold) and not any(f in gold for f in foreign) else None
@@ -101,7 +101,7 @@ def judge(reward: MathReward, pairs: list[tuple[str, str]]) -> list[bool]:
 
 
 def report(name: str, pairs: list[tuple[str, str]], wanted: bool, reward: MathReward, shown: int) -> None:
-    """A row of the table, and the pairs that it counts as wrong."""
+    """Print a row of the table, and the pairs that count as wrong."""
     verdicts = judge(reward, pairs)
     wrong = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict != wanted]
     alone = sum(math_verify_alone(*pair) != wanted for pair in pairs)
@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def speed(golds: list[str], rng: random.Random) -> None:
-    """Checks a second, of numbers alone (compared without a worker) and of everything else."""
+    """Print checks per second, for numbers alone (compared without a worker) and for everything else."""
     numbers = [gold for gold in golds if INTEGER.fullmatch(gold)]
     for name, answers in (
         ("integers", numbers),

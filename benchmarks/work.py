@@ -1,4 +1,4 @@
-"""The work that benchmarks share: models, problems, and the config of a run of it."""
+"""Provide what benchmarks share: models, problems, and the config of a run on them."""
 
 import json
 import os
@@ -35,17 +35,17 @@ SIZES: dict[str, list[str]] = {  # parameters: the quickstart's model, and one t
     ],
 }
 
-QUIET = ["~callbacks.progress", "~callbacks.summary", "~callbacks.final_model"]  # what is of use to a person alone
+QUIET = ["~callbacks.progress", "~callbacks.summary", "~callbacks.final_model"]  # useful only to a person
 
 
 def make_model(size: str) -> str:
-    """The folder of a model of this size; made once, some two minutes each."""
+    """Return the folder of a model of this size; each is made once, in some two minutes."""
     cfg = composed(SIZES[size])
     return str(instantiate(cfg.model.make))
 
 
 def write_problems(path: Path) -> None:
-    """One line for each prompt of a rollout step: problem, prompt as the model reads it, its number as the answer."""
+    """Write a line for each prompt of a rollout step: problem, prompt as the model reads it, its number as answer."""
     drawn = make_problems(KINDS, 4 * PROMPTS, "train", PROBLEM_SEED)
     questions = list(dict.fromkeys(problem.question for problem in drawn))[:PROMPTS]
     tokenizer = character_tokenizer()
@@ -57,7 +57,7 @@ def write_problems(path: Path) -> None:
 
 
 def same_work(folder: Path, size: str, problems: Path, *overrides: str) -> DictConfig:
-    """The config of a run that makes the same rollout step again and again, written below `folder`."""
+    """Return the config of a run that makes the same rollout step again and again, written below `folder`."""
     return composed(
         [
             *("model=local", f"model.path={make_model(size)}", "data=files", f"data.path={problems}"),
@@ -72,7 +72,7 @@ def same_work(folder: Path, size: str, problems: Path, *overrides: str) -> DictC
 
 
 def composed(overrides: list[str]) -> DictConfig:
-    """The quickstart's config of `train.py` with these overrides."""
+    """Return the quickstart's config of `train.py` with these overrides."""
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         return compose(
             "train", ["experiment=quickstart", "run.name=bench", f"paths.models={ROOT / 'models'}", *overrides]
@@ -80,5 +80,5 @@ def composed(overrides: list[str]) -> DictConfig:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Of a process that measures: its threads sleep while they wait for work."""
+    """Return the environment of a measuring process: its threads sleep while they wait for work."""
     return {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}

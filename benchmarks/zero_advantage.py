@@ -1,8 +1,8 @@
-"""What the zero-advantage skip saves: `python benchmarks/zero_advantage.py [--json FILE] [override ...]`.
+"""Measure what the zero-advantage skip saves: `python benchmarks/zero_advantage.py [--json FILE] [override ...]`.
 
 Updates the quickstart's model on one batch (its prompts, worked answers as responses) in which the advantages of every
-other group are 0, with the skip and without, in turns. Prints the seconds of an update (all mini-batches of the
-batch, optimizer steps included), their ratio, and the largest difference of the gradient in float64.
+other group are 0, with the skip and without, in turns. Prints the seconds of an update (all mini-batches of the batch,
+optimizer steps included), their ratio, and the largest difference of the gradient in float64.
 """
 
 import time
@@ -32,7 +32,7 @@ class Comparison(PolicyModule):
     """The gradient with and without the skip, then the time of an update in float32."""
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        """In turns, so that both meet the same machine."""
+        """Update in turns, so that both see the same load."""
         self.old_log_probs.fill(batch.groups)
         self.seconds: dict[bool, list[float]] = {True: [], False: []}
         self.gradients: dict[bool, list[Tensor]] = {}
@@ -49,13 +49,13 @@ class Comparison(PolicyModule):
                 self.seconds[skip].append(time.perf_counter() - began)
 
     def skip(self, skip: bool) -> None:
-        """Whether responses of advantage 0 are left out from now on."""
+        """Set whether responses of advantage 0 are left out from now on."""
         distribute = self.old_log_probs.distribute
         config = replace(distribute.config, skip_zero_advantage=skip)
         self.old_log_probs = replace(self.old_log_probs, distribute=replace(distribute, config=config))
 
     def gradient(self, mini_batch: MiniBatch) -> list[Tensor]:
-        """Of one mini-batch, before any update."""
+        """Return the gradient of one mini-batch, before any update."""
         self.update.accumulate_gradient(mini_batch, self.loss.count(mini_batch))
         gradients = [p.grad.clone() for p in self.model.parameters()]
         self.optimizers().zero_grad()
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def compared(cfg: DictConfig, dtype: str) -> Comparison:
-    """Both updates through the real Trainer."""
+    """Run both updates through the real Trainer."""
     settings = {
         "_target_": f"{__name__}.Comparison",
         "pretrained": {"dtype": dtype},
@@ -101,7 +101,7 @@ def compared(cfg: DictConfig, dtype: str) -> Comparison:
 
 
 def half_zero_advantage(cfg: DictConfig) -> list[Group]:
-    """Groups of worked answers; in every other one the advantages are 0."""
+    """Return groups of worked answers; in every other one the advantages are 0."""
     tokenizer = character_tokenizer()
     problems = make_problems(cfg.data.kinds, cfg.batch.prompts * cfg.batch.group_size, "train", 0)
     groups = []

@@ -1,9 +1,9 @@
 """Install gmpo for a machine without a GPU into the Python that runs this script.
 
-vLLM's CPU build lists torchvision, torchaudio and torchcodec among its needs. Their registry builds are
-CUDA builds that break `import transformers` beside a CPU torch, and nothing here uses them; its grammar
-library asks for triton, a GPU compiler. So these two are installed without their needs, and then their
-needs without what only a GPU uses.
+vLLM's CPU build requires torchvision, torchaudio and torchcodec. Their registry builds are CUDA builds that break
+`import transformers` beside a CPU torch, and nothing here uses them. Its grammar library requires triton, a GPU
+compiler. So these two are installed without their requirements, and then their requirements without what only a GPU
+uses.
 """
 
 import re
@@ -31,7 +31,7 @@ def install(*arguments: str) -> None:
 
 
 def install_torch() -> None:
-    """Take the CPU build from wherever pip already looks, else from PyTorch's own CPU wheels."""
+    """Install the CPU build from wherever pip already looks, else from PyTorch's own CPU wheels."""
     suffix = "" if sys.platform == "darwin" else "+cpu"  # on a Mac every wheel is a CPU wheel
     if pip("install", "--quiet", TORCH + suffix) != 0:
         print(f"pip knows no CPU build of torch; taking it from {TORCH_CPU_INDEX}", flush=True)
@@ -47,7 +47,7 @@ def distribution_name(requirement: str) -> str:
 
 
 def needs_of(distribution: str) -> list[str]:
-    """The requirements of an installed distribution, without its extras and what only a GPU uses."""
+    """Return the requirements of an installed distribution, without its extras and what only a GPU uses."""
     requirements = [r for r in metadata.requires(distribution) or [] if "extra ==" not in r]
     return [r for r in requirements if distribution_name(r) not in GPU_ONLY | {"torch"}]
 

@@ -1,4 +1,4 @@
-"""GMPO beside GRPO, computed by their own classes: `python scripts/plot_gmpo.py PICTURE.png`."""
+"""Plot GMPO beside GRPO, computed by their own classes: `python scripts/plot_gmpo.py PICTURE.png`."""
 
 import sys
 
@@ -17,7 +17,7 @@ QUANTILES = (0.5, 0.99, 0.999)
 
 
 def weights(objective: Objective, outlier: float, advantage: float) -> tuple[float, float]:
-    """What one token of log-ratio `outlier`, and each of its neighbours at 0, weigh in the gradient.
+    """Return the gradient weights of one token of log-ratio `outlier`, and of each of its neighbours at 0.
 
     1 is the weight of every token while the policy has not moved: the gradient times N · T_i / A_i.
     """
@@ -32,7 +32,7 @@ def weights(objective: Objective, outlier: float, advantage: float) -> tuple[flo
 
 
 def sequence_ratios(objective: Objective, log_ratio: Tensor, advantage: float) -> Tensor:
-    """What each response multiplies its advantage by: the loss is minus the sum of advantage times ratio."""
+    """Return the factor of each response's advantage: the loss is minus the sum of advantage times ratio."""
     advantages = torch.full((len(log_ratio),), advantage, dtype=log_ratio.dtype, requires_grad=True)
     mask = torch.ones_like(log_ratio, dtype=torch.bool)
     loss = objective(log_ratio, torch.zeros_like(log_ratio), advantages, mask, torch.tensor(1.0))
@@ -41,14 +41,14 @@ def sequence_ratios(objective: Objective, log_ratio: Tensor, advantage: float) -
 
 
 def heavy_tailed() -> Tensor:
-    """Student's t by `SCALE`, one row for each sequence."""
+    """Return Student's t times `SCALE`, one row for each sequence."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(FREEDOM + 1, SEQUENCES, LENGTH, generator=generator, dtype=torch.float64)
     return SCALE * drawn[0] / drawn[1:].square().mean(0).sqrt()
 
 
 def numbers() -> list[str]:
-    """What docs/gmpo.md says of the picture."""
+    """Return the lines that docs/gmpo.md quotes about the picture."""
     lines = ["weight in the gradient of a token whose log-ratio is d, and of each of its 99 neighbours"]
     for advantage in (1.0, -1.0):
         for outlier in (-1.0, 1.0, 2.0):

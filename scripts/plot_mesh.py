@@ -1,4 +1,4 @@
-"""The picture of docs/parallel.md: `python scripts/plot_mesh.py PICTURE.png`."""
+"""Draw the picture of docs/parallel.md: `python scripts/plot_mesh.py PICTURE.png`."""
 
 import sys
 
@@ -14,12 +14,12 @@ GROUPS = ("tab:blue", "tab:orange", "tab:green", "tab:red")
 
 
 def label(axes: Axes, x: float, y: float, text: str, **style: object) -> None:
-    """A text in the middle of a place."""
+    """Write a text in the middle of a place."""
     axes.text(x, y, text, ha="center", va="center", **style)
 
 
 def main() -> None:
-    """Eight ranks as columns; a row for each thing that they hold."""
+    """Draw eight ranks as columns, with a row for each thing that they hold."""
     shares = [f"share {rank % LAYOUT.fsdp_shard} of {LAYOUT.fsdp_shard}" for rank in range(LAYOUT.world_size)]
     figure, axes = plt.subplots(figsize=(11, 4.2), layout="constrained")
     axes.set(xlim=(-2.1, LAYOUT.world_size), ylim=(-0.2, 5.2))

@@ -1,4 +1,4 @@
-"""The reward curve of a run: `python scripts/plot_rewards.py RUN_FOLDER PICTURE.png`."""
+"""Plot the reward curve of a run: `python scripts/plot_rewards.py RUN_FOLDER PICTURE.png`."""
 
 import csv
 import sys
@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 
 
 def column(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:
-    """Rollout steps and values, where the column has one."""
+    """Return rollout steps and values of the rows that have this column."""
     found = [(int(row["rollout_step"]), float(row[name])) for row in rows if row.get(name)]
     return [step for step, _ in found], [value for _, value in found]
 

@@ -64,7 +64,7 @@ class Training:
             if self.state.stop_reason is None:
                 if (step := self.state.rollout_step) < self.datamodule.steps:  # ended without a hook
                     log.warning(
-                        "stopped by Lightning after step %d of %d: the same command goes on",
+                        "stopped by Lightning after step %d of %d: the same command resumes the run",
                         step,
                         self.datamodule.steps,
                     )

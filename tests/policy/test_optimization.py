@@ -134,7 +134,7 @@ def test_a_schedule_that_ends_before_the_run_ends_it_with_a_sentence(qwen2_folde
 @pytest.mark.parametrize(
     ("optimizer", "schedule", "message"),
     [
-        ({"lr": -1}, {}, r"optimizer=AdamW\(lr=-1\) cannot be used \(Invalid learning rate: -1\): mend its settings"),
+        ({"lr": -1}, {}, r"optimizer=AdamW\(lr=-1\) cannot be used \(Invalid learning rate: -1\): fix its settings"),
         ({"lr": "banana"}, {}, "optimizer=AdamW"),
         ({"lr": None}, {}, "optimizer=AdamW"),
         ({"betas": [0.9]}, {}, "optimizer=AdamW"),

@@ -196,7 +196,7 @@ class CheckpointCallback(OrderedCallback):
             self._random, self._between = random_state(), step  # after a validation, where that has come already
             self.writer.save_unless_there(trainer, policy)
         if rank() == 0:
-            log.warning("stopped by %s after step %d of %d: the same command goes on", stops[0], step, steps)
+            log.warning("stopped by %s after step %d of %d: the same command resumes the run", stops[0], step, steps)
             if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # nobody wants it stopped
                 self._ask_for_requeue()
         self.stop.is_over = True

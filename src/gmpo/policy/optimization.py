@@ -58,7 +58,7 @@ def resume_schedule(schedule: LRScheduler, step: int) -> None:
         advance(schedule, step)
     except Exception as error:
         raise RunError(
-            f"the schedule cannot be brought to optimizer step {step}, where the checkpoint stands ({error}): mend its "
+            f"the schedule cannot be brought to optimizer step {step}, where the checkpoint stands ({error}): fix its "
             "settings, schedule.KEY=VALUE"
         ) from error
 
@@ -93,7 +93,7 @@ def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, step
     except Exception as error:  # settings of a user, in classes of a user
         raise ValueError(
             f"{group}={_described(build_optimizer if group == 'optimizer' else build_schedule)} cannot be used "
-            f"({error}): mend its settings, {group}.KEY=VALUE"
+            f"({error}): fix its settings, {group}.KEY=VALUE"
         ) from error
     if largest <= 0:
         log.warning("every learning rate is 0 (optimizer.lr, schedule): nothing is learned")

@@ -115,7 +115,7 @@ class Update:
             return
         finite = all(batch.advantages.isfinite().all() for batch in mini_batch.micro_batches)
         remedy = (
-            "lower optimizer.lr or narrow the clip range" if finite else "mend the reward: advantages are not finite"
+            "lower optimizer.lr or narrow the clip range" if finite else "fix the reward: advantages are not finite"
         )
         state.stop(
             f"{state.skipped_in_a_row} optimizer steps in a row were skipped, the last one in rollout step "

@@ -82,7 +82,7 @@ class InProcessEngine:
         faulthandler.dump_traceback(all_threads=True)
         said = (
             f"the engine has shown no sign of life for {self.timeout:.0f} s (rollout.timeout); it hangs in the "
-            "trainer's process, which ends: the same command goes on from the last checkpoint. With "
+            "trainer's process, which ends: the same command resumes the run from the last checkpoint. With "
             "rollout.subprocess=true it would be started again\n"
         )
         os.write(2, said.encode())

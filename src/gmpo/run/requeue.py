@@ -26,7 +26,7 @@ def requeue() -> None:
     job = slurm_job()
     if job is None:
         return
-    log.warning("asking Slurm to start job %s again: the run goes on there", job)  # the last word of a run that it ends
+    log.warning("asking Slurm to start job %s again: the run resumes there", job)  # the last word of a run that it ends
     try:
         asked = subprocess.run(
             ["scontrol", "requeue", job], capture_output=True, text=True, errors="replace", timeout=PATIENCE
@@ -36,4 +36,4 @@ def requeue() -> None:
     else:
         refusal = asked.stderr.strip() if asked.returncode > 0 else ""  # below 0: ended with the rest of the job
     if refusal:
-        log.warning("job %s is not requeued (%s): submit it again, and the run goes on", job, refusal)
+        log.warning("job %s is not requeued (%s): submit it again to resume the run", job, refusal)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-RESUME = 75  # exit code: not finished, the same command goes on from here (EX_TEMPFAIL of sysexits.h)
+RESUME = 75  # exit code: not finished, the same command resumes the run (EX_TEMPFAIL of sysexits.h)
 TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)  # a scheduler's warning of its time limit; submitit's is the second
 ASKING = (signal.SIGINT, signal.SIGTERM, *TIME_IS_UP)
 SHOW_CURSOR = b"\x1b[?25h"

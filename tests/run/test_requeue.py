@@ -48,4 +48,4 @@ def test_what_could_not_be_saved_is_not_made_again(
     with caplog.at_level(logging.WARNING):
         callback._ask_for_requeue()
     (said,) = caplog.messages
-    assert said.startswith("the job is not requeued: it would make the same steps again")
+    assert said.startswith("the job is not requeued: its steps could not be saved")

@@ -60,7 +60,7 @@ class EvaluationCallback(OrderedCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count this rank's groups; all ranks have the metrics of all benchmarks, since computing them is collective."""
+        """Count this rank's groups; every rank has all benchmarks' metrics, since computing them is collective."""
         for name in dict.fromkeys(prompt.benchmark_name for prompt in batch.prompts):
             if name not in self._metrics:
                 self._metrics[name] = ProblemMetrics(self.samples, self.pass_k, self.solved_at).to(pl_module.device)

@@ -33,7 +33,7 @@ def test_a_signal_saves_after_the_step_and_the_same_command_goes_on(
     stopped.wait_for("step 2/6")
     os.kill(stopped.pid, number)
     assert stopped.wait() == RESUME, stopped.said()
-    assert f"{number.name}: this step is finished and saved" in stopped.said()
+    assert f"{number.name}: finishing and saving this step" in stopped.said()
     folder = tmp_path / "quickstart"
     (step,) = steps_saved(folder)
     assert f"stopped by {number.name} after step {step} of 6: the same command resumes the run" in stopped.said()
@@ -69,7 +69,7 @@ def test_a_second_signal_ends_it_at_once(qwen2_folder: str, tmp_path: Path) -> N
     time.sleep(1)  # the next generation is under way
     processes = processes_of(running)
     os.kill(running.pid, signal.SIGTERM)
-    running.wait_for("once more stops at once")
+    running.wait_for("a second signal stops at once")
     os.kill(running.pid, signal.SIGTERM)
     assert running.wait() == RESUME
     assert "stopped at once (SIGTERM)" in running.said()

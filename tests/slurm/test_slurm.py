@@ -87,7 +87,7 @@ def assert_goes_on_after(slurm: TwoNodes, job: str, number: signal.Signals, log:
     slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
     assert wait_for_state(slurm, job, "COMPLETED", log)["Restarts"] == "1"
     said = text(log)
-    assert said.count(f"{number.name}: this step is finished and saved") == 1
+    assert said.count(f"{number.name}: finishing and saving this step") == 1
     assert said.count(f"stopped by {number.name} after step {step} of 6: the same command resumes the run") == 1
     assert said.count(f"asking Slurm to start job {job} again: the run resumes there") == 1
     assert said.count(f"resuming {folder} after step {step} of 6") == 1

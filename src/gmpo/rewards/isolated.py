@@ -40,7 +40,7 @@ class Isolated(Reward):
         return self.reward.answer(response)
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """Return the scores; raise RewardError if a process fails."""
+        """Return the scores; raise the error of the first response without one."""
         scores = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
         return [score.result() for score in scores]
 

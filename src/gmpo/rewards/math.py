@@ -88,7 +88,7 @@ class MathReward(Reward):
     def report(self) -> dict[str, float]:
         """Return how many responses had no answer, and how many checks no verdict, since the last report.
 
-        Warn if more than 5% of the checks had none: the reward then says little.
+        Warn if more than `ALARMING` of the checks had none: the reward then says little.
         """
         counts, self._counts = self._counts, Counter()
         without = sum(counts[kind] for kind in NO_VERDICT)

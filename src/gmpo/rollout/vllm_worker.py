@@ -8,7 +8,7 @@ from vllm.model_executor.layers.fused_moe.fused_moe_method_base import FusedMoEM
 
 
 class WeightLoading:
-    """A mixin of vLLM's worker class, which names it by `worker_extension_cls`."""
+    """A mixin of vLLM's worker class, added by name (`worker_extension_cls`)."""
 
     def load_policy(self, weights: Iterator[tuple[str, Tensor]]) -> None:
         """Replace all weights, named as in the checkpoint format."""

@@ -113,7 +113,7 @@ def test_a_fork_that_was_killed_goes_on_with_the_same_command(
         (["logger.tensorboard.name=/tmp/x"], "outside the run's folder"),
         (["logger=mlflow", "logger.mlflow.tracking_uri=sqlite:///elsewhere/mlflow.db"], "outside the run's folder"),
         (["logger=mlflow", "logger.mlflow.artifact_location=file:///tmp/x"], "outside the run's folder"),
-        (["rollout.timeout=0"], "rollout.timeout=0 must be a positive number of seconds"),
+        (["rollout.timeout=0"], "rollout.timeout=0 must be a number above 0"),
         (["guards.on_violation=cry"], "guards.on_violation=cry must be warn or stop"),
     ],
 )

@@ -1,4 +1,4 @@
-"""--no-unexpected-skips: fail the session where a test is skipped, but for reasons that no set-up can mend."""
+"""--no-unexpected-skips: fail the session where a test is skipped, but for reasons that no set-up can fix."""
 
 import re
 from collections import Counter

@@ -38,15 +38,15 @@ from gmpo.run.state import RunState
 
 log = logging.getLogger(__name__)
 
-START, MODEL = "GMPO_START", "GMPO_MODEL"  # tell the processes that Lightning starts what the first one made
+START, MODEL = "GMPO_START", "GMPO_MODEL"  # variables that pass rank 0's results to processes started by Lightning
 
 ADDRESSES = ("tracking_uri", "artifact_location")  # of a server, or of a file
-PLACES = ("folder", "save_dir", "dirpath", "file", *ADDRESSES)  # what callbacks and loggers call where they write
+PLACES = ("folder", "save_dir", "dirpath", "file", *ADDRESSES)  # settings that say where they write
 
 
 @dataclass(frozen=True)
 class Training:
-    """Everything that a run is made of."""
+    """The parts of a run."""
 
     start: Start
     state: RunState
@@ -55,16 +55,16 @@ class Training:
     datamodule: LightningDataModule
 
     def run(self) -> str | None:
-        """Train; returns the reason if it ended before its last step.
+        """Train; return the reason if training ended before its last step.
 
-        Raises Interrupted where a signal asked for it, with everything saved.
+        Raises Interrupted, with everything saved, if a signal asked for it.
         """
         try:
             self.trainer.fit(self.policy, datamodule=self.datamodule, ckpt_path=self.start.checkpoint)
             if self.state.stop_reason is None:
                 if (step := self.state.rollout_step) < self.datamodule.steps:  # ended without a hook
                     log.warning(
-                        "stopped by Lightning after step %d of %d: the same command goes on",
+                        "stopped by Lightning after step %d of %d: the same command resumes the run",
                         step,
                         self.datamodule.steps,
                     )
@@ -72,7 +72,7 @@ class Training:
                 if self.trainer.is_global_zero:
                     self._finish()
         except Interrupted:
-            # srun sends it to the other ranks when one has ended: they are to end with this code as well
+            # srun sends it to the other ranks once one has ended: they must end with this code as well
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             leave()
             raise
@@ -91,13 +91,13 @@ class Training:
 
 
 def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
-    """Instantiate a config; whatever a user can get wrong fails here, before an engine starts.
+    """Instantiate a config; a user's mistakes fail here, before an engine starts.
 
-    started: this process among those of the run. The first one makes the run's folder, and the model where it is made.
+    started: this process among those of the run. The first makes the run's folder, and the model if it is to be made.
     """
     configure_logging(started.rank)
     if started.rank > 0:
-        RUN_LOG.close()  # the first rank's is the run's
+        RUN_LOG.close()  # rank 0 writes the run's log
     check_machine(cfg)
     cfg.policy.old_log_probs = old_log_probs(cfg)
     if cfg.model.path is not None:
@@ -123,7 +123,7 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
             cfg.model.path = on_first_rank(started, MODEL, lambda: instantiate(cfg.model.make))
         training = build(cfg, start, started)
         training.datamodule.setup()
-        at_the_end.pop_all()  # the folder stays this process's
+        at_the_end.pop_all()  # keep the folder locked
         if started.rank == 0:
             typed = typed_overrides()
             run_folder.save_config(cfg, folder, typed)
@@ -139,12 +139,12 @@ def prepare(cfg: DictConfig, started: Launch = FIRST) -> Training:
 
 
 def typed_overrides() -> list[str]:
-    """Return what the command line overrides in the config; of a job of a sweep its own part."""
+    """Return the overrides of the command line; in a sweep, those of this job."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def check_machine(cfg: DictConfig) -> None:
-    """Raise ValueError where this machine has fewer GPUs than the cluster asks each of its nodes for."""
+    """Raise ValueError if this machine has fewer GPUs than the cluster asks of each node."""
     wanted, found = cfg.cluster.devices, torch.cuda.device_count()
     if cfg.cluster.accelerator == "gpu" and found < wanted:
         raise ValueError(
@@ -154,7 +154,7 @@ def check_machine(cfg: DictConfig) -> None:
 
 
 def check_places(cfg: DictConfig) -> None:
-    """Raise ValueError where a callback or logger would write outside the run's folder."""
+    """Raise ValueError if a callback or logger would write outside the run's folder."""
     folder = Path(cfg.run.folder).resolve()
     for group in ("callbacks", "logger"):
         for name, node in cfg[group].items():
@@ -180,7 +180,7 @@ def place_of(key: str, value: str) -> Path | None:
 
 
 def join_others(cfg: DictConfig, started: Launch) -> None:
-    """Meet the ranks that a launcher started together with this one."""
+    """Join the process group of the ranks that a launcher started."""
     assert started.world_size is not None
     gpu = None if cfg.cluster.accelerator == "cpu" else started.local_rank
     if gpu is not None:
@@ -197,9 +197,9 @@ def join_others(cfg: DictConfig, started: Launch) -> None:
 
 
 def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
-    """What `make` returns on rank 0, on every rank; its error likewise, as a ValueError.
+    """Return on every rank what `make` returns on rank 0; raise its error on every rank, as a ValueError.
 
-    name: of the environment variable that tells processes which do not exist yet.
+    name: the environment variable that passes it to processes that do not exist yet.
     """
     if not started.is_external:
         if started.rank == 0:
@@ -218,7 +218,7 @@ def on_first_rank(started: Launch, name: str, make: Callable[[], str]) -> str:
 
 
 def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
-    """The objects that a config names."""
+    """Instantiate the objects that a config names."""
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     vocabulary = vocabulary_size(cfg)
     datamodule = instantiate(cfg.datamodule, tokenizer=tokenizer, vocabulary=vocabulary)
@@ -231,7 +231,7 @@ def build(cfg: DictConfig, start: Start, started: Launch) -> Training:
         for name, part in zip(cfg[group], parts, strict=True):
             if not isinstance(part, kind):
                 raise ValueError(f"{group}.{name} is a {type(part).__name__}, and Lightning wants a {kind.__name__}")
-    # Lightning would answer SIGUSR1 by a checkpoint and a requeue of its own until the callback takes its place
+    # Lightning would answer SIGUSR1 with its own checkpoint and requeue until the callback takes its place
     cluster = SLURMEnvironment(auto_requeue=False) if started.by == "Slurm" else None
     trainer = instantiate(cfg.trainer, callbacks=in_order(callbacks), logger=loggers, plugins=cluster)
     return Training(start, state, trainer, policy, datamodule)

@@ -1,4 +1,4 @@
-"""The nouns of the project: what a batch holds on its way from prompt to gradient."""
+"""The data of a batch on its way from prompt to gradient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gmpo.run.errors import LOGITS_NOT_FINITE, NonFiniteError
 
 
 class Stage(StrEnum):
-    """What responses are generated for. Seeds derive from these words: they stay as they are."""
+    """The purpose of generated responses. Seeds derive from these words, which must not change."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -26,7 +26,7 @@ class Stage(StrEnum):
 class Prompt:
     """One problem, templated and tokenised."""
 
-    index: int  # its place among the problems of its data set that are used
+    index: int  # place among the problems of its data set that are used
     question: str  # as the data set has it
     text: str  # after the template
     token_ids: list[int]
@@ -36,7 +36,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How an engine draws responses."""
+    """Settings by which an engine draws responses."""
 
     max_tokens: int  # of the response, the end-of-sequence token included
     temperature: float = 1.0  # 0 is greedy
@@ -65,7 +65,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One response that an engine is asked for. Two requests are never equal: each is known by its identity."""
+    """A request for one response. Two requests are never equal: they compare by identity."""
 
     prompt: Prompt
     seed: int  # decides the response, for the same prompt and weights
@@ -74,7 +74,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What an engine returned: the token ids are trained on as they are, never re-tokenised from text.
+    """An engine's response; its token ids are trained on as they are, never re-tokenised from text.
 
     Both sequences are kept as arrays, of 4 bytes a token. Raises NonFiniteError for log-probs that are not finite.
     """
@@ -89,8 +89,8 @@ class Response:
         object.__setattr__(self, "log_probs", array("f", self.log_probs))
         if not all(map(math.isfinite, self.log_probs)):
             raise NonFiniteError(
-                f"{LOGITS_NOT_FINITE}. torch.isfinite tells which tensors of the model's files do; where all are "
-                "finite, choose cluster.dtype=float32"
+                f"{LOGITS_NOT_FINITE}. Check the tensors of the model's files by torch.isfinite; if all are finite, "
+                "choose cluster.dtype=float32"
             )
 
 
@@ -106,11 +106,11 @@ class Rollout:
     in_loss: bool = True  # False: overlong filtering leaves it out
     old_log_probs: Float[Tensor, "T"] | None = None  # the behaviour policy's
     ref_log_probs: Float[Tensor, "T"] | None = None  # the reference's
-    final_answer: str | None = None  # in one notation; "" without one, None where the reward reads none
+    final_answer: str | None = None  # in one notation; "" without one, None if the reward reads none
 
     @property
     def shaped_reward(self) -> float:
-        """What the advantage is computed from."""
+        """The reward after penalties, from which the advantage is computed."""
         return self.reward - self.penalty - self.kl_penalty
 
 
@@ -125,8 +125,8 @@ class Group:
     def zero_advantage(self) -> bool:
         """Whether nothing can be learned from the rewards: equal ones give every response an advantage of 0.
 
-        The KL to the reference, where it is taken off, is no part of this. Nothing is learned beside a reward that is
-        not a finite number, nor where every response is left out of the loss.
+        A KL taken off the rewards does not count here. Nothing is learned either if a reward is not a finite number,
+        or if every response is left out of the loss.
         """
         rewards = {rollout.reward - rollout.penalty for rollout in self.rollouts}
         differ = len(rewards) > 1 and all(map(math.isfinite, rewards))
@@ -146,8 +146,8 @@ class PromptBatch:
 class MicroBatch:
     """Sequences of one forward and backward pass, padded on the right.
 
-    Per-token tensors cover only the last T of the S columns: from the first column in which
-    any row predicts a response token. They are 0 off the mask.
+    Per-token tensors cover only the last T of the S columns: from the first column in which any row predicts a
+    response token. They are 0 outside the mask.
     """
 
     token_ids: Int[Tensor, "B S"]  # prompt and response
@@ -163,19 +163,19 @@ class MicroBatch:
         return MicroBatch(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the columns that there are, by name."""
+        """Return the tensors that are set, by name."""
         columns = {column.name: getattr(self, column.name) for column in fields(self)}  # with slots, vars() is empty
         return {name: tensor for name, tensor in columns.items() if tensor is not None}
 
 
 @dataclass(slots=True)
 class MiniBatch:
-    """What one optimizer step learns from."""
+    """The sequences of one optimizer step on one rank."""
 
     micro_batches: list[MicroBatch]
     zero_advantage: Bool[Tensor, "B T"]  # mask of the sequences that skip the model: their advantage is 0
-    on_policy: bool = False  # its forward pass is the first since the rollout: it tells the old log-probs and the gap
+    on_policy: bool = False  # its forward pass is the first since the rollout: it gives old log-probs and the gap
 
     def masks(self) -> list[Bool[Tensor, "B T"]]:
-        """Of all sequences, those of advantage 0 too: what the denominator is counted from."""
+        """Return the masks of all sequences, those of advantage 0 too, to count the denominator from."""
         return [*(batch.mask for batch in self.micro_batches), self.zero_advantage]

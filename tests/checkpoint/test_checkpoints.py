@@ -59,7 +59,7 @@ def test_the_newest_whole_one_is_taken(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "step-9" / "checkpoint.json").unlink()
     (tmp_path / "step-20" / "shares").unlink()
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged \(step-20: .*: start anew by resume="):
+        with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged \(step-20: .*: start anew with"):
             checkpoints.newest_whole(tmp_path)
 
 

@@ -175,7 +175,7 @@ def test_nothing_but_conflicts(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems("a", "b") + problems("a", "b", answer="2"))
     said = refusal(ProblemDataset("mine", path=path, duplicates="drop_conflicting"), "train")
     assert said == (
-        f"mine, train: 2 of 2 problems have more than one answer (see {path}, line 3); mend the rows, "
+        f"mine, train: 2 of 2 problems have more than one answer (see {path}, line 3); fix the rows, "
         "or keep each first one by data.duplicates=drop"
     )
 

@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(qwen2_folder: str, tm
     again = start(qwen2_folder, tmp_path)
     assert again.wait() == 0, again.said()
     assert re.search(
-        r"checkpoint \S*step-4 is damaged \(.+\): it is now damaged-step-4, and the one before", again.said()
+        r"checkpoint \S*step-4 is damaged \(.+\): renamed to damaged-step-4, taking the one before", again.said()
     )
     assert "after step 2 of 6" in again.said()
     assert rows(folder) == rows(whole)

@@ -1,4 +1,4 @@
-"""Which run a command goes on with: resume=auto, never, a run's folder, a checkpoint."""
+"""Which run a command resumes: resume=auto, never, a run's folder, a checkpoint."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def test_a_finished_run_is_left_and_the_next_name_taken(qwen2_folder: str, tmp_p
     before = rows(first)
     second = start(qwen2_folder, tmp_path, "run.steps=1", "run.validate_every=null")
     assert second.wait() == 0
-    assert f"{first} is finished and left as it is" in second.said()
+    assert f"{first} is finished; leaving it untouched" in second.said()
     assert rows(tmp_path / "quickstart-2") == before == rows(first)
 
 
@@ -46,7 +46,7 @@ def test_other_settings_are_another_run(qwen2_folder: str, tmp_path: Path) -> No
     cut.wait()
     other = start(qwen2_folder, tmp_path, *short, "optimizer.lr=1e-3")
     assert other.wait() == 0, other.said()
-    assert "is unfinished and left as it is: it has other settings (optimizer.lr was 0.01, is 0.001)" in other.said()
+    assert "unfinished but was started with different settings (optimizer.lr was 0.01, is 0.001)" in other.said()
     assert len(rows(tmp_path / "quickstart-2")) == 3
     same = start(qwen2_folder, tmp_path, *short, "checkpoint.every=1", "cluster.threads=2", "~callbacks.progress")
     assert same.wait() == 0, same.said()
@@ -177,7 +177,7 @@ def test_new_rates_hold_where_a_run_is_resumed(qwen2_folder: str, tmp_path: Path
     """Warm-up over 10 optimizer steps from a tenth, two updates a step: the rate after step n is that of 2n."""
     fork = start(qwen2_folder, tmp_path, f"resume={made / 'checkpoints' / 'step-2'}", "optimizer.lr=5e-3")
     assert fork.wait() == 0, fork.said()
-    assert "other settings than the run had: optimizer.lr was 0.01, is 0.005" in fork.said()
+    assert "settings differ from those of the run: optimizer.lr was 0.01, is 0.005" in fork.said()
     rates = {int(row["rollout_step"]): row["policy/learning_rate"] for row in rows(tmp_path / "quickstart")[1:]}
     expected = [
         rate * min(1, 0.1 + 0.9 * 2 * step / 10)
@@ -193,7 +193,7 @@ def test_fewer_steps_than_were_made_are_refused(qwen2_folder: str, tmp_path: Pat
     config.write_text(config.read_text().replace("steps: 4", "steps: 9"))
     fewer = start(qwen2_folder, tmp_path, "run.steps=2", "run.validate_every=null")
     assert fewer.wait() == 1
-    assert "has made 4 of its 9 rollout steps, and run.steps=2: raise it to go on" in fewer.said()
+    assert "has made 4 of its 9 rollout steps, and run.steps=2: raise it to resume" in fewer.said()
     assert not (folder / "finished").exists()
 
 
@@ -206,7 +206,7 @@ def test_a_run_from_before_there_were_checkpoints_is_left(qwen2_folder: str, tmp
     before = rows(folder)
     again = start(qwen2_folder, tmp_path, "run.steps=1", "run.validate_every=null")
     assert again.wait() == 0, again.said()
-    assert "is left as it is: it was made before there were checkpoints" in again.said()
+    assert "was made before there were checkpoints; leaving it untouched" in again.said()
     assert rows(folder) == before
 
 
@@ -226,4 +226,4 @@ def test_a_resumed_run_writes_what_versions_it_was_saved_with(qwen2_folder: str,
     (copy / "checkpoint.json").write_text(json.dumps(manifest))
     again = start(qwen2_folder, tmp_path, f"resume={copy}", "run.steps=3", "run.validate_every=null")
     assert again.wait() == 0, again.said()
-    assert "saved with other packages (torch 1.0): the numbers may differ" in again.said()
+    assert "checkpoint written with other packages (torch 1.0): the numbers may differ" in again.said()

@@ -33,10 +33,10 @@ def test_a_signal_saves_after_the_step_and_the_same_command_goes_on(
     stopped.wait_for("step 2/6")
     os.kill(stopped.pid, number)
     assert stopped.wait() == RESUME, stopped.said()
-    assert f"{number.name}: this step is finished and saved" in stopped.said()
+    assert f"{number.name}: finishing and saving this step" in stopped.said()
     folder = tmp_path / "quickstart"
     (step,) = steps_saved(folder)
-    assert f"stopped by {number.name} after step {step} of 6: the same command goes on" in stopped.said()
+    assert f"stopped by {number.name} after step {step} of 6: the same command resumes the run" in stopped.said()
     again = start(qwen2_folder, tmp_path, never)
     assert again.wait() == 0, again.said()
     assert f"resuming {folder} after step {step} of 6" in again.said()
@@ -69,7 +69,7 @@ def test_a_second_signal_ends_it_at_once(qwen2_folder: str, tmp_path: Path) -> N
     time.sleep(1)  # the next generation is under way
     processes = processes_of(running)
     os.kill(running.pid, signal.SIGTERM)
-    running.wait_for("once more stops at once")
+    running.wait_for("a second signal stops at once")
     os.kill(running.pid, signal.SIGTERM)
     assert running.wait() == RESUME
     assert "stopped at once (SIGTERM)" in running.said()
@@ -116,7 +116,7 @@ def test_a_stop_by_lightning_is_not_the_end(qwen2_folder: str, tmp_path: Path, k
     assert stopped.wait() == RESUME, stopped.said()
     folder = tmp_path / "quickstart"
     step = max(((folder / "checkpoints").is_dir() and steps_saved(folder)) or [0])
-    assert f"stopped by Lightning after step {step} of 6: the same command goes on" in stopped.said()
+    assert f"stopped by Lightning after step {step} of 6: the same command resumes the run" in stopped.said()
     assert not (folder / "finished").exists()
     assert not (folder / "model").exists()
     again = start(qwen2_folder, tmp_path, never)

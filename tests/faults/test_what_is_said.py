@@ -27,7 +27,7 @@ def test_a_run_leaves_what_it_showed_and_what_was_typed(qwen2_folder: str, tmp_p
         "validation before training: 4 problems of arithmetic (data.validation_limit)",
         "/4 responses finished",
         "/16 responses finished",
-        "SIGINT: this step is finished and saved",
+        "SIGINT: finishing and saving this step",
         "rollout/response_length",  # a guard's warning
         "resuming ",
         "step 4/4  reward ",

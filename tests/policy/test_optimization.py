@@ -119,7 +119,7 @@ def test_state_that_cannot_be_taken_over_is_refused(
 
 def test_a_schedule_that_ends_before_the_checkpoint_is_refused(qwen2_folder: str, checkpoint: Path) -> None:
     short = functools.partial(OneCycleLR, max_lr=1.0, total_steps=2)
-    with pytest.raises(RunError, match="the schedule cannot be brought to optimizer step 3"):
+    with pytest.raises(RunError, match="the schedule cannot be advanced to optimizer step 3"):
         resumed(qwen2_folder, checkpoint, ADAMW, short)
 
 
@@ -134,7 +134,7 @@ def test_a_schedule_that_ends_before_the_run_ends_it_with_a_sentence(qwen2_folde
 @pytest.mark.parametrize(
     ("optimizer", "schedule", "message"),
     [
-        ({"lr": -1}, {}, r"optimizer=AdamW\(lr=-1\) cannot be used \(Invalid learning rate: -1\): mend its settings"),
+        ({"lr": -1}, {}, r"optimizer=AdamW\(lr=-1\) cannot be used \(Invalid learning rate: -1\): fix its settings"),
         ({"lr": "banana"}, {}, "optimizer=AdamW"),
         ({"lr": None}, {}, "optimizer=AdamW"),
         ({"betas": [0.9]}, {}, "optimizer=AdamW"),

@@ -174,7 +174,7 @@ def test_reports_that_are_no_numbers_are_not_logged(caplog: pytest.LogCaptureFix
             return None
 
     assert report_of(Broken(1.0)) == {}
-    assert "what Broken reports is not logged" in caplog.text
+    assert "the report of Broken is not logged" in caplog.text
     assert report_of(Reports(1.0)) == {"good": 0.5}
     assert "reward/bad is not logged: it returned None" in caplog.text
     assert "reward/worse is not logged" in caplog.text

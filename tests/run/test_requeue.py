@@ -44,8 +44,8 @@ def test_what_could_not_be_saved_is_not_made_again(
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     callback = CheckpointCallback(str(tmp_path), 1, None, 1, None, "max", False, 3, 600.0, requeue=True)
-    callback._failed = 1
+    callback.writer.failed = 1
     with caplog.at_level(logging.WARNING):
         callback._ask_for_requeue()
     (said,) = caplog.messages
-    assert said.startswith("the job is not requeued: it would make the same steps again")
+    assert said.startswith("the job is not requeued: its steps could not be saved")

@@ -87,9 +87,9 @@ def assert_goes_on_after(slurm: TwoNodes, job: str, number: signal.Signals, log:
     slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
     assert wait_for_state(slurm, job, "COMPLETED", log)["Restarts"] == "1"
     said = text(log)
-    assert said.count(f"{number.name}: this step is finished and saved") == 1
-    assert said.count(f"stopped by {number.name} after step {step} of 6: the same command goes on") == 1
-    assert said.count(f"asking Slurm to start job {job} again: the run goes on there") == 1
+    assert said.count(f"{number.name}: finishing and saving this step") == 1
+    assert said.count(f"stopped by {number.name} after step {step} of 6: the same command resumes the run") == 1
+    assert said.count(f"asking Slurm to start job {job} again: the run resumes there") == 1
     assert said.count(f"resuming {folder} after step {step} of 6") == 1
     assert "stopped at once" not in said
     assert not list(folder.parent.rglob("hpc_ckpt*"))  # what Lightning would leave, were it the one that requeues
@@ -135,7 +135,7 @@ def cancelled(slurm: TwoNodes, qwen2_folder: str, tmp_path_factory: pytest.TempP
     assert "asking Slurm" not in text(log)
     made = rows(root / "quickstart")
     last = made[-1]["rollout_step"]
-    assert f"stopped by SIGTERM after step {last} of 1000: the same command goes on" in text(log)
+    assert f"stopped by SIGTERM after step {last} of 1000: the same command resumes the run" in text(log)
     assert f"step-{last}" in [path.name for path in (root / "quickstart" / "checkpoints").iterdir()]
     return made
 

@@ -1,4 +1,4 @@
-"""Which rank trains which sequences of a rollout step: every rank makes the same plan from what all know."""
+"""Assignment of a rollout step's sequences to ranks; every rank computes the same one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A sequence, as ranks that do not hold it know it."""
+    """The facts of a sequence that all ranks know."""
 
     owner: int  # the rank that holds it
     place: int  # among the owner's sequences
     tokens: int  # prompt and response
     in_loss: bool
-    zero_advantage: bool  # counts in the loss, and has no gradient to give
+    zero_advantage: bool  # counts in the loss, but has no gradient
     has_log_probs: bool  # from an earlier pass
 
 
@@ -29,13 +29,11 @@ MicroBatchPlan = list[Entry]
 
 @dataclass(frozen=True)
 class BatchingConfig:
-    """How a rollout step is cut. prompts: of a mini-batch. max_tokens: of a micro-batch, over all its cp ranks;
-    max_tokens_without_gradient: of one that only computes log-probs.
-    """
+    """Sizes of mini-batches and micro-batches."""
 
-    prompts: int
-    max_tokens: int
-    max_tokens_without_gradient: int
+    prompts: int  # of a mini-batch
+    max_tokens: int  # of a micro-batch, over all its cp ranks
+    max_tokens_without_gradient: int  # of one that only computes log-probs
     cost: Cost
     packed: bool
     skip_zero_advantage: bool
@@ -45,7 +43,7 @@ class BatchingConfig:
 class Assignment:
     """The micro-batches and the sequences of advantage 0 of each mini-batch and data-parallel rank.
 
-    Every rank has as many micro-batches as the others.
+    Every rank has the same number of micro-batches.
     """
 
     micro_batches: list[list[list[MicroBatchPlan]]]  # by mini-batch, rank
@@ -54,7 +52,7 @@ class Assignment:
     imbalance: float  # time that ranks spend waiting for the slowest in each micro-batch, as a factor of at least 1
 
     def of_rank(self, rank: int, first: int = 0, with_zero_advantage: bool = True) -> MicroBatchPlan:
-        """Return every sequence that a rank trains, by mini-batch from the first on; with advantage 0 by default."""
+        """Return a rank's sequences from mini-batch `first` on; those of advantage 0 are included by default."""
         found: MicroBatchPlan = []
         for cuts, zero_advantage in zip(self.micro_batches[first:], self.zero_advantage[first:], strict=True):
             found += [entry for micro in cuts[rank] for entry in micro] + (
@@ -66,7 +64,7 @@ class Assignment:
 def entries_of(
     groups: Sequence[Group], owner: int, skip_zero_advantage: bool, everything: bool = False
 ) -> list[list[Entry]]:
-    """What others have to know of a rank's groups. everything: as if no response were left out of the loss."""
+    """Return the entries of a rank's groups. everything: as if no response were left out of the loss."""
     found: list[list[Entry]] = []
     place = 0
     for group in groups:
@@ -82,13 +80,13 @@ def entries_of(
 
 
 def in_order(gathered: Sequence[Sequence[T]]) -> list[T]:
-    """What belongs to the groups of all ranks in the order of the batch: engines take its prompts in turn."""
+    """Return values of the groups of all ranks in the order of the batch: engines take its prompts in turn."""
     longest = max(map(len, gathered), default=0)
     return [groups[i] for i in range(longest) for groups in gathered if i < len(groups)]
 
 
 def assign(groups: Sequence[list[Entry]], ranks: int, config: BatchingConfig) -> Assignment:
-    """Cut groups into mini-batches of whole groups, and spread each over `ranks` data-parallel ranks."""
+    """Form mini-batches of whole groups, and distribute each over `ranks` data-parallel ranks."""
     micro_batches, zero_advantage, padding, waiting, work = [], [], 0.0, 0.0, 0
     for start in range(0, len(groups), config.prompts):
         entries = [entry for group in groups[start : start + config.prompts] for entry in group]
@@ -104,7 +102,7 @@ def assign(groups: Sequence[list[Entry]], ranks: int, config: BatchingConfig) ->
 
 
 def _dealt(entries: Sequence[Entry], ranks: int) -> list[MicroBatchPlan]:
-    """Over the ranks in turn, long ones first and each turn the other way round."""
+    """Deal entries to the ranks in turn, long ones first, in alternating direction."""
     hands: list[MicroBatchPlan] = [[] for _ in range(ranks)]
     for number, entry in enumerate(sorted(entries, key=lambda e: -e.tokens)):
         turn, place = divmod(number, ranks)
@@ -113,7 +111,7 @@ def _dealt(entries: Sequence[Entry], ranks: int) -> list[MicroBatchPlan]:
 
 
 def split_without_gradient(by_rank: Sequence[MicroBatchPlan], config: BatchingConfig) -> list[list[MicroBatchPlan]]:
-    """Each rank's sequences cut for a pass without gradient, filled up with empty ones to as many on every rank."""
+    """Split each rank's sequences for a no-grad pass; empty micro-batches make their number equal on all ranks."""
     cuts = []
     for entries in by_rank:
         lengths = [entry.tokens for entry in entries]

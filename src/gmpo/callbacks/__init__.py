@@ -1,4 +1,4 @@
-"""What happens around a step: rollouts, evaluation, times, records, the screen."""
+"""Lightning callbacks: rollouts, evaluation, checkpoints, times, records, console output."""
 
 from gmpo.callbacks.checkpoint import CheckpointCallback
 from gmpo.callbacks.evaluation import EvaluationCallback

@@ -23,24 +23,29 @@ from gmpo.types import PromptBatch
 log = logging.getLogger(__name__)
 
 COMPARED = "rollout/log_prob_gap"  # a step that has it has all metrics of an update
-VALIDATION = "val/"  # begins the names of a validation's metrics
-LIGHTNING = "Lightning"  # by max_time, or a callback that stops training
+VALIDATION = "val/"  # prefix of validation metrics
+LIGHTNING = "Lightning"  # stopped by max_time, or by a callback
 
 
 class CheckpointCallback(OrderedCallback):
-    """Saves the run between rollout steps: as its configured turns come, and when a signal asks it to stop.
+    """Saves the run between rollout steps, at the configured intervals and when a signal asks it to stop.
 
-    The state after a step is that before its validation, so that nothing waits for it; what a resumed run has not
-    validated yet, it does.
+    A checkpoint holds the state after a step and before its validation, so that saving does not wait for it; a resumed
+    run makes up a missing validation.
 
-    folder: of the run; checkpoints stand in FOLDER/checkpoints/step-N. every: rollout steps. minutes: since the last
-    one was saved. keep: the newest, and one more, the `best` by a metric of metrics.csv, with which each validated
-    step is saved. asynchronous: training goes on while it is written. failures: so many in a row that cannot be
-    written end the run. grace: as in `StopRequest`. requeue: where a scheduler warns of its time limit, have it start
-    the job again.
+    Args:
+        folder: the run's; checkpoints go to FOLDER/checkpoints/step-N.
+        every: rollout steps between checkpoints.
+        minutes: a checkpoint is also due when this many have passed since the last one.
+        keep: how many of the newest to keep, besides the best.
+        best: a metric of metrics.csv; its best checkpoint is kept too, and each validated step is saved.
+        asynchronous: continue training while a checkpoint is written.
+        failures: this many failed checkpoints in a row end the run.
+        grace: as in `StopRequest`.
+        requeue: have the scheduler start the job again when it warns of its time limit.
     """
 
-    order = 20  # it acts between two steps, before anything of the next one
+    order = 20  # between two steps, before anything of the next one
 
     def __init__(
         self,
@@ -63,18 +68,18 @@ class CheckpointCallback(OrderedCallback):
         self.asynchronous = asynchronous
         self.stop = StopRequest(grace)
         self.requeue = requeue
-        self._best_is_there = False  # seen among the metrics
-        self._between = 0  # the step that this process is past, and before the next
-        self._random = random_state()  # as it was between two steps
+        self._best_is_there = False  # among the metrics seen so far
+        self._between = 0  # the last completed step
+        self._random = random_state()  # that between two steps
         self._resumed = False
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Answer signals, in Lightning's place; go on with the random numbers of the checkpoint."""
+        """Install the signal handlers in place of Lightning's; restore the checkpoint's random state."""
         self._between = pl_module.state.rollout_step
         self.writer.saved_at = time.monotonic()
         self.stop.install()
         recorded = {name for row in read_metrics(self.run / "metrics.csv") for name in row}
-        if any(name.startswith(VALIDATION) for name in recorded):  # of a run that is resumed
+        if any(name.startswith(VALIDATION) for name in recorded):  # the run is resumed
             self._find_best(pl_module, recorded, of_validation=True)
         if self._resumed:
             set_random_state(self._random)
@@ -83,28 +88,28 @@ class CheckpointCallback(OrderedCallback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Between two steps, where the first was not validated."""
+        """Act between two steps, where the first was not validated."""
         self._act_between(trainer, pl_module)
-        self._random = random_state()  # a validation may have drawn some
+        self._random = random_state()  # a validation may have drawn random numbers
         self.stop.is_training = True
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Count the step as trained on; report what saving took since the last one."""
+        """Count the step's prompts as trained on; log the time spent on saving since the last step."""
         trainer.datamodule.complete_step()
         pl_module.log("time/checkpoint", self.writer.take_seconds())
 
     def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Between two steps, where the first is validated."""
+        """Act between two steps, where the first is validated."""
         self._act_between(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """See whether the best checkpoint can be told by what was validated."""
+        """Check that the validation logs the metric of the best checkpoint."""
         self._find_best(pl_module, trainer.callback_metrics, of_validation=True)
 
     def _find_best(self, policy: PolicyModule, names: Iterable[str], of_validation: bool) -> None:
-        """End the run where its metrics, of a validation or of a step, lack the one that the best is chosen by."""
+        """Stop the run if its metrics, of a validation or of a step, lack the one that chooses the best checkpoint."""
         if self.best is None or self._best_is_there or self.best.startswith(VALIDATION) != of_validation:
             return
         self._best_is_there = self.best in names
@@ -116,20 +121,20 @@ class CheckpointCallback(OrderedCallback):
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Stop, before anything is done that belongs to a run's end, where Lightning ended training before it."""
+        """Save and stop if Lightning ended training early, before other callbacks finish the run."""
         if pl_module.state.stop_reason is None and pl_module.state.rollout_step < trainer.datamodule.steps:
             self.writer.settle(trainer, pl_module, wait=True)
             self._stop(trainer, pl_module, [LIGHTNING])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
-        """Add the random numbers of all ranks; what Lightning's loops count follows from the steps."""
+        """Add the random states of all ranks; drop the counters of Lightning's loops, which follow from the steps."""
         checkpoint["random"] = gather(self._random)
         del checkpoint["loops"]
         for key in [key for key in checkpoint["callbacks"] if key.startswith(Timer.__name__)]:
-            del checkpoint["callbacks"][key]  # trainer.max_time is of a process: a resumed one would stop at once
+            del checkpoint["callbacks"][key]  # trainer.max_time is per process: a resumed one would stop at once
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: PolicyModule, checkpoint: dict[str, Any]) -> None:
-        """Let Lightning count on from the step; it has as many batches as are left."""
+        """Set Lightning's counters to the checkpoint's step; it gets only the batches that are left."""
         steps, updates = pl_module.state.rollout_step, checkpoint["global_step"]
         loop = trainer.fit_loop.epoch_loop
         for progress, count in (
@@ -143,7 +148,7 @@ class CheckpointCallback(OrderedCallback):
             self._resumed = True
 
     def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
-        """Save what all ranks have where all of them end: the state before the step that could not be made."""
+        """Save the state before the step that failed, if the error ends all ranks."""
         if isinstance(exception, RunError):
             pl_module.state.rollout_step = self._between
             if 0 < self._between < trainer.datamodule.steps:
@@ -151,14 +156,14 @@ class CheckpointCallback(OrderedCallback):
             self.writer.settle(trainer, pl_module, wait=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """After the last validation and the export: what a later run may go on from. A run without it is not finished.
+        """Save the final state, after the last validation and the export; without it a run is not finished.
 
-        Engines still stand: vLLM takes the ranks' process group down with it.
+        Engines still run: vLLM takes the ranks' process group down with it.
         """
         if pl_module.state.rollout_step == 0:  # nothing was trained
             return
         if pl_module.state.stop_reason and pl_module.state.rollout_step == trainer.datamodule.steps:
-            self.writer.settle(trainer, pl_module, wait=True)  # something is still to be done after the last step
+            self.writer.settle(trainer, pl_module, wait=True)  # work remains after the last step
             return
         self._random = random_state()
         self.writer.save_unless_there(trainer, pl_module)
@@ -166,13 +171,13 @@ class CheckpointCallback(OrderedCallback):
             pl_module.state.stop(f"the last checkpoint could not be written: make room in {self.run}, then {AGAIN}")
 
     def _act_between(self, trainer: Trainer, policy: PolicyModule) -> None:
-        """Once between any two steps, on all ranks together."""
+        """Save or stop if that is due, once between any two steps; collective."""
         step = policy.state.rollout_step
         if step == self._between:
             return
         self._between = step
         self._random = random_state()
-        if COMPARED in trainer.callback_metrics:  # all metrics of a step are there
+        if COMPARED in trainer.callback_metrics:  # all metrics of the step are logged
             self._find_best(policy, trainer.callback_metrics, of_validation=False)
         self.writer.settle(trainer, policy, wait=False)
         stopped = self.stop.signal or (LIGHTNING if trainer.should_stop else None)
@@ -187,26 +192,26 @@ class CheckpointCallback(OrderedCallback):
             self.writer.save(trainer, policy, self.asynchronous)
 
     def _stop(self, trainer: Trainer, policy: PolicyModule, stops: list[str]) -> NoReturn:
-        """Save, and end the program with the exit code of a run that the same command resumes; on all ranks.
+        """Save, and exit with the code of a run that the same command resumes; collective.
 
-        stops: what asked for it on any rank, names of signals or LIGHTNING.
+        stops: what asked for it on any rank: names of signals, or LIGHTNING.
         """
         step, steps = policy.state.rollout_step, trainer.datamodule.steps
         if step > 0:
-            self._random, self._between = random_state(), step  # after a validation, where that has come already
+            self._random, self._between = random_state(), step  # perhaps after a validation
             self.writer.save_unless_there(trainer, policy)
         if rank() == 0:
-            log.warning("stopped by %s after step %d of %d: the same command goes on", stops[0], step, steps)
-            if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # nobody wants it stopped
+            log.warning("stopped by %s after step %d of %d: the same command resumes the run", stops[0], step, steps)
+            if self.requeue and set(stops) <= {number.name for number in TIME_IS_UP}:  # only for want of time
                 self._ask_for_requeue()
         self.stop.is_over = True
-        gather(None)  # srun ends the others when one has ended: rank 0 has asked by then
+        gather(None)  # srun ends all ranks once one has ended: by then rank 0 has asked for the requeue
         alone = trainer.strategy.launcher is not None and rank() > 0  # Lightning takes another code for a crash
         raise Interrupted(0 if alone else RESUME)
 
     def _ask_for_requeue(self) -> None:
         if self.writer.failed:
-            log.warning("the job is not requeued: it would make the same steps again, for they could not be saved")
+            log.warning("the job is not requeued: its steps could not be saved, so it would only repeat them")
             return
         self.stop.is_over = True
         requeue()

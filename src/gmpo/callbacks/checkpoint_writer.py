@@ -1,4 +1,4 @@
-"""Writing a checkpoint: on all ranks, whole or not at all, beside training if asked."""
+"""Writing of checkpoints: on all ranks, whole or not at all, optionally while training continues."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ AGAIN = "give the same command again"
 class CheckpointWriter:
     """Writes checkpoints of a run to RUN/checkpoints/step-N and removes old ones. Its methods are collective.
 
-    keep, best, mode, failures: as `CheckpointCallback` has them.
+    keep, best, mode, failures: as in `CheckpointCallback`.
     """
 
     def __init__(self, run: Path, keep: int, best: str | None, mode: Literal["max", "min"], failures: int) -> None:
@@ -38,22 +38,22 @@ class CheckpointWriter:
         self.most_failures = failures
         self.failed = 0  # in a row
         self.saved_at = time.monotonic()
-        self._writing: int | None = None  # the step of a checkpoint that is being written
+        self._writing: int | None = None  # the step of the checkpoint that is being written
         self._seconds = 0.0
 
     def take_seconds(self) -> float:
-        """Return the time spent on saving since it was last asked."""
+        """Return the seconds spent on saving since the last call."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
     def save_unless_there(self, trainer: Trainer, policy: PolicyModule) -> None:
-        """Save the step that the run stands at, and wait; nothing where its checkpoint is there."""
+        """Save the current step and wait; do nothing if its checkpoint exists."""
         self.settle(trainer, policy, wait=True)
         if not gather(policy.state.rollout_step in checkpoints.steps_in(self.folder))[0]:
             self.save(trainer, policy, asynchronous=False)
 
     def save(self, trainer: Trainer, policy: PolicyModule, asynchronous: bool) -> None:
-        """Have all ranks write their shards, to a folder that is not the checkpoint yet."""
+        """Write the shards of all ranks to a temporary folder, which `settle` makes the checkpoint."""
         began = time.perf_counter()
         self.settle(trainer, policy, wait=True)
         self._writing = policy.state.rollout_step
@@ -75,7 +75,7 @@ class CheckpointWriter:
         return checkpoints.unfinished_of(self.folder, self._writing)
 
     def settle(self, trainer: Trainer, policy: PolicyModule, wait: bool) -> None:
-        """Finish a checkpoint whose shards are written; where they are not, wait or leave it for later."""
+        """Finish the checkpoint if its shards are written; otherwise wait, or leave it to a later call."""
         if self._writing is None:
             return
         strategy = trainer.strategy
@@ -92,12 +92,12 @@ class CheckpointWriter:
         self._end_writing(policy, fault)
 
     def _publish(self, trainer: Trainer, meta: storage.State) -> str | None:
-        """Make it a checkpoint, on rank 0; return what prevented it."""
+        """Complete and rename the checkpoint, on rank 0; return the error if that fails."""
         assert self._writing is not None
         try:
             for logger in trainer.loggers:
                 if isinstance(logger, MetricsCSV):
-                    logger.write()  # a full disk may have refused it before: its rows come before the checkpoint
+                    logger.write()  # retry what a full disk refused: the rows must precede the checkpoint
             checkpoints.sync_files([self.run / "metrics.csv", *self.run.glob("rollouts/*.jsonl")])
             checkpoints.sync_folder(self.run)
             storage.complete(self._unfinished, meta, Manifest(self._writing, world_size(), checkpoints.versions()))
@@ -106,7 +106,7 @@ class CheckpointWriter:
             return f"{type(error).__name__}: {error}"
         try:
             scores = self._scores()
-            if self.best is None or scores:  # else which is the best is not known yet
+            if self.best is None or scores:  # otherwise the best is not known yet
                 checkpoints.prune(self.folder, self.keep, scores)
         except (OSError, ValueError) as error:
             log.error("older checkpoints in %s could not be removed: %s", self.folder, error)
@@ -134,7 +134,7 @@ class CheckpointWriter:
             )
 
     def _scores(self) -> dict[int, float]:
-        """Return the value that decides the best checkpoint, for each step that has one; the greatest is the best."""
+        """Return the `best` metric of each step that has it, with its sign set so that the greatest is the best."""
         if self.best is None:
             return {}
         rows = [row for row in read_metrics(self.run / "metrics.csv") if self.best in row]
@@ -143,7 +143,7 @@ class CheckpointWriter:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the causes in torch's report of a failure."""
+    """Return the causes that torch reports for a failure."""
     if isinstance(error, CheckpointException):
         return "; ".join(sorted({str(cause) for cause, _ in error.failures.values()}))
     return str(error)

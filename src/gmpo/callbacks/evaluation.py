@@ -1,4 +1,4 @@
-"""Validation inside training."""
+"""Validation during training."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from gmpo.types import PromptBatch
 
 
 class EvaluationCallback(OrderedCallback):
-    """Validates before the first step and after the last, and logs val/SOURCE/NAME for each of `ProblemMetrics`.
+    """Validates before the first step and after the last; logs val/BENCHMARK/NAME for each of `ProblemMetrics`.
 
-    samples, solved_at, pass_k: as there. The validations between are Lightning's own.
+    samples, solved_at, pass_k: as there. Lightning runs the validations in between.
     """
 
     order = 40
@@ -26,21 +26,21 @@ class EvaluationCallback(OrderedCallback):
         self._validated_at = -1  # rollout step of the last validation
 
     def state_dict(self) -> dict[str, int]:
-        """The step that was validated last."""
+        """Return the step that was validated last."""
         return {"validated_at": self._validated_at}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """As it was."""
+        """Restore the step that was validated last."""
         self._validated_at = state_dict["validated_at"]
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Where training starts from; in a resumed run what was due after the step and is not done."""
+        """Validate the starting point; in a resumed run, make up the validation due after its step."""
         step = pl_module.state.rollout_step
         if trainer.enable_validation and step % trainer.val_check_batch == 0 and self._validated_at != step:
             self._validate(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Where it ended, unless that was just validated; not where it was cut off, and may be gone on with."""
+        """Validate the last step, unless that is done; not in a run that stopped early and may be resumed."""
         if self._validated_at != pl_module.state.rollout_step and pl_module.state.stop_reason is None:
             self._validate(trainer)
 
@@ -60,7 +60,7 @@ class EvaluationCallback(OrderedCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count the groups that this rank has; its metrics are those of all ranks, whichever benchmarks it has met."""
+        """Count this rank's groups; every rank has all benchmarks' metrics, since computing them is collective."""
         for name in dict.fromkeys(prompt.benchmark_name for prompt in batch.prompts):
             if name not in self._metrics:
                 self._metrics[name] = ProblemMetrics(self.samples, self.pass_k, self.solved_at).to(pl_module.device)
@@ -68,7 +68,7 @@ class EvaluationCallback(OrderedCallback):
             count_group(self._metrics[group.prompt.benchmark_name], group)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Log what the policy solved."""
+        """Log the metrics of each benchmark."""
         for name, metrics in self._metrics.items():
             pl_module.log_dict({f"val/{name}/{metric}": value for metric, value in metrics.compute().items()})
         pl_module.log("step", float(pl_module.state.rollout_step), sync_dist=True)

@@ -1,4 +1,4 @@
-"""What a run is for."""
+"""Export of the trained policy at the end of a run."""
 
 import logging
 import shutil
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class FinalModelCallback(OrderedCallback):
-    """Saves the trained policy at the end, in the Hugging Face format: vLLM and transformers load it as it is."""
+    """Saves the trained policy at the end, in the Hugging Face format: vLLM and transformers load it as is."""
 
     order = 85
 
@@ -25,7 +25,7 @@ class FinalModelCallback(OrderedCallback):
         self.folder = Path(folder)
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Save; where that fails the run is not finished, and the same command tries again from a checkpoint."""
+        """Save the policy; if that fails the run is not finished, and the same command retries from a checkpoint."""
         fault: str | None = None
         try:
             save_hugging_face(pl_module, self.folder)
@@ -38,10 +38,10 @@ class FinalModelCallback(OrderedCallback):
 
 
 def save_hugging_face(policy: PolicyModule, folder: Path) -> None:
-    """Write the weights of a policy in training, its config and tokenizer to `folder`, in place of what was there.
+    """Write the weights of a policy in training, its config and tokenizer to `folder`, replacing what was there.
 
-    All ranks call it, the first one writes. The tokenizer is the one that the policy's model came with; where it can
-    no longer be loaded, the weights are saved without it, because a training is not lost for a tokenizer.
+    Collective; rank 0 writes. The tokenizer is that of the policy's model; if it can no longer be loaded, the weights
+    are saved without it, so that no training is lost for a tokenizer.
     """
     assert policy.model is not None, "configure_model() comes first"
     writes = policy.trainer.is_global_zero

@@ -1,4 +1,4 @@
-"""Limits on the metrics that tell a collapse early."""
+"""Bounds for the metrics that show a collapse early."""
 
 import logging
 import math
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Guard:
-    """Bounds for one metric. low and high: bounds that may be met; null: none."""
+    """Inclusive bounds for one metric. low, high: null is no bound."""
 
     metric: str
-    cause: str  # what it likely is when it does not
+    cause: str  # the likely cause of a violation, and the remedy
     low: float | None = None
     high: float | None = None
 
@@ -32,7 +32,7 @@ class Guard:
             raise ValueError(f"the guard of {self.metric} has low={self.low} above high={self.high}: swap them")
 
     def broken_by(self, value: float) -> str | None:
-        """What bound a value is beyond; one that is not a number is beyond each."""
+        """Return the bound that a value violates, in words; NaN violates any."""
         if math.isnan(value) and (self.low is not None or self.high is not None):
             return "not a number"
         if self.low is not None and value < self.low:
@@ -43,10 +43,10 @@ class Guard:
 
 
 class GuardsCallback(OrderedCallback):
-    """Watches metrics after each rollout step; a bound that is broken is warned of when it happens, or ends the run.
+    """Checks metrics after each rollout step; warns when one leaves its bounds, or stops the run.
 
-    guards: by any name. A metric that a step does not have is not watched there; one that the run does not have at all
-    is warned of, once: after the first validation where it is named val/..., else after the first update.
+    guards: by any name. A metric that a step does not log is not checked there. One that the run does not log at all
+    is warned of once: after the first validation if it is named val/..., else after the first update.
     """
 
     order = 80
@@ -56,15 +56,15 @@ class GuardsCallback(OrderedCallback):
             raise ValueError(f"guards.on_violation={on_violation} must be warn or stop")
         self.guards = guards
         self.stops = on_violation == "stop"
-        self._broken: set[str] = set()  # by name: said once until it holds again
-        self._looked_for: set[bool] = set()  # whether among metrics of a validation, of an update
+        self._broken: set[str] = set()  # names; reported once until the bound holds again
+        self._looked_for: set[bool] = set()  # True: among metrics of a validation; False: of an update
 
     def state_dict(self) -> dict[str, list[str]]:
-        """Which are broken."""
+        """Return the names of violated guards."""
         return {"broken": sorted(self._broken)}
 
     def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
-        """As they were."""
+        """Restore the names of violated guards."""
         self._broken = set(state_dict["broken"])
 
     def on_train_batch_end(
@@ -88,7 +88,7 @@ class GuardsCallback(OrderedCallback):
                 self._say(pl_module, said + guard.cause)
 
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """See whether the guards of validation metrics have something to watch."""
+        """Warn of guards for validation metrics that the run does not log."""
         self._look_for_names(trainer, of_validation=True)
 
     def _look_for_names(self, trainer: Trainer, of_validation: bool) -> None:

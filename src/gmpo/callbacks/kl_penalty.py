@@ -8,7 +8,7 @@ from gmpo.types import Group
 
 
 def penalize_kl(policy: PolicyModule, groups: list[Group]) -> dict[str, float]:
-    """Take the KL off the rewards of this rank's groups, where it is placed there; return its metric. Collective."""
+    """Subtract the KL from the rewards of this rank's groups if it is placed there; return its metric. Collective."""
     if not policy.loss.kl.in_reward:
         return {}
     policy.old_log_probs.fill(groups)

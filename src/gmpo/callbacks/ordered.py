@@ -1,11 +1,11 @@
-"""Callbacks that come in an order of their own, wherever a config names them."""
+"""Callbacks that run in a fixed order, wherever a config names them."""
 
 from collections.abc import Iterable
 from typing import ClassVar
 
 from lightning import Callback
 
-LAST = 100  # the order of Lightning's own callbacks, and of a user's that say none
+LAST = 100  # the order of Lightning's own callbacks, and of users' callbacks without one
 
 
 class OrderedCallback(Callback):
@@ -14,7 +14,7 @@ class OrderedCallback(Callback):
     order: ClassVar[int] = LAST
 
     def __init_subclass__(cls) -> None:
-        """Refuse a class that does not say its order."""
+        """Raise TypeError for a class that does not set its order."""
         super().__init_subclass__()
         if type(cls.order) is not int or cls.order >= LAST:
             raise TypeError(f"{cls.__name__}.order is {cls.order}: set it to a whole number below {LAST}")

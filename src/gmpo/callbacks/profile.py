@@ -1,4 +1,4 @@
-"""Where the time of a few rollout steps goes, operation by operation."""
+"""Traces of a few rollout steps, operation by operation."""
 
 import logging
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ ENGINE_TOKENS = 512  # of a response; an engine records some thousand operations
 class ProfileCallback(OrderedCallback):
     """Records three rollout steps: FOLDER/steps-A-B-rank-R.json for ui.perfetto.dev.
 
-    They are the second to fourth that this process makes: in the first everything is new. What there is of them is
-    written when training ends sooner. Stages of the clock and rollout steps are ranges of the trace. What is
-    written is written between two steps, and what is saved there is not in it.
+    These are the second to fourth of this process: the first is not typical. If training ends sooner, the trace so far
+    is written. Stages of the clock and rollout steps are ranges of the trace. It is written between two steps, and
+    does not cover checkpoints saved there.
 
-    enabled: otherwise nothing is done. max_tokens: of a response; where it is above 512, the trace has an engine in
-    this process (subprocess false) as one range, without its operations: they would be millions.
+    enabled: false records nothing. max_tokens: of a response; above 512, an engine in this process (subprocess false)
+    is one range of the trace, without its operations, which would be millions.
     """
 
-    order = 10  # between two steps it ends before anything else is done there
+    order = 10  # between two steps, its range ends before anything else is done
 
     def __init__(self, enabled: bool, folder: str, max_tokens: int, subprocess: bool) -> None:
         self.enabled = enabled
@@ -47,7 +47,7 @@ class ProfileCallback(OrderedCallback):
         self._step = ExitStack()  # the range of the current one
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Choose the steps."""
+        """Choose the steps to record."""
         last = trainer.datamodule.steps
         first = min(pl_module.state.rollout_step + 2, last)
         if self.enabled:
@@ -56,7 +56,7 @@ class ProfileCallback(OrderedCallback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: PolicyModule, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Begin a step that is to be recorded."""
+        """Begin the range of a step, if it is to be recorded."""
         self._end_step(pl_module)
         if pl_module.state.rollout_step + 1 in self._steps and not pl_module.state.stop_reason:
             if self._profile is None:
@@ -64,19 +64,19 @@ class ProfileCallback(OrderedCallback):
             self._step.enter_context(record_function("rollout step"))
 
     def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Between two steps, where the first is validated."""
+        """End the step before its validation."""
         self._end_step(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Write what there is."""
+        """Write the trace so far."""
         self._write(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
-        """Write what there is."""
+        """Write the trace so far."""
         self._write(pl_module)
 
     def _start(self, policy: PolicyModule) -> None:
-        # generation may have a thread of its own; torch cannot leave something out and record all threads
+        # generation may run in its own thread; torch cannot both pause recording and record all threads
         threads = ProfilerSettings(profile_all_threads=self.with_engine)
         self._profile = profile(activities=self.activities, experimental_config=threads)
         self._profile.start()
@@ -97,7 +97,7 @@ class ProfileCallback(OrderedCallback):
                 self._profile.toggle_collection_dynamic(True, self.activities)
 
     def _end_step(self, policy: PolicyModule) -> None:
-        """Here, with all that others do at its end in it."""
+        """End the step's range, which includes what other callbacks did at its end."""
         self._step.close()
         if self._profile is not None and policy.state.rollout_step >= self._steps[-1]:
             self._write(policy)

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""Progress of a run on the console."""
 
 import sys
 import threading
@@ -37,10 +37,9 @@ STAGES = {
 
 
 class ProgressCallback(OrderedCallback):
-    """A bar with the stage at work, reward and response length; in a file or a pipe, a line for each step.
+    """A progress bar with stage, reward and response length; in a file or a pipe, a line for each step.
 
-    Where a generation takes long, the responses that are finished are shown: in the bar, else in a line every so many
-    seconds.
+    During generation the number of finished responses is shown, in the bar or in a line every `every` seconds.
     """
 
     order = 90
@@ -56,7 +55,7 @@ class ProgressCallback(OrderedCallback):
         self._ended = threading.Event()
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
-        """Show the bar, or be ready to speak."""
+        """Show the bar, or start the thread that prints lines."""
         if not trainer.is_global_zero:
             return
 
@@ -74,7 +73,7 @@ class ProgressCallback(OrderedCallback):
             threading.Thread(target=self._speak, name="progress", daemon=True).start()
 
     def _start_bar(self) -> None:
-        self.console = Console(file=unrecorded(sys.stdout))  # what it redraws is not for the run's log
+        self.console = Console(file=unrecorded(sys.stdout))  # redraws stay out of the run's log
         self.bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -88,10 +87,10 @@ class ProgressCallback(OrderedCallback):
         )
         self.task = self.bar.add_task("train", total=None, stage="load", facts="")
         self.bar.start()
-        sys.stdout, sys.stderr = recorded(sys.stdout), recorded(sys.stderr)  # the bar has put its own in their place
+        sys.stdout, sys.stderr = recorded(sys.stdout), recorded(sys.stderr)  # the bar has replaced both
 
     def on_train_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Count from here."""
+        """Set the bar to the steps made so far."""
         if self.bar is not None:
             self.bar.update(self.task, total=trainer.datamodule.steps, completed=pl_module.state.rollout_step)
 
@@ -99,7 +98,7 @@ class ProgressCallback(OrderedCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """One step further."""
+        """Advance the bar, or print the step's line."""
         seen = trainer.callback_metrics
         facts = f"reward {seen['reward/mean']:.3f}  length {seen['rollout/response_length']:.1f}"
         if "rollout/refilled_groups" in seen:
@@ -114,7 +113,7 @@ class ProgressCallback(OrderedCallback):
 
     @rank_zero_only
     def on_validation_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Count responses over all batches; say what begins, where nothing was said before."""
+        """Count responses over all batches; announce the validation before training."""
         prompts, engines = trainer.datamodule.validation_prompts, _engines(trainer)
         asked = -(-len(prompts) // engines) * self.validation_samples
         self._responses = ResponseCount(_named("validation", engines), asked)
@@ -127,25 +126,25 @@ class ProgressCallback(OrderedCallback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Say what validation found."""
+        """Print the validation's mean scores."""
         self._responses = None
         found = [f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items() if "/mean@" in name]
         print(f"step {pl_module.state.rollout_step}  {'  '.join(found)}", flush=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Make room for the summary."""
+        """Stop the bar before the summary."""
         self._stop()
 
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
-        """Leave the last state on the screen."""
+        """Stop the bar; its last state stays on the screen."""
         self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: PolicyModule, exception: BaseException) -> None:
-        """Give the screen back."""
+        """Stop the bar."""
         self._stop()
 
     def _enter(self, trainer: Trainer, policy: PolicyModule, stage: str) -> None:
-        """Follow the stages of a step; each generation of training is counted by itself."""
+        """Show the stage; begin a new count with each generation of training."""
         if not trainer.validating:
             self._responses = None
             if stage == "generate":
@@ -161,7 +160,7 @@ class ProgressCallback(OrderedCallback):
                 self.bar.update(self.task, stage=f"generate {self._responses.share}")
 
     def _speak(self) -> None:
-        """Print from a thread of its own how many responses are finished: an engine may be silent for long."""
+        """Print how many responses are finished, in a thread of its own: an engine may be silent for long."""
         while not self._ended.wait(min(1.0, self.every)):
             responses = self._responses
             if responses is not None and time.monotonic() - self._spoken >= self.every:
@@ -176,7 +175,7 @@ class ProgressCallback(OrderedCallback):
 
 
 def _engines(trainer: Trainer) -> int:
-    """Return how many engines generate; this rank's is the one whose responses are counted."""
+    """Return how many engines generate; only the responses of this rank's engine are counted."""
     return next(each.collector.engine.layout.engines for each in trainer.callbacks if isinstance(each, RolloutCallback))
 
 

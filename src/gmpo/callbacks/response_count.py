@@ -1,10 +1,10 @@
-"""How many responses an engine has finished so far."""
+"""Count of the responses that an engine has finished."""
 
 
 class ResponseCount:
-    """The responses of one step, or of a validation over its batches, on this rank's engine.
+    """Count of finished responses in one step, or over all batches of a validation, on this rank's engine.
 
-    of: what they are for. in_all: how many there are, where that is known before.
+    of: what they are for, in words. in_all: their total, if known in advance.
     """
 
     def __init__(self, of: str, in_all: int | None = None) -> None:
@@ -15,13 +15,13 @@ class ResponseCount:
         self._asked = 0
 
     def count(self, finished: int, asked: int) -> None:
-        """Take in that so many of those of this batch are finished; fewer than before begin another batch."""
+        """Record how many responses of the batch are finished; a number that does not grow begins another batch."""
         if finished <= self._finished:
             self._earlier += self._asked
         self._finished, self._asked = finished, asked
 
     @property
     def share(self) -> str:
-        """FINISHED/ALL."""
+        """Text of the form FINISHED/ALL."""
         asked = self._earlier + self._asked if self._in_all is None else self._in_all
         return f"{self._earlier + self._finished:,}/{asked:,}"

@@ -18,17 +18,21 @@ from gmpo.types import Group, PromptBatch, Sampling, Stage
 
 
 class RolloutCallback(OrderedCallback):
-    """Fills each batch in place: responses, rewards, and for training advantages.
+    """Fills each batch in place: responses, rewards, and in training advantages.
 
-    Training goes by the reward, validation by its verifier. samples, validation_samples: responses to each prompt.
-    advantage: as `BatchAdvantages` calls it. overlong and dynamic_sampling act in training only; fresh prompts come
-    from the trainer's DataModule. seed: the run's; each request's seed is derived from it, so a run can be repeated
-    exactly. async_steps: 1 has the engine generate the responses of the next rollout step while this one's update goes
-    on, from weights that are one rollout step behind; the engine must live in a process of its own. Refills and
-    validation use the newest weights, and wait. What was generated ahead stands in checkpoints.
+    Training uses the reward, validation its verifier. Refills and validation wait for the newest weights. Checkpoints
+    hold the prefetched responses.
+
+    Args:
+        advantage: as in `BatchAdvantages`.
+        samples, validation_samples: responses to each prompt.
+        seed: the run's; each request's seed is derived from it, so a run can be repeated exactly.
+        overlong, dynamic_sampling: for training only; fresh prompts come from the trainer's DataModule.
+        async_steps: 1 generates the next rollout step's responses during this one's update, from weights that are one
+            rollout step old; the engine must run in a process of its own.
     """
 
-    order = 30  # what follows sees the groups
+    order = 30  # later callbacks see the groups
 
     def __init__(
         self,
@@ -46,7 +50,7 @@ class RolloutCallback(OrderedCallback):
         async_steps: int = 0,
     ) -> None:
         if async_steps not in (0, 1):
-            raise ValueError(f"rollout.async_steps={async_steps} must be 0, or 1: how far generation is ahead")
+            raise ValueError(f"rollout.async_steps={async_steps} must be 0 or 1 (rollout steps generated ahead)")
         self.collector = Collector(engine, reward, overlong, seed, scoring, prefetches=async_steps == 1)
         self.training = GroupSampling(Stage.TRAIN, sampling, samples)
         self.validation = GroupSampling(Stage.VALIDATION, validation_sampling, validation_samples)
@@ -54,19 +58,19 @@ class RolloutCallback(OrderedCallback):
         self.advantages = BatchAdvantages(advantage)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was generated ahead, and how long responses are."""
+        """Return the prefetched responses and the expected lengths."""
         return self.collector.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume with it."""
+        """Restore prefetched responses and expected lengths."""
         self.collector.load_state_dict(state_dict)
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
-        """Generate for the steps of this run."""
+        """Attach the collector to the run's state."""
         self.collector.attach(pl_module.state)
 
     def on_fit_start(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Start the engine, once the policy stands."""
+        """Start the engine, after the policy is loaded."""
         with pl_module.state.clock("start engine"):
             self.collector.engine.start()
 
@@ -97,7 +101,7 @@ class RolloutCallback(OrderedCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: PolicyModule, outputs: object, batch: PromptBatch, batch_idx: int
     ) -> None:
-        """Wait for what is generated ahead: between two steps nothing goes on."""
+        """Wait for the prefetched responses: nothing is under way between two steps."""
         if not pl_module.state.stop_reason:
             self.collector.wait()
 
@@ -112,7 +116,7 @@ class RolloutCallback(OrderedCallback):
         """Fill in responses and rewards of validation prompts."""
         self.collector.engine.sync(pl_module)
         batch.groups = self.collector.groups(batch.prompts, self.validation)
-        report_of(self.collector.reward)  # what is logged is of training
+        report_of(self.collector.reward)  # dropped: only training's report is logged
 
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         """End the engine and the reward's processes."""
@@ -123,7 +127,7 @@ class RolloutCallback(OrderedCallback):
         self.collector.close()
 
     def _release_engine(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Leave the engine to the next step's responses, or asleep."""
+        """Prefetch the next step's responses, or put the engine to sleep."""
         if not self.collector.prefetches:
             self.collector.engine.sleep()
         elif pl_module.state.rollout_step < trainer.datamodule.steps and not pl_module.state.stop_reason:

@@ -1,4 +1,4 @@
-"""What a rollout step's responses were like, and whether there is something to learn from them."""
+"""Metrics of a rollout step's responses, and a check that they carry a signal."""
 
 import logging
 
@@ -11,13 +11,13 @@ from gmpo.run.state import RunState
 
 log = logging.getLogger(__name__)
 
-Report = tuple[int, dict[str, float]]  # of how many responses, and what the reward says of them
+Report = tuple[int, dict[str, float]]  # number of responses, and the reward's metrics of them
 
 
 class RolloutReport:
     """The groups of one rollout step over all ranks, and their metrics.
 
-    max_refills: of dynamic sampling; 0: it is off.
+    max_refills: of dynamic sampling; 0: off.
     """
 
     def __init__(self, state: RunState, max_refills: int) -> None:
@@ -30,13 +30,13 @@ class RolloutReport:
         self.prefetch: dict[str, float] = {}
 
     def gather(self, first: Collected, refilled: Refilled, samples: int, reward: Reward) -> None:
-        """Take in the groups of all ranks; collective.
+        """Gather facts of the groups of all ranks, and the reward's reports; collective.
 
-        samples: responses to each prompt. reward: tells what it has to report of them.
+        samples: responses to each prompt.
         """
         made = (len(refilled.groups) + len(refilled.discarded)) * samples
         local: list[Report] = []
-        if first.report is not None:  # a prefetch's, asked for before this step's refills
+        if first.report is not None:  # of prefetched groups, taken before this step's refills
             local.append((len(first.groups) * samples, first.report))
         with self.state.clock("exchange"):  # ranks wait here for the slowest generation
             self.kept, self.discarded = (
@@ -47,11 +47,11 @@ class RolloutReport:
         self.refills, self.prefetch = refilled.refills, first.metrics
 
     def lengths(self) -> list[tuple[tuple[str, int], list[int]]]:
-        """Return the tokens of each group's responses, by prompt."""
+        """Return the response lengths of each group, in tokens, with its prompt."""
         return [(group.prompt, [r.tokens for r in group.rollouts]) for group in self.kept + self.discarded]
 
     def check_signal(self, learns_without_rewards: bool) -> None:
-        """Log where groups lack a signal; stop where dynamic sampling found nothing to learn from."""
+        """Warn of groups without a signal; stop the run if dynamic sampling found nothing to learn from."""
         step = self.state.rollout_step
         lacking = self._lacking()
         nothing = lacking == len(self.kept) and not learns_without_rewards
@@ -73,7 +73,7 @@ class RolloutReport:
             )
 
     def metrics(self) -> dict[str, float]:
-        """Return what is logged of the step; discarded groups are counted as well."""
+        """Return the step's metrics; discarded groups count as well."""
         found = self.prefetch | rollout_metrics(self.kept + self.discarded)
         found |= {f"reward/{name}": value for name, value in mean_of_reports(self.reports).items()}
         if self.max_refills:

@@ -1,4 +1,4 @@
-"""What the policy actually writes: sampled responses, for people to read."""
+"""Sampled responses, for people to read."""
 
 import json
 import logging
@@ -37,12 +37,12 @@ class RolloutTableCallback(OrderedCallback):
         self._unwritten: dict[str, str] = {}  # lines, by purpose
 
     def state_dict(self) -> dict[str, dict[str, int] | dict[str, str]]:
-        """How long the files are, in bytes, and what could not be written to them yet."""
+        """Return the sizes of the files in bytes, and the lines that could not be written yet."""
         sizes = {path.name: path.stat().st_size for path in self.folder.glob("*.jsonl")}
         return {"sizes": sizes, "unwritten": dict(self._unwritten)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Cut off what was written after the checkpoint: it is written again."""
+        """Truncate what was written after the checkpoint: it is written again."""
         self._unwritten = dict(state_dict["unwritten"])
         if rank() > 0:
             return
@@ -66,7 +66,7 @@ class RolloutTableCallback(OrderedCallback):
         self._record(trainer, pl_module.state.rollout_step, "train", _first_rows(pl_module, batch.groups, self.groups))
 
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Write what could not be written; a run whose rows are missing is not finished."""
+        """Retry rows that could not be written; a run whose rows are missing is not finished."""
         for purpose in list(self._unwritten):
             self._append(purpose, "")
         if any(gather(bool(self._unwritten))):
@@ -88,7 +88,7 @@ class RolloutTableCallback(OrderedCallback):
             self._validated = _first_rows(pl_module, batch.groups, self.validation_groups)
 
     def on_validation_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Record them, once the validation is whole: one that was cut off is made again."""
+        """Record them once the validation is complete: one that was cut off is repeated."""
         self._record(trainer, pl_module.state.rollout_step, "validation", self._validated)
         self._validated = []
 
@@ -101,7 +101,7 @@ class RolloutTableCallback(OrderedCallback):
                 logger.log_text(f"rollouts/{purpose}", _markdown(rows), step)
 
     def _append(self, purpose: str, lines: str) -> None:
-        """Whole lines or nothing; what a full disk refuses comes before the next ones."""
+        """Append whole lines or nothing; lines that a full disk refuses are written before the next ones."""
         path, lines = self.folder / f"{purpose}.jsonl", self._unwritten.pop(purpose, "") + lines
         size = path.stat().st_size if path.is_file() else 0
         try:
@@ -116,7 +116,7 @@ class RolloutTableCallback(OrderedCallback):
 
 
 def _first_rows(policy: PolicyModule, groups: list[Group], count: int) -> list[Row]:
-    """Of the first groups of the batch, whatever ranks hold them; collective."""
+    """Return the rows of the batch's first groups, whichever ranks hold them; collective."""
     holding = [r for r, held in enumerate(gather(len(groups))) if held]
     own: list[list[Row]] = []
     if groups:
@@ -152,7 +152,7 @@ def _markdown(rows: list[Row]) -> str:
 
 
 def whole_characters(text: str) -> str:
-    """The same text with half characters (lone surrogates) as their escapes: it can be written as UTF-8."""
+    """Return the text with half characters (lone surrogates) escaped, so that it can be written as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What is left of an optimizer step that could not be made."""
+"""Records of skipped optimizer steps."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ class SkippedUpdates(OrderedCallback):
     """Writes the mini-batch of each skipped optimizer step to FOLDER/step-N-update-K-rank-R.safetensors.
 
     Tensors are named MICRO_BATCH.COLUMN as in `MicroBatch`; the file's metadata hold loss, gradient norm and step.
-    most: files of a rank; further ones are counted and not written.
+    most: files per rank; further skips are only logged.
     """
 
     order = 70
@@ -31,10 +31,10 @@ class SkippedUpdates(OrderedCallback):
     def __init__(self, folder: str, most: int = 20) -> None:
         self.folder = Path(folder)
         self.most = most
-        self._update = 0  # of those skipped in this process
+        self._update = 0  # number of skips in this process
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
-        """Listen."""
+        """Subscribe to skipped optimizer steps."""
         pl_module.on_skip.append(self._write)
 
     def _write(self, mini_batch: MiniBatch, skipped: Skipped) -> None:

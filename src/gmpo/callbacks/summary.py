@@ -14,13 +14,13 @@ from gmpo.metrics.loggers import read_metrics
 from gmpo.policy.module import PolicyModule
 
 FIRST, LAST = 3, 5  # rollout steps that "before" and "after" average over
-FEWEST = 6  # rollout steps: of fewer, first and last ones are largely the same
+FEWEST = 6  # rollout steps: with fewer, the first and last ones largely overlap
 
 
 class SummaryCallback(OrderedCallback):
     """Prints reward and validation before and after, tokens per second, where the time went, and the folder.
 
-    Of the whole run, as metrics.csv in its folder has it, whatever processes made it.
+    They cover the whole run, as recorded in its metrics.csv, however often it was resumed.
     """
 
     order = 95
@@ -32,7 +32,7 @@ class SummaryCallback(OrderedCallback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: PolicyModule) -> None:
-        """Print."""
+        """Print the tables."""
         rows = read_metrics(Path(self.folder, "metrics.csv"))
         numbers = [{name: float(value) for name, value in row.items()} for row in rows]
         self.steps = [row for row in numbers if "time/step" in row]

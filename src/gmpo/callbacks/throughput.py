@@ -1,4 +1,4 @@
-"""How long a step took and where the time went."""
+"""Times of a step and of its stages."""
 
 from lightning import Trainer
 
@@ -13,8 +13,8 @@ STAGES = ("weight_sync", "generate", "reward", "exchange", "log_probs", "update"
 class ThroughputCallback(OrderedCallback):
     """Logs time/STAGE in seconds, time/step, and response tokens per second of the whole step, over all ranks.
 
-    Times are rank 0's; exchange is its wait for the others' responses, and their way between ranks. generate_tail is
-    a part of generate, or of what was generated ahead: while at most a tenth of the responses were left.
+    Times are rank 0's. exchange: its wait for the others' responses, and their transfer between ranks. generate_tail:
+    the part of generate, or of prefetching, in which at most a tenth of the responses were left.
     """
 
     order = 50

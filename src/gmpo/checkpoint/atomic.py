@@ -1,4 +1,4 @@
-"""Files that are whole, or as they were before."""
+"""Atomic writing: a file is complete, or as it was before."""
 
 import os
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-PART = ".part"  # ends the name of a file that is not whole yet
+PART = ".part"  # suffix of an incomplete file
 
 
 @contextmanager
 def write_atomically(path: Path, to_disk: bool = False) -> Iterator[TextIO]:
     """Open a text file that takes the place of `path` when it is complete; an error leaves `path` as it was.
 
-    to_disk: not only safe from the end of this process, but from that of the machine.
+    to_disk: make it survive a crash of the machine, not only of this process.
     """
     part = path.with_name(f"{path.name}{PART}")
     with part.open("w", newline="", encoding="utf-8") as file:
@@ -24,6 +24,6 @@ def write_atomically(path: Path, to_disk: bool = False) -> Iterator[TextIO]:
 
 
 def sync(file: IO[Any]) -> None:
-    """Have the system write a file to disk."""
+    """Flush a file to disk."""
     file.flush()
     os.fsync(file.fileno())

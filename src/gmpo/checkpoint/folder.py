@@ -1,4 +1,4 @@
-"""Checkpoints as folders on disk: which there are, whether they are whole, which are kept. Without torch."""
+"""Checkpoint folders on disk: listing, checking and pruning them. Without torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK = 1 << 24  # bytes
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint says of itself."""
+    """A checkpoint's description of itself."""
 
     rollout_step: int
     ranks: int
@@ -33,13 +33,13 @@ class Manifest:
     files: dict[str, list[int]] = field(default_factory=dict)  # name -> size in bytes, CRC-32
 
     def write(self, folder: Path) -> None:
-        """Write it to disk, at once."""
+        """Write the manifest, and flush it to disk."""
         with write_atomically(folder / MANIFEST, to_disk=True) as file:
             json.dump(asdict(self), file, indent=1)
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """Raises ValueError where there is none that can be read, or it is not that of the folder's step."""
+        """Return the manifest of a folder; raise ValueError if it cannot be read, or is not of the folder's step."""
         try:
             found = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
             _ = [(size + checksum, Path(name)) for name, (size, checksum) in found.files.items()]
@@ -51,25 +51,25 @@ class Manifest:
 
 
 def folder_of(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a rollout step stands."""
+    """Return the path of a rollout step's checkpoint."""
     return folder / f"{STEP}{step}"
 
 
 def unfinished_of(folder: Path, step: int) -> Path:
-    """Where it stands until it is whole, and while it is removed."""
+    """Return its path until it is complete, and while it is removed."""
     return folder / f"{UNFINISHED}{STEP}{step}"
 
 
 def steps_in(folder: Path) -> list[int]:
-    """Rollout steps of the checkpoints in a folder, ascending."""
+    """Return the rollout steps of the checkpoints in a folder, ascending."""
     names = [path.name.removeprefix(STEP) for path in folder.glob(f"{STEP}*") if path.is_dir()]
     return sorted(int(name) for name in names if name.isdecimal())
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; a damaged one that is newer is said and put aside.
+    """Return the newest whole checkpoint; log newer ones, which are damaged, and put them aside.
 
-    None where there are none at all; raises ValueError, with nothing touched, where all are damaged.
+    Return None if there are no checkpoints; raise ValueError, with nothing touched, if all are damaged.
     """
     damaged: list[tuple[Path, str]] = []
     for step in reversed(steps_in(folder)):
@@ -82,20 +82,20 @@ def newest_whole(folder: Path) -> Path | None:
         if not damaged:
             return None
         said = "; ".join(f"{path.name}: {fault}" for path, fault in damaged)
-        raise ValueError(f"every checkpoint in {folder} is damaged ({said}): start anew by resume=never")
+        raise ValueError(f"every checkpoint in {folder} is damaged ({said}): start anew with resume=never")
     for worse, fault in damaged:
         aside = _put_aside(worse)
-        log.error("checkpoint %s is damaged (%s): it is now %s, and the one before is taken", worse, fault, aside.name)
+        log.error("checkpoint %s is damaged (%s): renamed to %s, taking the one before", worse, fault, aside.name)
     return path
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, if anything: every file is read."""
+    """Return what is wrong with a checkpoint, if anything; every file is read."""
     try:
         manifest = Manifest.read(path)
     except ValueError as error:
         return str(error)
-    with ThreadPoolExecutor() as readers:  # reading and summing leave the interpreter to others
+    with ThreadPoolExecutor() as readers:  # reading and checksums release the GIL
         faults = readers.map(lambda entry: _fault(path / entry[0], *entry[1]), manifest.files.items())
     return next(filter(None, faults), None)
 
@@ -110,7 +110,7 @@ def _fault(path: Path, size: int, checksum: int) -> str | None:
 
 
 def crc32(path: Path) -> int:
-    """Of a file."""
+    """Return the CRC-32 of a file."""
     checksum = 0
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -119,7 +119,7 @@ def crc32(path: Path) -> int:
 
 
 def publish(unfinished: Path, path: Path) -> None:
-    """Give a checkpoint that is whole its name; one that had it is put aside first."""
+    """Give a complete checkpoint its name; put aside one that has it already."""
     if path.exists():
         _put_aside(path)
     sync_folder(unfinished)
@@ -134,7 +134,7 @@ def _put_aside(path: Path) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """What an earlier process did not finish."""
+    """Remove what an earlier process did not finish."""
     for path in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -149,12 +149,12 @@ def prune(folder: Path, keep: int, scores: Mapping[int, float]) -> None:
     kept = {*steps[-keep:], *sorted(scored, key=lambda step: scores[step])[-1:]}
     for step in steps:
         if step not in kept:
-            gone = folder_of(folder, step).rename(unfinished_of(folder, step))  # never half of it by its name
+            gone = folder_of(folder, step).rename(unfinished_of(folder, step))  # no half checkpoint under its name
             shutil.rmtree(gone, ignore_errors=True)
 
 
 def sync_files(paths: Iterable[Path]) -> None:
-    """Have the system write files to disk."""
+    """Flush those of the files that exist to disk."""
     for path in paths:
         if path.is_file():
             with path.open("rb+") as file:
@@ -162,7 +162,7 @@ def sync_files(paths: Iterable[Path]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the system write the names in a folder to disk."""
+    """Flush the names in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -171,7 +171,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that decide the numbers, where they are installed."""
+    """Return the versions of the installed packages that decide the numbers."""
     found = {}
     for name in PACKAGES:
         try:

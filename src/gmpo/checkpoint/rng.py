@@ -1,4 +1,4 @@
-"""The random numbers of a process, as what a checkpoint can hold."""
+"""The random state of a process, in a form that a checkpoint can hold."""
 
 import random
 from typing import Any
@@ -10,7 +10,7 @@ RandomState = dict[str, Any]  # tensors, numbers and text
 
 
 def random_state() -> RandomState:
-    """Of Python, NumPy, torch and every GPU that this process sees."""
+    """Return the state of Python, NumPy, torch and every GPU that this process sees."""
     version, numbers, gauss = random.getstate()
     kind, keys, *rest = np.random.get_state(legacy=True)
     return {
@@ -22,7 +22,7 @@ def random_state() -> RandomState:
 
 
 def set_random_state(state: RandomState) -> None:
-    """Go on from there."""
+    """Restore a random state."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     kind, keys, *rest = state["numpy"]

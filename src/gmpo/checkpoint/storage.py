@@ -1,4 +1,4 @@
-"""Sharded state on disk: written with checksums, and read without running code that stands in it."""
+"""Sharded state on disk: written with checksums, and read without running any code in it."""
 
 import io
 import pickle
@@ -21,7 +21,7 @@ from gmpo.checkpoint.atomic import sync
 from gmpo.checkpoint.folder import Manifest, crc32
 from gmpo.compat import StorageInfo, flatten_state_dict, get_layout
 
-META = "meta.pt"  # Lightning's name for everything that is not a tensor of many ranks
+META = "meta.pt"  # Lightning's name for everything that is not sharded
 CHECKSUM = ".crc32"
 State = dict[str, Any]
 
@@ -46,10 +46,10 @@ METADATA_CLASSES = (
 
 
 def save(state: State, folder: Path, asynchronous: bool, group: dist.ProcessGroup | None) -> Future[Metadata] | None:
-    """Write the shares that ranks have of `state`; collective.
+    """Write each rank's shards of `state`; collective.
 
-    asynchronous: return once it is copied; `group`, of all ranks and CPUs, is used meanwhile and must serve nothing
-    else. The future's exception, like the one raised otherwise, is of type CheckpointException on all ranks.
+    asynchronous: return once it is copied; until it is written, `group`, a CPU group of all ranks, must serve nothing
+    else. The future's exception, like the one raised otherwise, is a CheckpointException on all ranks.
     """
     writer = _ChecksummedWriter(folder)
     if not asynchronous:
@@ -61,14 +61,14 @@ def save(state: State, folder: Path, asynchronous: bool, group: dist.ProcessGrou
 
 
 def complete(folder: Path, meta: State, manifest: Manifest | None) -> None:
-    """Add what is not of many ranks, and a manifest; on rank 0, when all have written their shares.
+    """Add what is not sharded, and a manifest; on rank 0, once all ranks have written their shards.
 
-    meta: tensors, numbers and text. Raises ValueError where it holds anything else.
+    meta: tensors, numbers and text. Raises ValueError if it holds anything else.
     """
     with (folder / META).open("wb") as file:
         torch.save(meta, file)
         sync(file)
-    load_meta(folder / META)  # what cannot be read back is found now
+    load_meta(folder / META)  # fail now if it cannot be read back
     files = {name: (folder / name).stat().st_size for name in (META, ".metadata")}
     checksums = {name: crc32(folder / name) for name in files}
     for path in folder.glob(f"*{CHECKSUM}"):
@@ -81,7 +81,7 @@ def complete(folder: Path, meta: State, manifest: Manifest | None) -> None:
 
 
 def load(state: State, folder: Path) -> None:
-    """Fill in the tensors of `state` in place, and put values in place of its other leaves; collective."""
+    """Load the tensors of `state` in place, and replace its other leaves; collective."""
     sharded.load(state, storage_reader=SafeReader(folder), planner=_SafePlanner())
 
 
@@ -92,7 +92,7 @@ def missing(state: State, folder: Path) -> list[str]:
 
 
 def load_meta(path: Path) -> State:
-    """A dict of tensors, numbers and text; anything else could run code. Raises ValueError where it holds such."""
+    """Load a dict of tensors, numbers and text; raise ValueError for anything else, which could run code."""
     if not is_zipfile(path):
         raise ValueError(f"{path} is no checkpoint, or not a whole one")
     try:
@@ -122,10 +122,10 @@ class _ChecksummedWriter(sharded.FileSystemWriter):
 
 
 class SafeReader(sharded.FileSystemReader):
-    """Reads a checkpoint's .metadata, which is a pickle, without any name in it but those that belong there."""
+    """Reads a checkpoint's .metadata, which is a pickle, and refuses names that do not belong there."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Raises UnpicklingError where a name does not belong there."""
+        """Return the metadata; raise UnpicklingError for a name that does not belong there."""
         metadata = _MetadataUnpickler(io.BytesIO(Path(self.path, ".metadata").read_bytes())).load()
         if metadata.storage_meta is None:
             metadata.storage_meta = StorageMeta()
@@ -145,7 +145,7 @@ class _MetadataUnpickler(pickle.Unpickler):
 
 
 class _SafePlanner(DefaultLoadPlanner):
-    """Reads what is not a tensor (numbers of the optimizer) with weights_only, where torch's own would unpickle it."""
+    """Reads what is not a tensor (numbers of the optimizer) with weights_only; torch's own would unpickle it."""
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         checked = io.BytesIO()

@@ -64,7 +64,7 @@ class AnswerColumn:
             name = LETTERS[lost[0]] + command[0]
             raise ValueError(
                 f"{where}: column {self.column.path!r} holds {answer.strip(BLANKS)!r}, where \\{name} has lost its "
-                f"backslash; write it with two in JSON, as \\\\{name}, or mend what made the file"
+                f"backslash; write it with two in JSON, as \\\\{name}, or fix what made the file"
             )
 
     def _text(self, value: object, where: str) -> str:

@@ -57,7 +57,7 @@ class RowReader:
                 answer = self.answer.read(row, where)
             except EmptyAnswerError as error:
                 if self.drop_empty is not None:
-                    raise ValueError(f"{error}; mend the row, or leave such rows out by {self.drop_empty}") from error
+                    raise ValueError(f"{error}; fix the row, or leave such rows out by {self.drop_empty}") from error
                 unusual.add(NO_ANSWER, where)
                 continue
             if self.cut_wrapping and bare == asked:
@@ -92,7 +92,7 @@ class RowReader:
         asked = self.question.read(row, where)
         bare = asked.without(self.wrapping)
         if not bare.text.strip():
-            raise ValueError(f"{where}: column {self.question.column.path!r} holds no question; mend or delete the row")
+            raise ValueError(f"{where}: column {self.question.column.path!r} holds no question; fix or delete the row")
         for text in (asked.text, *(str(message["content"]) for message in asked.chat or ())):
             _check_characters(text, where, self.question.column.path)
         return asked, bare
@@ -102,7 +102,7 @@ def _check_characters(text: str, where: str, column: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{where}: column {column!r} holds half a character ({error}); mend the row") from error
+        raise ValueError(f"{where}: column {column!r} holds half a character ({error}); fix the row") from error
 
 
 def level_of(value: object) -> int | None:

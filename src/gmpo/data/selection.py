@@ -70,7 +70,7 @@ def without_conflicts(found: Iterable[Found], label: str, option: str) -> Iterat
         facts = f"{len(conflicts)} of {len(rows)} problems have more than one answer"
         where = next(iter(conflicts.values()))
         if len(conflicts) == len(rows):
-            raise ValueError(f"{label}: {facts} (see {where}); mend the rows, or keep each first one by {option}=drop")
+            raise ValueError(f"{label}: {facts} (see {where}); fix the rows, or keep each first one by {option}=drop")
         log.info("%s: %s and are dropped with all of their %d rows (see %s)", label, facts, lost, where)
     total = rows.total()
     repeated = total - lost - (len(rows) - len(conflicts))

@@ -37,7 +37,7 @@ class PromptTokens:
     def _begun(self, ids: list[int], text: str, where: str) -> list[int]:
         if not ids:
             raise ValueError(
-                f"{where}: the prompt {text[:60]!r} has no tokens; mend or delete the row, or choose another "
+                f"{where}: the prompt {text[:60]!r} has no tokens; fix or delete the row, or choose another "
                 "data.template"
             )
         before = self._before if self.special else []

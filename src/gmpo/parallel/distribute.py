@@ -28,7 +28,7 @@ Key = tuple[int, int]  # the rank that holds a sequence, and its place there
 
 @dataclass(frozen=True)
 class RankBatch:
-    """What this rank trains, copies of what other ranks hold among it; its cp ranks have the same."""
+    """The sequences that this rank trains, some copied from other ranks; its cp ranks have the same."""
 
     plan: Assignment
     config: BatchingConfig
@@ -37,16 +37,16 @@ class RankBatch:
     data_parallel_rank: int
 
     def without_log_probs(self, first: int) -> list[list[Entry]]:
-        """Return what lacks log-probs, as micro-batches of a pass without a gradient; as many on every rank.
+        """Return the sequences without log-probs, as micro-batches of a no-grad pass; equally many on every rank.
 
-        first: the mini-batch with which to begin.
+        first: the mini-batch to begin with.
         """
         by_rank = [self.plan.of_rank(r, first, with_zero_advantage=False) for r in range(self.ranks)]
         without = [[entry for entry in entries if not entry.has_log_probs] for entries in by_rank]
         return split_without_gradient(without, self.config)[self.data_parallel_rank]
 
     def of(self, entries: list[Entry]) -> Sequences:
-        """Return the sequences that entries stand for."""
+        """Return the sequences of entries."""
         return [self.sequences[entry.owner, entry.place] for entry in entries]
 
     def mini_batches(self, pad_token_id: int) -> list[MiniBatch]:
@@ -59,9 +59,9 @@ class RankBatch:
         return made
 
     def give_back(self, groups: list[Group], is_first_of_cp: bool) -> None:
-        """Hand log-probs that were filled in here to the ranks that hold the responses.
+        """Send log-probs that were filled in here to the ranks that hold the responses.
 
-        groups: those that this rank holds. is_first_of_cp: False on ranks whose sequences another one has as well.
+        groups: those that this rank holds. is_first_of_cp: False on ranks that repeat the sequences of another one.
         """
         outgoing: list[list[tuple[int, Tensor | None, Tensor | None]]] = [[] for _ in range(world_size())]
         if is_first_of_cp:
@@ -81,19 +81,19 @@ class Distribution:
 
     @property
     def cp(self) -> int:
-        """Ranks that share a micro-batch."""
+        """Number of ranks that share a micro-batch."""
         return 1 if self.mesh is None else self.mesh.layout.cp
 
     @property
     def is_first_of_cp(self) -> bool:
-        """Whether no rank before has the same sequences."""
+        """Whether this is the first of the ranks with the same sequences."""
         return rank() % self.cp == 0
 
     def __call__(self, groups: list[Group], everything: bool = False) -> RankBatch:
-        """Return what this rank trains; collective.
+        """Return the sequences that this rank trains; collective.
 
-        groups: those that this rank holds. everything: all responses alike, before their advantages are known, those
-        that are left out of the loss too.
+        groups: those that this rank holds. everything: include all responses, even those left out of the loss, before
+        advantages are known.
         """
         ranks = 1 if self.mesh is None else self.mesh.layout.data_parallel
         config = replace(

@@ -110,7 +110,7 @@ class MeshStrategy(ModelParallelStrategy):
             if missing := storage.missing(moments, folder):
                 raise RunError(
                     f"{folder} has no {missing[0]}, which the optimizer of this run keeps: resume with the optimizer's "
-                    "settings that the checkpoint was saved with, or start anew by resume=never"
+                    "settings that the checkpoint was saved with, or start anew with resume=never"
                 )
             storage.load(moments, folder)
             set_optimizer_state_dict(

@@ -1,4 +1,4 @@
-"""How a run computes log-probs."""
+"""Log-probs of micro-batches with the settings of a run."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Forward:
     max_logits_per_chunk: int | None
 
     def __call__(self, batch: MicroBatch, with_entropy: bool = False) -> Values:
-        """Return the log-probability of each response token, and the entropy it was drawn from if asked."""
+        """Return the log-probability of each response token, and on request the entropy of its distribution."""
         return response_log_probs(
             self.model, batch, self.temperature, with_entropy, self.packed, self.cp_group, self.max_logits_per_chunk
         )

@@ -40,17 +40,21 @@ log = logging.getLogger(__name__)
 class PolicyModule(LightningModule):
     """Updates a causal language model on rollouts, several optimizer steps for each batch.
 
-    pretrained: the model. optimizer: takes parameters. schedule: takes the optimizer, and is stepped once for each
-    optimizer step. mini_batch_prompts: prompts of one optimizer step, over all ranks. max_tokens_per_micro_batch: on
-    each rank; the cp ranks that share a micro-batch hold so many tokens together as their budgets make.
-    max_tokens_per_log_prob_batch: the same of passes without a gradient. max_logits_per_chunk: as `Chunks` has it.
-    gradient_clip: the largest norm of a gradient over all parameters; null: none.
-    temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
-    old_log_probs: where those of the behaviour policy come from, a pass of the trainer or the engine's rollout.
-    skip_zero_advantage: responses of advantage 0 skip the update's passes where the loss has no other term for them.
-    reference_on_cpu: the reference model, where there is one, leaves a GPU's memory to the policy.
-    max_skipped_steps: so many optimizer steps in a row without a finite loss and gradient end the run.
-    state: of the run; None: of one that has not begun.
+    Args:
+        pretrained: the model.
+        optimizer: called with the parameters.
+        schedule: called with the optimizer; stepped once for each optimizer step.
+        mini_batch_prompts: prompts of one optimizer step, over all ranks.
+        max_tokens_per_micro_batch: on each rank; the cp ranks that share a micro-batch pool their budgets.
+        max_tokens_per_log_prob_batch: the same for passes without a gradient.
+        max_logits_per_chunk: as in `Chunks`.
+        gradient_clip: the largest norm of the gradient over all parameters; null: none.
+        temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
+        old_log_probs: source of the behaviour policy's log-probs: a pass of the trainer, or the engine's rollout.
+        skip_zero_advantage: responses of advantage 0 skip the update's passes if the loss has no other term for them.
+        reference_on_cpu: keep the reference model, if any, out of the GPU's memory.
+        max_skipped_steps: this many optimizer steps in a row without a finite loss and gradient end the run.
+        state: the run's; None: that of a run that has not begun.
     """
 
     def __init__(
@@ -98,11 +102,11 @@ class PolicyModule(LightningModule):
         self.state = state or RunState()
         self.model: PreTrainedModel | None = None
         self.update_metrics = UpdateMetrics()
-        self.on_skip: list[OnSkip] = []  # told of each optimizer step that is not made, on all ranks
-        self._trained = 0  # the last rollout step that came to its update
+        self.on_skip: list[OnSkip] = []  # called for each skipped optimizer step, on all ranks
+        self._trained = 0  # the last rollout step whose update began
 
     def configure_model(self) -> None:
-        """Load the weights, and the reference's if it is needed, sharded over the ranks."""
+        """Load the weights, and those of the reference if needed, sharded over the ranks."""
         if self.model is not None:
             return
         strategy = None if self._trainer is None else self.trainer.strategy
@@ -136,7 +140,7 @@ class PolicyModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say how far it has come, and where config and tokenizer come from, wherever the checkpoint is read."""
+        """Add the run's counts and the source of config and tokenizer, as an absolute path where it is a folder."""
         folder = Path(self.pretrained.path)
         checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.pretrained.path
         checkpoint["overrides"] = dict(self.pretrained.overrides)
@@ -145,11 +149,11 @@ class PolicyModule(LightningModule):
         checkpoint["lr_schedulers"] = []  # a schedule follows from its settings and the count of optimizer steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the counts, and bring the schedule, as this run has it, to the count of optimizer steps."""
+        """Restore the counts, and advance this run's own schedule to the count of optimizer steps."""
         check_optimizer(checkpoint.get("optimizer"), self.optimizers(use_pl_optimizer=False))
         self.state.load_state_dict(checkpoint["policy"])
         self._trained = self.state.rollout_step
-        checkpoint["lr_schedulers"] = []  # of older checkpoints: Lightning would load its settings too
+        checkpoint["lr_schedulers"] = []  # older checkpoints have one: Lightning would load its settings too
         resume_schedule(self.lr_schedulers(), self.state.policy_version)
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
@@ -157,7 +161,7 @@ class PolicyModule(LightningModule):
         return batch
 
     def on_train_batch_start(self, batch: PromptBatch, batch_idx: int) -> int | None:
-        """Skip what is left where training has ended with the step before (Lightning takes -1 so)."""
+        """Skip the remaining batches if training ended with the step before: -1 has Lightning do so."""
         return -1 if self.state.stop_reason and self.state.rollout_step == self._trained else None
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
@@ -183,15 +187,15 @@ class PolicyModule(LightningModule):
 
     @property
     def policy_version(self) -> int:
-        """Optimizer steps made."""
+        """Number of optimizer steps made."""
         return self.state.policy_version
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """What the model computes in."""
+        """The dtype that the model computes in."""
         return self.pretrained.compute_dtype
 
     def weights(self, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
-        """Yield as `whole_weights`; every rank must iterate to the end."""
+        """Yield the weights as `whole_weights` does; every rank must iterate to the end."""
         assert self.model is not None, "configure_model() comes first"
         return whole_weights(self.model, self.device, dtype)

@@ -1,4 +1,4 @@
-"""Where old log-probs come from: the engine, a pass of the trainer, or the update's own forward pass."""
+"""Old log-probs: from the engine, a pass of the trainer, or the update's own forward pass."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from gmpo.types import Group, MicroBatch, MiniBatch, Rollout
 
 @dataclass(frozen=True)
 class EngineGap:
-    """Metrics of the policy before any update of the step: its entropy, and how far the engine is from it."""
+    """Metrics of the policy before the step's first update: its entropy, and its log-prob gap to the engine."""
 
     metrics: UpdateMetrics
     correction: Correction
     state: RunState
 
     def add(self, batch: MicroBatch, log_probs: Tensor, entropy: Tensor | None) -> None:
-        """Record a micro-batch; its log-probs are those of the policy before any update."""
+        """Record a micro-batch; its log-probs are those of the policy before the first update."""
         self.metrics.add_entropy(batch, entropy)
         self.metrics.add_log_prob_gap(batch, log_probs, self.state.staleness > 0)
         self.metrics.add_correction(batch, self.correction)
@@ -36,14 +36,14 @@ class EngineGap:
 
 @dataclass(frozen=True)
 class OldLogProbs:
-    """Makes mini-batches of groups, with old log-probs and the reference's from before any update of the rollout step.
+    """Makes mini-batches of groups, with old and reference log-probs from before the rollout step's first update.
 
-    All methods are collective. groups: those that this rank holds; it may train others. Mini-batches are of whole
+    All methods are collective. groups: those that this rank holds; it may train others. Mini-batches consist of whole
     groups.
 
-    The first mini-batch is on-policy: no update comes before its own forward pass, so that this gives its old
-    log-probs, and no other pass is made for it. origin: "rollout" takes the engine's for all mini-batches, "trainer"
-    makes a pass for each further one.
+    The first mini-batch is on-policy: its own forward pass precedes any update and yields its old log-probs, so it
+    needs no other pass. origin: "rollout" takes the engine's log-probs for all mini-batches, "trainer" makes a pass
+    for each further one.
     """
 
     origin: Literal["trainer", "rollout"]
@@ -51,7 +51,7 @@ class OldLogProbs:
     forward: Forward
     reference: Reference | None
     gap: EngineGap
-    lightning: LightningModule  # which knows its device, once it is moved there
+    lightning: LightningModule  # for its device, known once it is moved there
     pad_token_id: int
 
     def mini_batches(self, groups: list[Group]) -> list[MiniBatch]:
@@ -77,7 +77,7 @@ class OldLogProbs:
 
     @torch.no_grad()
     def _fill(self, batch: RankBatch, first: int) -> None:
-        """Fill in the log-probs that responses lack. first: the mini-batch from which a pass of the trainer is made."""
+        """Fill in missing log-probs. first: the first mini-batch that gets a pass of the trainer."""
         with self.gap.state.clock("log_probs"):
             if self.origin == "rollout":
                 for _, rollout in batch.sequences.values():

@@ -1,4 +1,4 @@
-"""Optimizer and schedule: tried before anything is loaded, and brought to a step of a run."""
+"""Optimizer and schedule: tried before anything is loaded, and advanced to the step of a resumed run."""
 
 import logging
 import math
@@ -27,14 +27,14 @@ def class_name(optimizer: Optimizer) -> str:
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that have a gradient: the others are not the optimizer's."""
+    """Return the parameters that require a gradient; the optimizer gets no others."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def advance(schedule: LRScheduler, steps: int) -> None:
-    """Step a schedule that has just been built, as often as the run has made optimizer steps.
+    """Step a schedule `steps` times, without optimizer steps.
 
-    The optimizer's settings become those of that step, by the same additions and products as in an uninterrupted run.
+    The optimizer's settings result from the same additions and products as in an uninterrupted run.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch expects an optimizer step before each
@@ -43,31 +43,31 @@ def advance(schedule: LRScheduler, steps: int) -> None:
 
 
 def check_optimizer(before: str | None, optimizer: Optimizer) -> None:
-    """Raise RunError where a checkpoint's optimizer was of another class. before: None in older checkpoints."""
+    """Raise RunError if a checkpoint's optimizer was of another class. before: None in older checkpoints."""
     now = class_name(optimizer)
     if before not in (None, now):
         raise RunError(
             f"the checkpoint's optimizer was {before}, this run's is {now}, which cannot take over its state: "
-            "resume with the same class of optimizer, or start anew by resume=never"
+            "resume with the same class of optimizer, or start anew with resume=never"
         )
 
 
 def resume_schedule(schedule: LRScheduler, step: int) -> None:
-    """Bring a schedule to an optimizer step; raise RunError where it has none."""
+    """Advance a new schedule to an optimizer step; raise RunError if it does not reach that far."""
     try:
         advance(schedule, step)
     except Exception as error:
         raise RunError(
-            f"the schedule cannot be brought to optimizer step {step}, where the checkpoint stands ({error}): mend its "
+            f"the schedule cannot be advanced to optimizer step {step}, that of the checkpoint ({error}): fix its "
             "settings, schedule.KEY=VALUE"
         ) from error
 
 
 def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, steps: int) -> None:
-    """Build both on two small parameters and make one optimizer step, then the schedule's steps of a whole run.
+    """Build both on two small parameters, make one optimizer step, then step the schedule through the whole run.
 
-    steps: optimizer steps of the run; of more than 20,000 only so many are tried. Raises ValueError, naming the config
-    group, for whatever either of them raises, and for a learning rate that is negative or not finite.
+    steps: optimizer steps of the run, of which at most 20,000 are tried. Raises ValueError, naming the config group,
+    for any error of either, and for a learning rate that is negative or not finite.
     """
     parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,))]
     group = "optimizer"
@@ -90,21 +90,21 @@ def try_out(build_optimizer: BuildOptimizer, build_schedule: BuildSchedule, step
         for step in range(1, min(steps, MOST_TRIED) + 1):
             advance(schedule, 1)
             largest = max(largest, _largest_rate(optimizer, step))
-    except Exception as error:  # settings of a user, in classes of a user
+    except Exception as error:  # a user's settings, perhaps in a user's classes
         raise ValueError(
             f"{group}={_described(build_optimizer if group == 'optimizer' else build_schedule)} cannot be used "
-            f"({error}): mend its settings, {group}.KEY=VALUE"
+            f"({error}): fix its settings, {group}.KEY=VALUE"
         ) from error
     if largest <= 0:
         log.warning("every learning rate is 0 (optimizer.lr, schedule): nothing is learned")
 
 
 def _largest_rate(optimizer: Optimizer, step: int) -> float:
-    """Return the largest learning rate of the next optimizer step; raise ValueError for one that cannot be."""
+    """Return the largest learning rate of the next optimizer step; raise ValueError if one is invalid."""
     largest = 0.0
     for group in optimizer.param_groups:
         rate = float(group["lr"])
-        rounding = 1e-9 * abs(float(group.get("initial_lr", 0)))  # an annealing may end a little below 0
+        rounding = 1e-9 * abs(float(group.get("initial_lr", 0)))  # annealing may end a little below 0
         if not (math.isfinite(rate) and rate >= -rounding):
             raise ValueError(f"the learning rate of optimizer step {step + 1} is {rate}")
         largest = max(largest, rate)
@@ -112,7 +112,7 @@ def _largest_rate(optimizer: Optimizer, step: int) -> float:
 
 
 def _described(build: object) -> str:
-    """Return what a partial calls and with which settings."""
+    """Return the name of what a partial calls, with its settings."""
     if not isinstance(build, partial):
         return repr(build)
     given = ", ".join(f"{key}={value}" for key, value in build.keywords.items())

@@ -1,4 +1,4 @@
-"""The policy as it was before training: what a KL keeps it close to."""
+"""The policy before training, from which the KL is measured."""
 
 from dataclasses import replace
 
@@ -16,8 +16,8 @@ from gmpo.types import MicroBatch
 class Reference:
     """A frozen model, sharded like the policy, and checked with it.
 
-    Not a module, so that the LightningModule that holds it neither moves nor trains nor saves it. forward: the
-    policy's. on_cpu: its shards live in CPU memory.
+    It is not a module, so that the LightningModule that holds it does not move, train or save it. forward: the
+    policy's. on_cpu: its shards are kept in CPU memory.
     """
 
     def __init__(self, pretrained: Pretrained, forward: Forward, mesh: Mesh | None, on_cpu: bool) -> None:

@@ -19,7 +19,7 @@ from gmpo.types import MiniBatch
 
 @dataclass(frozen=True)
 class Skipped:
-    """An optimizer step that was not made, because loss or gradient is infinite or not a number."""
+    """An optimizer step that was skipped because its loss or gradient is infinite or NaN."""
 
     rollout_step: int
     policy_version: int  # optimizer steps made before
@@ -34,20 +34,20 @@ OnSkip = Callable[[MiniBatch, Skipped], None]
 class Update:
     """Makes the optimizer steps of a policy. All methods are collective."""
 
-    lightning: LightningModule  # which has optimizer, schedule and trainer
+    lightning: LightningModule  # for its optimizer, schedule and trainer
     forward: Forward
     loss: PolicyLoss
     sharding: Sharding
     mesh: Mesh | None
     gap: EngineGap
     gradient_clip: float | None
-    max_skipped_steps: int  # in a row: then the run ends
-    on_skip: list[OnSkip]  # told each time, on all ranks
+    max_skipped_steps: int  # in a row; then the run ends
+    on_skip: list[OnSkip]  # called for each, on all ranks
 
     def __call__(self, mini_batch: MiniBatch) -> bool:
-        """Accumulate the gradient of a mini-batch and make one optimizer step; none where nothing is in the loss.
+        """Accumulate the gradient of a mini-batch and make one optimizer step, or none if nothing is in the loss.
 
-        Returns False, on all ranks, where loss or gradient is infinite or not a number: that step is skipped.
+        Return False, on all ranks, if the step is skipped because loss or gradient is infinite or NaN.
         """
         optimizer = self.lightning.optimizers()
         denominator = self._sum_over_ranks(self.loss.count(mini_batch))
@@ -70,7 +70,7 @@ class Update:
         return True
 
     def accumulate_gradient(self, mini_batch: MiniBatch, denominator: Tensor) -> Tensor:
-        """Add the gradient of a mini-batch to the parameters, however it was cut; return its loss.
+        """Add the gradient of a mini-batch to the parameters, however it is split; return its loss.
 
         denominator: of the loss, over all micro-batches and ranks. FSDP averages gradients over all ranks, so the loss
         is multiplied by their number; cp ranks compute the same loss, each with the gradient of its own tokens.
@@ -91,18 +91,18 @@ class Update:
                 self.gap.add(batch, log_probs, entropy)
         self.gap.metrics.add_zero_advantage(mini_batch)
         for parameter in trained_parameters(model):
-            if parameter.grad is None:  # nothing but zero advantages: the optimizer still steps, with a gradient of 0
+            if parameter.grad is None:  # all advantages are 0: the optimizer still steps, with a gradient of 0
                 parameter.grad = torch.zeros_like(parameter)
         return self._sum_over_ranks(total)
 
     def _step_schedule(self) -> None:
         try:
             self.lightning.lr_schedulers().step()
-        except Exception as error:  # noqa: BLE001  (of a schedule that knows how long it is)
+        except Exception as error:  # noqa: BLE001  (a schedule of fixed length raises at its end)
             version = self.gap.state.policy_version
             self.gap.state.stop(
-                f"the schedule has no step after optimizer step {version} ({error}): give it more, by "
-                "schedule.KEY=VALUE, and resume by resume=RUN_FOLDER"
+                f"the schedule has no step after optimizer step {version} ({error}): lengthen it by "
+                "schedule.KEY=VALUE, and resume with resume=RUN_FOLDER"
             )
 
     def _skip(self, mini_batch: MiniBatch, loss: float, norm: float) -> None:
@@ -115,14 +115,14 @@ class Update:
             return
         finite = all(batch.advantages.isfinite().all() for batch in mini_batch.micro_batches)
         remedy = (
-            "lower optimizer.lr or narrow the clip range" if finite else "mend the reward: advantages are not finite"
+            "lower optimizer.lr or narrow the clip range" if finite else "fix the reward: advantages are not finite"
         )
         state.stop(
             f"{state.skipped_in_a_row} optimizer steps in a row were skipped, the last one in rollout step "
-            f"{skipped.rollout_step} with loss {loss} and gradient norm {norm}: {remedy}, and go on by "
-            "resume=RUN_FOLDER (skipped_updates/ in it has the batches)"
+            f"{skipped.rollout_step} with loss {loss} and gradient norm {norm}: {remedy}, and resume with "
+            "resume=RUN_FOLDER (its skipped_updates/ holds the batches)"
         )
-        state.skipped_in_a_row = 0  # for who goes on
+        state.skipped_in_a_row = 0  # a resumed run counts anew
 
     def _sum_over_ranks(self, value: Tensor) -> Tensor:
         """Sum over one rank of each data-parallel group: the others count the same sequences."""

@@ -1,4 +1,4 @@
-"""The reward of a response's form."""
+"""The reward for a response's format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from gmpo.rewards.reward import Instant
 
 @dataclass(frozen=True)
 class FormatReward(Instant):
-    """1 where each marker stands in the response exactly once, in this order, else 0.
+    """1 where each marker occurs in the response exactly once, in this order, else 0.
 
     ends: the last marker also ends the response, blanks aside.
     """

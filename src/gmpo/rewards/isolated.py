@@ -10,7 +10,7 @@ from gmpo.rewards.scores import as_score, values_of
 from gmpo.run.errors import RewardError
 from gmpo.verifier.process_pool import start_pool
 
-_reward: Reward | None = None  # a worker's
+_reward: Reward | None = None  # that of a process of the pool
 
 
 class Isolated(Reward):
@@ -40,12 +40,12 @@ class Isolated(Reward):
         return self.reward.answer(response)
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """Return the scores; raises RewardError."""
+        """Return the scores; raise the error of the first response without one."""
         scores = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
         return [score.result() for score in scores]
 
     def submit(self, response: str, answer: str) -> Future[float]:
-        """Return the score of one response, once its process has it."""
+        """Return a future of one response's score."""
         if self._pool is None:
             self._pool = start_pool(self.processes, int(self.memory_gib * 2**30), "spawn", _take, self.reward)
         score: Future[float] = Future()
@@ -67,7 +67,7 @@ class Isolated(Reward):
             score.set_exception(RewardError(f"no score within reward.timeout={self.timeout} s"))
         except (ProcessExpired, MemoryError):
             score.set_exception(
-                RewardError(f"its process died, as one does that takes more than reward.memory_gib={self.memory_gib}")
+                RewardError(f"its process died, perhaps for exceeding reward.memory_gib={self.memory_gib}")
             )
         except Exception as error:  # noqa: BLE001  (whatever the reward raised)
             score.set_exception(error)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 MOST_PROCESSES = 8  # of one trainer process, where `processes` is not given
 REMEMBERED = 4096  # checks
-COUNTED = {  # what is counted, and its name among the metrics
+COUNTED = {  # outcome: name of its metric
     "no answer": "no_answer",
     "not worked out": "not_worked_out",
     "timeout": "checks_timed_out",
@@ -30,7 +30,7 @@ COUNTED = {  # what is counted, and its name among the metrics
 }
 NO_VERDICT = ("timeout", "died", "unreadable")
 RIGHT = ("right", "not worked out")
-ALARMING = 0.05  # of the checks
+ALARMING = 0.05  # share of the checks
 
 
 class MathReward(Reward):
@@ -41,8 +41,8 @@ class MathReward(Reward):
     a pool of processes (default: one for each core, 8 at most), each check within `timeout` seconds and memory_gib of
     memory; a check that exceeds them is ended and scores 0.
 
-    worked_out: an equal answer that leaves to be done what the gold answer has done, such as the exercise itself,
-    scores 0 as well; not so by `verifier`, which validation goes by.
+    worked_out: an equal answer that leaves undone what the gold answer has computed, for example the exercise itself,
+    scores 0 as well; `verifier`, which validation uses, accepts it.
 
     A context manager; `close` ends the processes, and so does the end of the program.
     """
@@ -65,20 +65,20 @@ class MathReward(Reward):
         self._known: OrderedDict[tuple[str, str], Future[str]] = OrderedDict()  # the newest last
         self._checker = Checker(processes or min(MOST_PROCESSES, cores()), timeout, memory_gib, worked_out)
         weakref.finalize(self, self._checker.close)
-        self._checker.start()  # it imports what it needs while the models are loaded
+        self._checker.start()  # its imports run while the models are loaded
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """Return 1.0 for right; 0.0 for wrong, without an answer, or not decided in time."""
+        """Return 1.0 for a right answer; 0.0 for a wrong one, none, or one not decided in time."""
         futures = [self.submit(*pair) for pair in zip(responses, answers, strict=True)]
         return [future.result() for future in futures]
 
     def submit(self, response: str, answer: str) -> Future[float]:
-        """Return the score of one response, once it is known: the next may be submitted meanwhile."""
+        """Return a future of one response's score; others may be submitted meanwhile."""
         return self._judge(response, answer, self.worked_out)
 
     @property
     def verifier(self) -> Reward | None:  # type: ignore[override]
-        """The reward that validation goes by: without `worked_out`, in the same processes."""
+        """The reward for validation: without `worked_out`, in the same processes."""
         return _Lenient(self) if self.worked_out else None
 
     def answer(self, response: str) -> str | None:
@@ -88,7 +88,7 @@ class MathReward(Reward):
     def report(self) -> dict[str, float]:
         """Return how many responses had no answer, and how many checks no verdict, since the last report.
 
-        A warning is logged where so many have none that the reward says little.
+        Warn if more than `ALARMING` of the checks had none: the reward then says little.
         """
         counts, self._counts = self._counts, Counter()
         without = sum(counts[kind] for kind in NO_VERDICT)
@@ -131,7 +131,7 @@ class MathReward(Reward):
         return score
 
     def _checked(self, answer: str, gold: str) -> Future[str]:
-        """A check, or the one of the same two answers that was made already: a group repeats its answers."""
+        """Return a check of two answers, or the earlier one of the same two: a group repeats its answers."""
         check = self._known.pop((answer, gold), None)
         if check is None or (check.done() and (check.exception() or check.result() in NO_VERDICT)):
             check = self._checker.submit(answer, gold)

@@ -1,11 +1,11 @@
-"""What becomes of responses near and at the length limit (DAPO, arXiv:2503.14476)."""
+"""Treatment of responses near and at the length limit (DAPO, arXiv:2503.14476)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # it imports torch, which a process that checks answers does without
+if TYPE_CHECKING:  # it imports torch, which processes that check answers do not need
     from gmpo.types import Response
 
 
@@ -32,10 +32,10 @@ class Overlong:
             raise ValueError(f"overlong.factor={self.factor} is taken off the reward and must be at least 0")
 
     def penalty(self, response: Response) -> float:
-        """What is taken off the reward, in [0, factor]."""
+        """Return the amount taken off the reward, in [0, factor]."""
         into_buffer = len(response.token_ids) - (self.max_tokens - self.buffer)
         return self.factor * into_buffer / self.buffer if self.buffer and into_buffer > 0 else 0.0
 
     def in_loss(self, response: Response) -> bool:
-        """Whether the response is trained on."""
+        """Return whether the response is trained on."""
         return not (self.filter_truncated and response.truncated)

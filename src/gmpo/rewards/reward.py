@@ -16,24 +16,24 @@ log = logging.getLogger(__name__)
 class Reward(ABC):
     """Scores responses against answers; `score` is all that a reward must implement."""
 
-    verifier: Reward | None = None  # says whether a response is right, for validation and evaluation; None: itself
+    verifier: Reward | None = None  # judges responses in validation and evaluation; None: the reward itself
 
     @abstractmethod
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[float]:
         """Return one number for each response; it must not raise for a strange response."""
 
     def submit(self, response: str, answer: str) -> Future[float]:
-        """Return the score of one response, once it is known: a class that has its own is asked during generation."""
+        """Return a future of one response's score; a class that overrides this is asked during generation."""
         score: Future[float] = Future()
         score.set_result(as_score(values_of(self.score, [response], [answer])[0]))
         return score
 
     def answer(self, response: str) -> str | None:
-        """Return the final answer of a response, by which majority votes count."""
+        """Return the final answer of a response, for majority votes."""
         return None
 
     def report(self) -> dict[str, float]:
-        """Return what is logged as reward/NAME, since the last report."""
+        """Return metrics since the last report, which are logged as reward/NAME."""
         return {}
 
     def close(self) -> None:  # noqa: B027  (most rewards have nothing to end)
@@ -46,7 +46,7 @@ class Reward(ABC):
 
     @property
     def reads_answers(self) -> bool:
-        """Whether there is an `answer`, so that majority votes can be counted."""
+        """Whether `answer` is overridden, so that majority votes can be counted."""
         return type(self).answer is not Reward.answer
 
 
@@ -59,7 +59,7 @@ class Instant(Reward):
 
 
 class _ScoreOnly(Reward):
-    """A class of the user's own that has `score` and inherits nothing."""
+    """A user's reward that has `score` and inherits nothing."""
 
     def __init__(self, reward: Reward) -> None:
         self.reward = reward
@@ -87,18 +87,18 @@ def as_reward(reward: Reward) -> Reward:
 
 
 def verifier_of(reward: Reward) -> Reward:
-    """Return the reward that validation and evaluation go by."""
+    """Return the reward that validation and evaluation use."""
     own = as_reward(reward)
     return own if own.verifier is None else as_reward(own.verifier)
 
 
 def report_of(reward: Reward) -> dict[str, float]:
-    """Return what a reward has to log since it was last asked, by name; warn of what is no finite number."""
+    """Return a reward's metrics since the last report; warn of values that are no finite numbers."""
     found: dict[str, float] = {}
     try:
         reported = dict(as_reward(reward).report())
     except Exception as error:  # noqa: BLE001  (a reward is a user's code)
-        log.warning("what %s reports is not logged: %s: %s", type(reward).__name__, type(error).__name__, error)
+        log.warning("the report of %s is not logged: %s: %s", type(reward).__name__, type(error).__name__, error)
         return found
     for name, value in reported.items():
         try:

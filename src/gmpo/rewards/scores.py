@@ -11,13 +11,14 @@ LONGEST = 60  # characters of a value in a message
 
 
 class MalformedScoresError(RewardError):
-    """A reward returned something else than one value for each response."""
+    """A result of a reward that is not one value for each response."""
 
 
 def as_score(value: object) -> float:
-    """Return one value of a reward as a float; raise RewardError where it is no finite number.
+    """Return one value of a reward as a float; raise RewardError if it is no finite number.
 
-    Whatever converts to a float does: a bool, a NumPy scalar, a tensor of one element. Text does not, even of digits.
+    Anything that converts to a float is taken: a bool, a NumPy scalar, a tensor of one element; text is not, even
+    digits.
     """
     end_coroutine(value)
     try:
@@ -39,7 +40,7 @@ def values_of(
 ) -> list[object]:
     """Return what a reward's `score` returns, as a list of one value for each response.
 
-    Raises MalformedScoresError where it returns something else, and whatever the reward raises.
+    Raises MalformedScoresError if it returns anything else; the reward's own errors pass through.
     """
     values = score(responses, answers)
     end_coroutine(values)
@@ -56,7 +57,7 @@ def values_of(
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: its type, and how it begins."""
+    """Return a value's beginning and its type, for a message."""
     text = repr(value)
     hint = ", as an `async def` does" if isawaitable(value) else ""
     return f"{text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'} ({type(value).__name__}{hint})"

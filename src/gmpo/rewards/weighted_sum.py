@@ -14,8 +14,8 @@ from gmpo.run.errors import RewardError
 class WeightedSum(Reward):
     """The sum of rewards, each times its weight; each one's mean is logged as reward/NAME.
 
-    rewards and weights have the same names. verifier: the name of the one that says whether a response is right.
-    Responses are scored while others are generated where all of them can.
+    rewards and weights have the same names. verifier: the name of the one that judges responses in validation.
+    Responses are scored while others are generated if all rewards can do so.
     """
 
     def __init__(self, rewards: Mapping[str, Reward], weights: Mapping[str, float], verifier: str) -> None:

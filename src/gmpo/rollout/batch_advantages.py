@@ -16,11 +16,11 @@ Advantage = Callable[..., Tensor]  # rewards float [B], group_ids int [B] -> flo
 
 
 class BatchAdvantages:
-    """Assigns each response its advantage among the whole batch, in the order of its prompts.
+    """Computes advantages over the whole batch, in the order of its prompts.
 
-    The advantage sees the same tensors on every rank, whatever their number: one that normalises over the batch does
-    not depend on it. It is called with rewards and group ids, and with `lengths`, the tokens of each response int [B],
-    where it takes an argument of this name.
+    The advantage gets the same tensors on every rank, so that one that normalises over the batch does not depend on
+    the number of ranks. It is called with rewards and group ids, and with `lengths`, the tokens of each response int
+    [B], if it takes an argument of this name.
     """
 
     def __init__(self, advantage: Advantage) -> None:
@@ -30,7 +30,7 @@ class BatchAdvantages:
     def assign(self, groups: list[Group]) -> None:
         """Fill in the advantages of this rank's groups; collective.
 
-        Raises RunError on every rank where they cannot be computed.
+        Raises RunError on every rank if they cannot be computed.
         """
         local = [[(r.shaped_reward, len(r.response.token_ids)) for r in group.rollouts] for group in groups]
         owned = [[(owner, each) for each in of_rank] for owner, of_rank in enumerate(gather(local))]

@@ -1,4 +1,4 @@
-"""Batches in which every group carries a signal."""
+"""Dynamic sampling: batches in which every group carries a signal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from gmpo.types import Group
 
 @dataclass(slots=True)
 class Refilled:
-    """A batch after its refills, and what they took."""
+    """A batch after its refills, with the groups they replaced."""
 
     groups: list[Group]
-    discarded: list[Group] = field(default_factory=list)  # without a signal, replaced by others
+    discarded: list[Group] = field(default_factory=list)  # without a signal, replaced
     refills: int = 0  # rounds of generation beyond the first
 
     def zero_advantage_places(self) -> list[int]:
-        """Where the groups stand that carry none."""
+        """Return the places of groups without a signal."""
         return [place for place, group in enumerate(self.groups) if group.zero_advantage]
 
 
@@ -23,11 +23,11 @@ class Refilled:
 class DynamicSampling:
     """Replaces groups whose rewards are all equal by groups of fresh prompts (DAPO, arXiv:2503.14476, section 3.2).
 
-    A round asks for as many groups as still lack a signal, on all ranks together; after max_refills rounds the batch
-    is taken as it is.
+    A round generates as many groups as still lack a signal on all ranks; after max_refills rounds the batch is taken
+    as it is.
     """
 
-    max_refills: int = 0  # 0: the first draw is the batch
+    max_refills: int = 0  # rounds; 0: off
 
     def __post_init__(self) -> None:
         if type(self.max_refills) is not int or self.max_refills < 0:
@@ -40,10 +40,10 @@ class DynamicSampling:
         gather: Callable[[list[int]], list[list[int]]] = lambda own: [own],
         rank: int = 0,
     ) -> Refilled:
-        """`groups` with others in the places of those without a signal.
+        """Return `groups`, with those that lack a signal replaced.
 
-        gather: tells all ranks what each one gives, so that all make as many rounds. fresh: called on every rank with
-        the rank that each empty place is on, in the order of the batch; returns scored groups for this rank's own.
+        gather: returns the values of all ranks, so that all make the same number of rounds. fresh: called on every
+        rank with the rank of each empty place, in the order of the batch; returns scored groups for this rank's own.
         """
         batch = Refilled(list(groups))
         while batch.refills < self.max_refills:

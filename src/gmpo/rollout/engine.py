@@ -1,4 +1,4 @@
-"""What an engine is."""
+"""The protocol of engines, and the seeds of their requests."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +15,14 @@ class Engine(Protocol):
     """Generates responses with weights that the trainer hands over.
 
     An engine of several ranks (tensor_parallel) is called on each of them with the same arguments, and yields the same
-    there. Each rank iterates to the end.
+    responses there. Each rank must iterate to the end.
     """
 
-    tensor_parallel: int  # ranks that it spans, one after the other
+    tensor_parallel: int  # consecutive ranks that it spans
 
     @property
     def policy_version(self) -> int:
-        """The update that its weights come from; 0 is the model as loaded, ASLEEP none."""
+        """The optimizer step that its weights come from; 0: the model as loaded, ASLEEP: no weights."""
         ...
 
     def start(self) -> None:
@@ -30,7 +30,7 @@ class Engine(Protocol):
         ...
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
-        """Replace the weights by these, named as transformers names them; the iterable is consumed once."""
+        """Replace the weights by these, under transformers' names; the iterable is consumed once."""
         ...
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
@@ -42,7 +42,7 @@ class Engine(Protocol):
         ...
 
     def sleep(self) -> None:
-        """Leave the GPU's memory to the update; the weights are gone, the next thing to come is `load_weights`."""
+        """Free the GPU's memory for the update, weights included; the next call is `load_weights`."""
         ...
 
     def close(self) -> None:
@@ -51,6 +51,6 @@ class Engine(Protocol):
 
 
 def request_seed(run_seed: int, purpose: str, rollout_step: int, prompt: int, response: int) -> int:
-    """The seed of one request, in [0, 2^31): the same for the same place in a run, and spread widely."""
+    """Return the seed of one request, in [0, 2^31): a hash of its place in the run."""
     place = f"{run_seed}/{purpose}/{rollout_step}/{prompt}/{response}".encode()
     return int.from_bytes(hashlib.blake2b(place, digest_size=4).digest(), "big") >> 1

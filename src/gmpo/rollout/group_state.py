@@ -1,4 +1,4 @@
-"""Scored groups as tensors, numbers and text: what a checkpoint may hold."""
+"""Scored groups as tensors, numbers and text, for a checkpoint."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gmpo.types import Group, Prompt, Response, Rollout
 
 
 def as_state(groups: list[Group]) -> dict[str, Any]:
-    """Responses, rewards and final answers of groups that are equally large; advantages and log-probs come later."""
+    """Return responses, rewards and final answers of equally large groups; advantages and old log-probs come later."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     responses = [rollout.response for rollout in rollouts]
     return {
@@ -24,7 +24,7 @@ def as_state(groups: list[Group]) -> dict[str, Any]:
 
 
 def as_groups(state: dict[str, Any], prompts: list[Prompt]) -> list[Group]:
-    """The same groups; prompts: one for each."""
+    """Return the groups of a state. prompts: one for each."""
     columns = (
         [ids.tolist() for ids in state["token_ids"].split(state["lengths"])],
         [log_probs.tolist() for log_probs in state["log_probs"].split(state["lengths"])],

@@ -1,4 +1,4 @@
-"""An engine in the trainer's own process, watched."""
+"""An engine in the trainer's own process, with a watchdog."""
 
 import faulthandler
 import os
@@ -16,10 +16,10 @@ from gmpo.types import Request, Response
 
 
 class InProcessEngine:
-    """An engine in the trainer's own process: its errors are EngineError.
+    """Runs an engine in the trainer's own process, and turns its errors into EngineError.
 
-    Nothing can take the process back from an engine that hangs. It ends then, with the code that asks for the same
-    command, and says where it hung.
+    An engine that hangs cannot be interrupted: the process prints the stacks of its threads and exits with the code
+    that says that the same command resumes the run.
     """
 
     def __init__(self, engine: Engine, timeout: float) -> None:
@@ -30,16 +30,13 @@ class InProcessEngine:
 
     @property
     def policy_version(self) -> int:
-        """As `Engine`."""
         return self.engine.policy_version
 
     def start(self) -> None:
-        """As `Engine`."""
         with _as_engine_failure():
             self.engine.start()
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
-        """As `Engine`."""
         rest = iter(weights)
         try:
             with self._watched(), _as_engine_failure():
@@ -49,19 +46,17 @@ class InProcessEngine:
                 pass
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """Watch the engine; each response is a sign of life."""
+        """Yield responses; to the watchdog, each is a sign of life."""
         with self._watched(), _as_engine_failure():
             for finished in self.engine.generate(requests):
                 self._alive_at = time.monotonic()
                 yield finished
 
     def sleep(self) -> None:
-        """As `Engine`."""
         with _as_engine_failure():
             self.engine.sleep()
 
     def close(self) -> None:
-        """As `Engine`."""
         with _as_engine_failure():
             self.engine.close()
 
@@ -82,7 +77,7 @@ class InProcessEngine:
         faulthandler.dump_traceback(all_threads=True)
         said = (
             f"the engine has shown no sign of life for {self.timeout:.0f} s (rollout.timeout); it hangs in the "
-            "trainer's process, which ends: the same command goes on from the last checkpoint. With "
+            "trainer's process, which ends: the same command resumes the run from the last checkpoint. With "
             "rollout.subprocess=true it would be started again\n"
         )
         os.write(2, said.encode())
@@ -95,5 +90,5 @@ def _as_engine_failure() -> Iterator[None]:
         yield
     except RunError:
         raise
-    except Exception as error:  # whatever it raises, it is of no use any more
+    except Exception as error:  # whatever it raised, it cannot be used again
         raise EngineError(f"the engine failed: {type(error).__name__}: {error}") from error

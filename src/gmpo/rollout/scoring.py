@@ -1,4 +1,4 @@
-"""Responses with their scores: what a rollout is made of."""
+"""Scoring of responses, during generation if the reward can."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scoring:
-    """What becomes of a response whose reward raises, or returns no finite number.
+    """The treatment of a response whose reward raises, or returns no finite number.
 
     on_error: "stop" ends the run with a RewardError that names it; "zero" scores it 0 and logs it.
     """
@@ -34,7 +34,7 @@ class Scoring:
             raise ValueError(f"scoring.on_error={self.on_error} must be stop or zero")
 
     def failed(self, prompt: Prompt, response: Response, error: BaseException) -> float:
-        """The score of such a response."""
+        """Return the score of a response that has none; raise RewardError if that is to stop the run."""
         what = str(error) if isinstance(error, RewardError) else f"{type(error).__name__}: {error}"
         said = (
             f"the reward failed: {what}. Prompt: {_short(prompt.question)} Answer: {_short(prompt.answer)} "
@@ -53,9 +53,9 @@ def _short(text: str) -> str:
 def timed(
     responses: Iterable[tuple[Request, Response]], asked: int, clock: StepClock
 ) -> Generator[tuple[Request, Response]]:
-    """Yield `responses` as they come, and count them and their time towards "generate".
+    """Yield `responses` as they come; count them, and their time as "generate".
 
-    asked: how many there will be. "generate_tail" is the part in which at most a tenth of them were left.
+    asked: their total. "generate_tail" is the time in which at most a tenth of them were left.
     """
     finished: list[float] = []
     clock.count_responses(0, asked)
@@ -78,8 +78,8 @@ def score(
     """Yield each response as a rollout soon after it is scored, in the order in which responses are finished.
 
     A reward that has `submit` scores responses while others are generated. Any other scores all of them in one call at
-    the end, or one_by_one, as they come. clock: counts towards "reward" what scoring takes beyond the generation.
-    Raises RewardError, at the end, where a response has no score.
+    the end, or one_by_one, as they come. clock: counts scoring time beyond the generation as "reward". Raises
+    RewardError, at the end, if a response has no score.
     """
     scores = _Scores(reward, scoring, one_by_one)
     for request, response in responses:
@@ -90,7 +90,7 @@ def score(
 
 
 class _Scores:
-    """Scores responses as they come; a reward that cannot is asked once, at the end."""
+    """Scores responses as they come, or all at the end if the reward cannot."""
 
     def __init__(self, reward: Reward, scoring: Scoring, one_by_one: bool) -> None:
         self.reward = reward = as_reward(reward)
@@ -103,7 +103,7 @@ class _Scores:
         self.failure: RewardError | None = None  # the first
 
     def add(self, request: Request, response: Response) -> None:
-        """Have a finished response scored."""
+        """Submit a finished response for scoring."""
         answer, score = request.prompt.answer, Future[Any]()
         if self.submit is not None:
             try:
@@ -119,12 +119,12 @@ class _Scores:
         self.waiting.append((request, response, score))
 
     def settled(self) -> Iterator[tuple[Request, Rollout]]:
-        """Yield what has its score, up to the first that has not."""
+        """Yield scored rollouts, up to the first that has no score yet."""
         while self.waiting and self.waiting[0][-1].done():
             yield self._settle(*self.waiting.popleft())
 
     def finish(self) -> Iterator[tuple[Request, Rollout]]:
-        """Yield the rest; raise RewardError where a response has no score."""
+        """Yield the rest; raise RewardError if a response has no score."""
         if self.submit is None and not self.one_by_one:
             self._score_all()
         while self.waiting:
@@ -133,12 +133,12 @@ class _Scores:
             raise self.failure
 
     def _score_all(self) -> None:
-        """Score in one call; where that raises, one by one, to find which response it is."""
+        """Score in one call; if that raises, one by one, to find the response at fault."""
         texts = [response.text for _, response, _ in self.waiting]
         answers = [request.prompt.answer for request, _, _ in self.waiting]
         try:
             values = values_of(self.reward.score, texts, answers)
-        except MalformedScoresError as error:  # asked for one at a time it may seem right
+        except MalformedScoresError as error:  # one at a time, scores might look right
             for *_, score in self.waiting:
                 score.set_exception(error)
         except (Exception, SystemExit):  # noqa: BLE001  (a reward is a user's code: see `Scoring`)
@@ -160,7 +160,7 @@ class _Scores:
     def _failed(self, prompt: Prompt, response: Response, error: BaseException) -> float:
         try:
             return self.scoring.failed(prompt, response, error)
-        except RewardError as failure:  # raised in the end: an engine is at work here, perhaps with other ranks
+        except RewardError as failure:  # raised at the end: the engine is generating, perhaps with other ranks
             self.failure = self.failure or failure
             return 0.0
 

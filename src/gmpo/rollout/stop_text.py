@@ -1,4 +1,4 @@
-"""Strings that end a response."""
+"""Stop strings, which end a response."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 from transformers import PreTrainedTokenizerBase
 
-BYTES = 4  # of a character in UTF-8, at most: so many tokens may hold one
-LOST = "Invalid prefix encountered"  # tokenizers says, after bytes that are no UTF-8: begin a new stream
+BYTES = 4  # of a character in UTF-8, at most; as many tokens may hold one
+LOST = "Invalid prefix encountered"  # tokenizers' error after bytes that are not UTF-8: begin a new stream
 
 
 class StopText:
@@ -27,7 +27,7 @@ class StopText:
         self._token_ids: list[int] = []
 
     def completed_by(self, token: int) -> bool:
-        """Take the next token; returns whether a stop string is complete with it."""
+        """Add the next token; return whether it completes a stop string."""
         if self._backend is None:
             self._token_ids = [*self._token_ids[-BYTES * self._longest :], token]
             text = self._tokenizer.decode(self._token_ids)
@@ -37,7 +37,7 @@ class StopText:
         return any(stop in text for stop in self._stop)
 
     def _added_by(self, token: int, backend: Tokenizer) -> str:
-        """Return what the token adds to the text: nothing as long as a character lacks bytes."""
+        """Return the text that the token adds: none while a character lacks bytes."""
         try:
             return self._stream.step(backend, token) or ""
         except Exception as error:

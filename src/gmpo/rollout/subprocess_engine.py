@@ -27,12 +27,14 @@ CLOSE_PATIENCE = 5.0
 
 
 class SubprocessEngine:
-    """Runs an engine where its death or silence is an error, and not the end of the run.
+    """Runs an engine in a process of its own, whose death or silence is an error and not the end of the run.
 
-    timeout: seconds without a finished response after which it counts as hung and is killed. Everything then raises
-    EngineError until `start` is called again. Weights travel as bytes between CPUs: an engine in the trainer's own
-    process gets them faster. first_gpu: the engine of a node's rank i runs on its GPU first_gpu + i; None: on the
-    rank's own. `generate` may be called in another thread than the rest: `close` ends it.
+    After an error every method raises EngineError until `start` is called again. Weights are sent as bytes between
+    CPUs: an engine in the trainer's own process gets them faster. `generate` may run in another thread than the rest;
+    `close` ends it.
+
+    timeout: seconds without a finished response after which the engine counts as hung and is killed. first_gpu: the
+    engine of a node's rank i runs on the node's GPU first_gpu + i; None: on the rank's own.
     """
 
     tensor_parallel = 1
@@ -55,23 +57,22 @@ class SubprocessEngine:
 
     @property
     def pid(self) -> int | None:
-        """Of the engine's process, while it runs."""
+        """The id of the engine's process, while it runs."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """As `Engine`."""
         self._connection, theirs = get_context("spawn").Pipe()
         gpu = torch.cuda.current_device() + (self.first_gpu or 0) if torch.cuda.is_available() else None
         self._process = get_context("spawn").Process(
             target=_serve, args=(self.engine, theirs, gpu), name="engine", daemon=True
         )
         self._process.start()
-        theirs.close()  # so that its end is seen here
+        theirs.close()  # so that the engine's end is noticed here
         self._answer(START_PATIENCE)
         self.policy_version = 0
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
-        """As `Engine`; they are taken to the end whatever becomes of the engine, because ranks gather them together."""
+        """Send the weights; consume them all even if the engine fails, because ranks gather them together."""
         failure: EngineError | None = None
         try:
             self._send("load_weights", policy_version)
@@ -86,33 +87,31 @@ class SubprocessEngine:
                     failure = error
         if failure is not None:
             raise failure
-        self._send(None)  # all of them
+        self._send(None)  # the end of the weights
         self._answer(self.timeout)
         self.policy_version = policy_version
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """Send the requests at once; their responses come back with their places among them."""
+        """Send all requests at once; each response comes back with the place of its request."""
         with self._generating:
             self._send("generate", requests)
             try:
                 while (finished := self._answer(self.timeout)) is not None:
                     place, response = finished
                     yield requests[place], response
-            except GeneratorExit:  # the rest would be taken for the answer to what comes next
+            except GeneratorExit:  # the rest would be taken for the answer to the next message
                 assert self._process is not None
                 self._process.kill()
                 raise
 
     def sleep(self) -> None:
-        """As `Engine`."""
         self._send("sleep")
         self.policy_version = self._answer(self.timeout)
 
     def close(self) -> None:
-        """As `Engine`."""
         if self._process is None or self._connection is None:
             return
-        if self._generating.locked():  # nobody will want what it is at
+        if self._generating.locked():  # its responses are no longer wanted
             self._process.kill()
         with self._generating:
             self._connection.close()  # which ends it
@@ -123,7 +122,7 @@ class SubprocessEngine:
 
     @contextmanager
     def _killed_when_late(self) -> Iterator[None]:
-        """A process that stands still takes nothing in, and a full pipe waits for ever."""
+        """Kill the engine if the block takes too long: a hung process reads nothing, and a full pipe waits for ever."""
         assert self._process is not None
         late = threading.Timer(self.timeout, self._process.kill)
         late.start()
@@ -150,7 +149,7 @@ class SubprocessEngine:
             raise self._failed() from error
 
     def _answer(self, patience: float) -> Any:
-        """The next message; raises EngineError where none comes."""
+        """Return the next message; raise EngineError if none comes."""
         assert self._connection is not None
         try:
             if not self._connection.poll(patience):
@@ -173,7 +172,7 @@ class SubprocessEngine:
 
 
 def _serve(engine: Engine, connection: Connection, gpu: int | None) -> None:
-    """In the engine's process: answer until the trainer closes the connection or ends."""
+    """Answer the trainer, in the engine's process, until it closes the connection or ends."""
     end_with_parent()
     disable_progress_bar()
     leave_to_trainer()
@@ -189,7 +188,7 @@ def _serve(engine: Engine, connection: Connection, gpu: int | None) -> None:
             connection.send(("done", _act(engine, connection, *connection.recv())))
     except (EOFError, BrokenPipeError):
         engine.close()
-    except RunError as failure:  # tells the reason by itself
+    except RunError as failure:  # its text gives the reason
         connection.send(("failure", failure))
     except Exception as error:
         connection.send(("error", f"{type(error).__name__}: {error}"))

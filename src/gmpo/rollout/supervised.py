@@ -1,4 +1,4 @@
-"""An engine that is watched, started again once, and fails on all ranks together."""
+"""Engines that are watched, restarted once, and fail on all ranks together."""
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -23,20 +23,20 @@ log = logging.getLogger(__name__)
 
 
 class Policy(Protocol):
-    """What generation needs of the policy."""
+    """The part of the policy that generation needs."""
 
     @property
     def policy_version(self) -> int:
-        """Optimizer steps made."""
+        """Number of optimizer steps made."""
         ...
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """What the policy computes in, and engines get its weights in."""
+        """The dtype that the policy computes in, and in which engines get its weights."""
         ...
 
     def weights(self, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
-        """Yield whole weights by transformers' names; every rank iterates to the end."""
+        """Yield whole weights by transformers' names; every rank must iterate to the end."""
         ...
 
 
@@ -58,16 +58,16 @@ def supervised(engine: Engine, subprocess: bool, timeout: float, first_gpu: int 
 
 
 class Supervised:
-    """The engines of all ranks as one: what fails on any rank is done again once by new engines, or raised on all.
+    """The engines of all ranks as one: a failure on any rank restarts them all once, or is raised on all ranks.
 
-    Every method is collective but `close` and `sleep`. engine: this rank's; its own watch ends it where it hangs.
+    Every method is collective but `close` and `sleep`. engine: this rank's; its own watchdog ends it if it hangs.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tensor_parallel = engine.tensor_parallel
-        self.state = RunState()  # the run's, once `attach` has given it
-        self._policy: Policy | None = None  # the last that was synced
+        self.state = RunState()  # replaced by the run's in `attach`
+        self._policy: Policy | None = None  # the last one synced
 
     @property
     def policy_version(self) -> int:
@@ -76,11 +76,11 @@ class Supervised:
 
     @property
     def layout(self) -> EngineLayout:
-        """Which ranks the engine of this rank spans."""
+        """The ranks that this rank's engine spans."""
         return EngineLayout(rank(), world_size(), self.tensor_parallel)
 
     def attach(self, state: RunState) -> None:
-        """Count times towards this run's steps from now on, and name them in messages."""
+        """Take the state of the run whose steps are timed, and named in messages, from now on."""
         self.state = state
 
     def start(self) -> None:
@@ -89,14 +89,14 @@ class Supervised:
             self.engine.start()
 
     def sync(self, policy: Policy) -> None:
-        """Hand over the policy's weights where they are newer than an engine's; a new engine gets them again."""
+        """Load the policy's weights if an engine has older ones; restart the engines once if that fails."""
         self._policy = policy
         errors = self._load_newest()
         if errors:
             self._restart(errors)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
-        """Load these weights; they can be read but once, so that no second attempt is made."""
+        """Load these weights; they can be read only once, so there is no second attempt."""
         with raised_on_all_ranks():
             self.engine.load_weights(weights, policy_version)
 
@@ -110,16 +110,16 @@ class Supervised:
                 raise self.reason(errors)
 
     def sleep(self) -> None:
-        """Release the GPU's memory; what fails here fails again, with the next weights."""
+        """Free the GPU's memory; an error here shows again when the next weights are loaded."""
         with suppress(EngineError):
             self.engine.sleep()
 
     def close(self) -> None:
-        """End this rank's engine, whatever it is at."""
+        """End this rank's engine, even while it generates."""
         self.engine.close()
 
     def reason(self, errors: Sequence[RunError]) -> RunError:
-        """Return the first error; where logits are not finite, one that names the weights that are not."""
+        """Return the first error; for logits that are not finite, one that names the weights at fault."""
         policy = self._policy
         if policy is None or not any(isinstance(error, NonFiniteError) for error in errors):
             return errors[0]
@@ -139,7 +139,7 @@ class Supervised:
     def _attempt(
         self, requests: Sequence[Request], missing: set[Request]
     ) -> Generator[tuple[Request, Response], None, list[RunError]]:
-        """Generate all of `requests` and yield those that are `missing`; returns the errors of all ranks."""
+        """Generate all `requests`, yield those that are `missing`, and return the errors of all ranks."""
         local: RunError | None = None
         try:
             for request, response in timed(self.engine.generate(requests), len(requests), self.state.clock):
@@ -159,7 +159,7 @@ class Supervised:
             return _tried(lambda: self.engine.load_weights(weights, policy.policy_version))
 
     def _restart(self, errors: Sequence[RunError]) -> None:
-        """Start the engines of all ranks again, with the newest weights; raise where that is of no help."""
+        """Restart the engines of all ranks with the newest weights; raise if that fails or cannot help."""
         if not another_start_may_help(errors):
             raise self.reason(errors)
         if rank() == 0:
@@ -174,7 +174,7 @@ class Supervised:
 
 
 def another_start_may_help(errors: Sequence[RunError]) -> bool:
-    """Return whether engines alone have failed, and not for their weights."""
+    """Return whether only engines failed, and not because of their weights."""
     return all(isinstance(error, EngineError) and not isinstance(error, NonFiniteError) for error in errors)
 
 

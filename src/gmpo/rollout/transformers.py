@@ -27,8 +27,8 @@ from gmpo.types import Request, Response, Sampling
 class TransformersEngine:
     """Generates with a second copy of the model, in batches padded on the left.
 
-    max_num_seqs: of one batch; on a CPU smaller batches waste less on sequences that ended. overrides: as
-    `Pretrained` has them.
+    max_num_seqs: of one batch; on a CPU, smaller batches waste less on finished sequences. overrides: as in
+    `Pretrained`.
     """
 
     tensor_parallel = 1
@@ -50,19 +50,17 @@ class TransformersEngine:
         self._model: PreTrainedModel | None = None
 
     def start(self) -> None:
-        """As `Engine`."""
         trust = {"trust_remote_code": self.trust_remote_code}
         settings = trust | self.overrides
         model = AutoModelForCausalLM.from_pretrained(self.model_path, dtype=self.dtype, **settings).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, **trust)
         self._ends = _end_tokens(model, self._tokenizer)
-        # nothing of the model's own: a repetition penalty would sample from another distribution than the trainer's
+        # none of the model's own settings: a repetition penalty would change the distribution from the trainer's
         model.generation_config = GenerationConfig(eos_token_id=self._ends, pad_token_id=self._ends[0])
         self._model = model.to("cuda") if torch.cuda.is_available() else model
         self.policy_version = 0
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
-        """As `Engine`."""
         own = dict(self._started().named_parameters())
         with torch.no_grad():
             for name, tensor in weights:
@@ -70,7 +68,7 @@ class TransformersEngine:
         self.policy_version = policy_version
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """Generate a batch at a time, of requests that share their sampling."""
+        """Generate one batch at a time, of requests with the same sampling."""
         by_sampling: dict[Sampling, list[Request]] = {}
         for request in sorted(requests, key=lambda request: len(request.prompt.token_ids)):
             by_sampling.setdefault(request.sampling, []).append(request)
@@ -80,10 +78,9 @@ class TransformersEngine:
                 yield from zip(batch, self._generate(batch, sampling), strict=True)
 
     def sleep(self) -> None:
-        """Nothing: a second model that is small enough to be generated with this way may stay."""
+        """Do nothing: a model small enough for this engine may stay in memory."""
 
     def close(self) -> None:
-        """As `Engine`."""
         self._model = None
 
     @torch.inference_mode()
@@ -118,10 +115,10 @@ class TransformersEngine:
 
 
 class Endings(StoppingCriteria):
-    """Where each row's response ends: at an end token, or at the token that completes a stop string.
+    """Ends each row's response at an end token, or at the token that completes a stop string.
 
     prompts: shape of their batch. texts: one for each row; none without stop strings. `lengths` holds the number of
-    tokens of each response, None where it has not ended.
+    tokens of each response, None while it has not ended.
     """
 
     def __init__(self, prompts: Sequence[int], ends: Sequence[int], texts: Sequence[StopText]) -> None:
@@ -131,7 +128,7 @@ class Endings(StoppingCriteria):
         self.lengths: list[int | None] = [None] * rows
 
     def __call__(self, input_ids: Int[Tensor, "B S"], scores: object, **_: object) -> Bool[Tensor, "B"]:
-        """Take the newest token of each row; returns whether the row has ended."""
+        """Add the newest token of each row; return whether the row has ended."""
         for row, token in enumerate(input_ids[:, -1].tolist()):
             if self.lengths[row] is None and self._ended(row, token):
                 self.lengths[row] = input_ids.shape[1] - self.width
@@ -144,8 +141,8 @@ class Endings(StoppingCriteria):
 class SeededDraw(LogitsProcessor):
     """Draws each row's token from the row's own seed, and leaves `generate` no other choice.
 
-    By the Gumbel-max trick: the argmax of log-probs plus Gumbel noise is a sample. `log_probs` holds, for each
-    step, the log-probability of each row's token.
+    The Gumbel-max trick: the argmax of log-probs plus Gumbel noise is a sample. `log_probs` holds, for each step, the
+    log-probability of each row's token.
     """
 
     def __init__(self, seeds: Sequence[int], sample: bool) -> None:
@@ -154,7 +151,7 @@ class SeededDraw(LogitsProcessor):
         self.log_probs: list[Float[Tensor, "B"]] = []
 
     def __call__(self, input_ids: Int[Tensor, "B S"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
-        """Scores of 0 for the drawn tokens and minus infinity for the others."""
+        """Return scores of 0 for the drawn tokens and minus infinity for the others."""
         log_probs = scores.float().log_softmax(-1)
         noisy = log_probs + self._gumbel(log_probs.shape[-1]).to(log_probs.device) if self.sample else log_probs
         drawn = noisy.argmax(-1, keepdim=True)
@@ -167,14 +164,14 @@ class SeededDraw(LogitsProcessor):
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token that ends a response: some models name several."""
+    """Return every token that ends a response: some models name several."""
     named = model.generation_config.eos_token_id
     ends = [tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])]
     return list(dict.fromkeys(end for end in ends if end is not None))
 
 
 def _padded_on_the_left(prompts: Sequence[list[int]], pad: int) -> tuple[Int[Tensor, "B S"], Int[Tensor, "B S"]]:
-    """Token ids and attention mask."""
+    """Return token ids and attention mask."""
     longest = max(map(len, prompts))
     ids = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]

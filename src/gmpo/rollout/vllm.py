@@ -27,19 +27,23 @@ if TYPE_CHECKING:
 QUIET_AND_QUICK_ON_CPU = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process: weights pass by reference
     "VLLM_LOGGING_LEVEL": "ERROR",
-    "TORCHDYNAMO_DISABLE": "1",  # two sampler functions are compiled otherwise: 2 to 13 s
+    "TORCHDYNAMO_DISABLE": "1",  # otherwise two sampler functions are compiled: 2 to 13 s
 }
 
 
 class VLLMEngine:
-    """Generates with vLLM, in this process, one request for each response.
+    """Generates with vLLM in this process, one request for each response.
 
-    model_path: as the policy's. dtype: the policy's as well; vLLM's own choice would turn float32 into bfloat16.
-    max_model_len: of prompt and response together. kv_cache_gib: memory for keys and values on a CPU.
-    gpu_memory_utilization: of a GPU's memory, weights included. max_num_batched_tokens: of one forward pass; a longer
-    prompt goes in pieces on a GPU. tensor_parallel: ranks of the trainer that one engine spans. enable_sleep_mode:
-    whether a GPU's memory is left to the update between generations. block_size: tokens of a block of the prefix
-    cache. trust_remote_code and overrides: as `Pretrained` has them.
+    Args:
+        model_path, dtype: the policy's; vLLM's own choice of dtype would turn float32 into bfloat16.
+        max_model_len: tokens of prompt and response together.
+        kv_cache_gib: memory for keys and values on a CPU.
+        gpu_memory_utilization: part of a GPU's memory, weights included.
+        max_num_batched_tokens: of one forward pass; on a GPU, a longer prompt is processed in pieces.
+        tensor_parallel: ranks of the trainer that one engine spans.
+        enable_sleep_mode: free a GPU's memory for the update between generations.
+        block_size: tokens of a block of the prefix cache.
+        trust_remote_code, overrides: as in `Pretrained`.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class VLLMEngine:
         self.gpu_memory_utilization = gpu_memory_utilization
         self.max_num_batched_tokens = max(max_num_batched_tokens, max_model_len)
         self.tensor_parallel = tensor_parallel
-        self.enable_sleep_mode = enable_sleep_mode and torch.cuda.is_available()  # on a CPU vLLM does not know how
+        self.enable_sleep_mode = enable_sleep_mode and torch.cuda.is_available()  # vLLM has none on a CPU
         self.block_size = block_size
         self.trust_remote_code = trust_remote_code
         self.overrides = dict(overrides or {})
@@ -74,16 +78,16 @@ class VLLMEngine:
         self._request_ids = count()
 
     def start(self) -> None:
-        """Load the model into vLLM; all ranks of a run together."""
+        """Load the model into vLLM; collective over all ranks of a run."""
         on_cpu = not torch.cuda.is_available()
         os.environ.update(QUIET_AND_QUICK_ON_CPU if on_cpu else {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(self.kv_cache_gib)
         os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nothing about this machine is sent anywhere
         ranks = dist.get_world_size() if dist.is_initialized() else 1
-        if ranks > 1:  # vLLM's external launcher reads who it is among them; Lightning leaves the first unset
+        if ranks > 1:  # vLLM's external launcher reads both; Lightning leaves the first unset
             os.environ["RANK"], os.environ["WORLD_SIZE"] = str(dist.get_rank()), str(ranks)
         else:
-            os.environ["VLLM_HOST_IP"] = "127.0.0.1"  # where it meets itself: no other machine is to be there
+            os.environ["VLLM_HOST_IP"] = "127.0.0.1"  # its rendezvous with itself: no other machine takes part
         name = gather(secrets.token_hex(4))[0]
         with _process_left_as_it_is(), shared_memory_named(name), decorated_classes_restored() as moved:
             from vllm import LLM
@@ -101,7 +105,7 @@ class VLLMEngine:
                 tensor_parallel_size=self.tensor_parallel,
                 distributed_executor_backend="external_launcher" if ranks > 1 else None,
                 enable_sleep_mode=self.enable_sleep_mode,
-                # after a piece of a prompt vLLM winds the request's random numbers back: CPU generators cannot
+                # after a piece of a prompt vLLM rewinds the request's random numbers, which CPU generators cannot
                 enable_chunked_prefill=not on_cpu,
                 logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
                 worker_extension_cls="gmpo.rollout.vllm_worker.WeightLoading",
@@ -116,7 +120,7 @@ class VLLMEngine:
         self._tokenizer = AutoTokenizer.from_pretrained(self.model_path, **trust)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], policy_version: int) -> None:
-        """As `Engine`; keys and values computed from the old weights are forgotten."""
+        """Load the weights, and drop keys and values computed from the old ones."""
         llm = self._started()
         asleep = self.policy_version == ASLEEP
         if asleep:
@@ -129,7 +133,7 @@ class VLLMEngine:
         self.policy_version = policy_version
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """Begin without keys and values of earlier calls: nothing depends on them, to the last bit."""
+        """Generate without keys and values of earlier calls, so that not a bit depends on them."""
         engine = self._started().llm_engine
         engine.reset_prefix_cache()
         unfinished: dict[str, Request] = {}
@@ -148,13 +152,12 @@ class VLLMEngine:
             raise
 
     def sleep(self) -> None:
-        """As `Engine`; nothing on a CPU."""
+        """Free the GPU's memory; do nothing on a CPU."""
         if self.enable_sleep_mode:
             self._started().sleep(level=2)  # neither weights nor keys and values are kept
             self.policy_version = ASLEEP
 
     def close(self) -> None:
-        """As `Engine`."""
         if self._llm is not None:
             from vllm.distributed.parallel_state import destroy_model_parallel
 

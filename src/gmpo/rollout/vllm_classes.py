@@ -11,12 +11,12 @@ Classes = dict[type, type]
 
 @contextmanager
 def decorated_classes_restored() -> Iterator[Classes]:
-    """Restore on leaving what vLLM changes in classes that are not its own; yields where vLLM's changes went.
+    """Undo on exit what vLLM changes in classes that are not its own; yield subclasses that have the changes.
 
-    For a model that it has no code of, vLLM runs the one of transformers and decorates its class in place: bases,
+    For a model that it has no code for, vLLM runs that of transformers and decorates its class in place: bases,
     `__init__` and `__call__`. In the trainer's process that breaks models made before (they lack what the new
     `__call__` reads) and after (the new `__init__` wants vLLM's settings), and skips the hooks of modules. The mapping,
-    filled on leaving, holds for each decorated class a subclass with vLLM's changes: the class for vLLM's own models.
+    filled on exit, holds for each decorated class a subclass with vLLM's changes: the class for vLLM's own models.
     """
     from vllm.compilation import decorators
 
@@ -39,9 +39,9 @@ def decorated_classes_restored() -> Iterator[Classes]:
 
 @contextmanager
 def shared_memory_named(identifier: str) -> Iterator[None]:
-    """Put an identifier before the names of vLLM's shared memory on a CPU, which are the same in every run.
+    """Prefix the names of vLLM's shared memory on a CPU, which are the same in every run, with an identifier.
 
-    Two runs of several ranks on one machine, or one after a killed one, would meet a name that exists (errno 17).
+    Two runs of several ranks on one machine, or one after a killed one, would find a name taken (errno 17).
     identifier: the same on all ranks of an engine.
     """
     from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
@@ -55,7 +55,7 @@ def shared_memory_named(identifier: str) -> Iterator[None]:
 
 
 def _restored(cls: type, bases: tuple[type, ...], attributes: Mapping[str, Any]) -> type:
-    """Put back bases and attributes; returns a subclass that has what was there instead."""
+    """Restore bases and attributes; return a subclass with the changed ones."""
     added = tuple(base for base in cls.__bases__ if base not in bases)
     changed = {
         name: value for name, value in vars(cls).items() if name not in attributes or attributes[name] is not value

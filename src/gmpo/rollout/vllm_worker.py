@@ -8,16 +8,16 @@ from vllm.model_executor.layers.fused_moe.fused_moe_method_base import FusedMoEM
 
 
 class WeightLoading:
-    """Mixed into vLLM's process-side class by name (`worker_extension_cls`)."""
+    """A mixin of vLLM's worker class, added by name (`worker_extension_cls`)."""
 
     def load_policy(self, weights: Iterator[tuple[str, Tensor]]) -> None:
-        """Replace all weights, in the names of the checkpoint format."""
+        """Replace all weights, named as in the checkpoint format."""
         if not torch.cuda.is_available():
             self._forget_packed_experts()
         self.reload_weights(weights_iterator=weights)  # type: ignore[attr-defined]
 
     def take_classes(self, moved: Mapping[type, type]) -> None:
-        """Make the model's modules of these classes ones of their subclasses: see `decorated_classes_restored`."""
+        """Turn modules of these classes into ones of their subclasses: see `decorated_classes_restored`."""
         model: nn.Module = self.get_model()  # type: ignore[attr-defined]
         for module in model.modules():
             module.__class__ = moved.get(type(module), type(module))

@@ -1,4 +1,4 @@
-"""The policy's weights as an engine wants them."""
+"""The policy's weights as an engine expects them."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,10 +9,10 @@ HEAD = "lm_head.weight"
 
 
 def with_tied_head(weights: Iterable[tuple[str, Tensor]], tied: bool) -> Iterator[tuple[str, Tensor]]:
-    """Name the shared tensor twice where embedding and head are tied.
+    """Yield the shared tensor under both names if embedding and head are tied.
 
-    A model lists a tied tensor once, under the embedding's name; an engine that is given only that keeps
-    its old head and samples from a mixture of two policies.
+    A model lists a tied tensor once, under the embedding's name; an engine that gets only that keeps its old head and
+    samples from a mixture of two policies.
     """
     for name, tensor in weights:
         yield name, tensor

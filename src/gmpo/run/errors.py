@@ -1,14 +1,14 @@
-"""What ends a run on all ranks together, with everything saved."""
+"""Errors that end a run on all ranks together, with everything saved."""
 
 LOGITS_NOT_FINITE = "the model's logits are not finite: its weights hold NaN or infinity, or its dtype overflows"
 
 
 class RunError(RuntimeError):
-    """Something outside the trainer gave up; its text says what, and what to do."""
+    """A failure outside the trainer; its text says what failed, and the remedy."""
 
 
 class EngineError(RunError):
-    """An engine has died, or does not answer."""
+    """An engine that died or does not answer."""
 
 
 class NonFiniteError(EngineError):
@@ -16,8 +16,8 @@ class NonFiniteError(EngineError):
 
 
 class RewardError(RunError):
-    """A reward raised, died, or did not answer."""
+    """A reward that raised, died or did not answer."""
 
 
 class ModelError(RunError, ValueError):
-    """A model that cannot be loaded, or not be trained."""
+    """A model that cannot be loaded or trained."""

@@ -22,19 +22,19 @@ BEFORE_CONFIG = {
     OVERRIDES,
     f"{OVERRIDES}{PART}",
     f"{CONFIG}{PART}",
-}  # what a run that has not begun may have left
-LOCK_PATIENCE = 30.0  # seconds that a process which is just ending gets
+}  # files of a run that has not begun
+LOCK_PATIENCE = 30.0  # seconds to wait for a process that is just ending
 
 _locks: dict[Path, int] = {}  # open files: the system frees a lock when its process ends, however that happens
 
 
 def create(root: str, name: str) -> Path:
-    """Create ROOT/NAME, or the next free name where a run has left something; raises ValueError if it cannot."""
+    """Create ROOT/NAME, or the next name without files of a run; raise ValueError if that fails."""
     with one_place(root, name):
         for folder in candidates(root, name):
             if is_free(folder):
                 claim(folder)
-                if is_free(folder):  # still, after a wait for another process
+                if is_free(folder):  # still, after waiting for another process
                     return folder
                 leave(folder)
     raise AssertionError("there is always a next name")
@@ -42,7 +42,7 @@ def create(root: str, name: str) -> Path:
 
 @contextmanager
 def one_place(root: str, name: str) -> Iterator[None]:
-    """Raise ValueError where the system refuses what is done with folders of this name."""
+    """Turn the system's errors with folders of this name into ValueError."""
     try:
         yield
     except OSError as error:
@@ -53,7 +53,7 @@ def one_place(root: str, name: str) -> Iterator[None]:
 
 
 def candidates(root: str, name: str) -> Iterator[Path]:
-    """ROOT/NAME, ROOT/NAME-2, ...; raises ValueError where the name is not one of a folder."""
+    """Yield ROOT/NAME, ROOT/NAME-2, ...; raise ValueError if the name cannot be a folder's."""
     root, name = str(root), str(name)  # 2024 is a name too
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
         raise ValueError(f"run.name={name!r} must be one folder name, without / or \\; choose the place by run.root")
@@ -65,19 +65,19 @@ def candidates(root: str, name: str) -> Iterator[Path]:
 
 
 def is_free(folder: Path) -> bool:
-    """Whether nothing stands there that a run has left."""
+    """Return whether no run has left files there."""
     return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_CONFIG)
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run has written there."""
+    """Return whether a run has written there."""
     return (folder / CONFIG).is_file()
 
 
 def claim(folder: Path) -> Path:
-    """Make a folder where it is not there, and keep other processes from writing to it as long as this one lives.
+    """Create a folder if needed, and lock it against other processes as long as this one lives.
 
-    Raises ValueError where another one does, and goes on doing so for a while.
+    Raises ValueError if another process keeps it locked for LOCK_PATIENCE seconds.
     """
     until, said = time.monotonic() + LOCK_PATIENCE, False
     while True:
@@ -107,7 +107,7 @@ def claim(folder: Path) -> Path:
 
 
 def leave(folder: Path) -> None:
-    """Let others write there; an empty folder goes, of a run that never began."""
+    """Unlock a folder; remove it if its run never began."""
     if folder not in _locks:
         return
     if is_free(folder):
@@ -118,27 +118,26 @@ def leave(folder: Path) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run there has come to its end."""
+    """Return whether the run there is finished."""
     return (folder / FINISHED).is_file()
 
 
 def mark_finished(folder: Path, step: int) -> None:
-    """Write the mark by which the same command starts a new run."""
+    """Mark a run as finished: the same command then starts a new one."""
     with write_atomically(folder / FINISHED) as file:
         file.write(f"after rollout step {step}\n")
 
 
 def finished_after(folder: Path) -> int | None:
-    """Return the last rollout step of a run that is finished, None for any other."""
+    """Return the last rollout step of a finished run, None for any other."""
     words = (folder / FINISHED).read_text().split() if is_finished(folder) else []
     return int(words[-1]) if words and words[-1].isdigit() else None
 
 
 def save_config(cfg: DictConfig, folder: Path, typed: Sequence[str] = ()) -> None:
-    """Write the resolved config, with every choice that was made, and the overrides that were typed.
+    """Write the resolved config, with every choice made, and the overrides as typed.
 
-    Of a run that is resumed they are those of the newest command, as the config is. Secrets of the environment stay
-    there.
+    In a resumed run both are those of the newest command. Secrets of the environment are left out.
     """
     resolved = _without_secrets(OmegaConf.to_container(cfg, resolve=True))
     try:

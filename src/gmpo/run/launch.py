@@ -1,4 +1,4 @@
-"""Which of several processes this one is; without torch, so that it can be asked before anything heavy is loaded."""
+"""The place of this process among those of a run. Without torch, to be known before anything heavy is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-INTERACTIVE = ("bash", "interactive")  # names of Slurm jobs in which a person types: Lightning reads them so too
+INTERACTIVE = ("bash", "interactive")  # names of Slurm jobs in which a person types, as in Lightning
 SET_PARENT_DEATH_SIGNAL = 1  # prctl's number for it
 
 
@@ -42,7 +42,7 @@ FIRST = Launch(0, 0, None, None, "Lightning")  # a process that a person started
 
 
 def launch(environment: Mapping[str, str] = os.environ) -> Launch:
-    """Read what a launcher left in the environment: the same names that Lightning goes by."""
+    """Read a launcher's environment variables, the same ones as Lightning."""
     read = environment.get
     if "TORCHELASTIC_RUN_ID" in environment:
         world, local = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
@@ -56,9 +56,9 @@ def launch(environment: Mapping[str, str] = os.environ) -> Launch:
 
 
 def follow(started: Launch, cfg: DictConfig) -> None:
-    """Let cluster.devices and cluster.nodes be what was started, where a launcher has started all ranks.
+    """Set cluster.devices and cluster.nodes to what a launcher started, if one started all ranks.
 
-    Raises ValueError where that is less than the config asks for, or differs from node to node.
+    Raises ValueError if that is less than the config asks for, or differs from node to node.
     """
     if not started.is_external:
         return
@@ -77,9 +77,9 @@ def follow(started: Launch, cfg: DictConfig) -> None:
 
 
 def end_with_parent() -> None:
-    """Have the system end this process when the one that started it ends, however that happens (Linux).
+    """Have the system end this process when its parent ends, for whatever reason (Linux).
 
-    A rank whose launcher was killed would else go on generating until it next meets the others.
+    Otherwise a rank whose launcher was killed would generate until its next collective.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

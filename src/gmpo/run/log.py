@@ -16,7 +16,7 @@ MOST_WAITING = 1_000_000  # characters that are kept until the run has its folde
 class RunLog:
     """A copy of what is shown on the screen; kept in memory until the run has a folder.
 
-    Appended to: a run that is resumed keeps what it showed before. What a full disk refuses is left out.
+    A resumed run appends to its log. Text that a full disk refuses is dropped.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class RunLog:
             self._waiting = []
 
     def open(self, folder: Path, command: Sequence[str]) -> None:
-        """Append to the log in the run's folder: date and command, what was shown before, and all that comes."""
+        """Append to the log in the run's folder: date and command, what was shown so far, and all that follows."""
         with self._lock, suppress(OSError):
             if self._waiting is None:
                 return
@@ -41,8 +41,8 @@ class RunLog:
             self.write(f"--- {when}  {shlex.join(command)}\n{''.join(waiting)}")
 
     def write(self, text: str) -> None:
-        """Record a text, which is on disk, or in the system's hands, when this returns."""
-        if not self._lock.acquire(timeout=PATIENCE):  # a disk that does not answer must not keep the process
+        """Record a text, and flush it."""
+        if not self._lock.acquire(timeout=PATIENCE):  # a disk that does not answer must not block the process
             return
         try:
             if self._file is not None:
@@ -63,4 +63,4 @@ class RunLog:
                 file.close()
 
 
-RUN_LOG = RunLog()  # of this process: of several ranks, only the first one opens it
+RUN_LOG = RunLog()  # of this process; only rank 0 opens it

@@ -1,4 +1,4 @@
-"""The job of a scheduler that this process is part of, and how it is started again."""
+"""The Slurm job of this process, and its requeueing."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
-    """What scontrol calls the job of this process; None outside of one."""
+    """Return scontrol's name for the job of this process; None outside a job."""
     array = environment.get("SLURM_ARRAY_JOB_ID")
     if array is not None:  # one task of the array: its number alone may mean all of them
         return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}"
@@ -19,14 +19,14 @@ def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def requeue() -> None:
-    """Have Slurm start this job again, if it is one; where Slurm does not, that is said.
+    """Ask Slurm to start this job again, if it is one; log a refusal.
 
-    Slurm ends the processes of the job as soon as it has agreed: to be called when everything is saved.
+    Slurm ends the job's processes as soon as it agrees: call this when everything is saved.
     """
     job = slurm_job()
     if job is None:
         return
-    log.warning("asking Slurm to start job %s again: the run goes on there", job)  # the last word of a run that it ends
+    log.warning("asking Slurm to start job %s again: the run resumes there", job)  # the last line of a run that it ends
     try:
         asked = subprocess.run(
             ["scontrol", "requeue", job], capture_output=True, text=True, errors="replace", timeout=PATIENCE
@@ -36,4 +36,4 @@ def requeue() -> None:
     else:
         refusal = asked.stderr.strip() if asked.returncode > 0 else ""  # below 0: ended with the rest of the job
     if refusal:
-        log.warning("job %s is not requeued (%s): submit it again, and the run goes on", job, refusal)
+        log.warning("job %s is not requeued (%s): submit it again to resume the run", job, refusal)

@@ -1,4 +1,4 @@
-"""Where a run begins: anew, or where one before it was cut off."""
+"""The start of a run: anew, or where an earlier one was cut off."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from gmpo.run import folder as run_folder
 
 log = logging.getLogger(__name__)
 
-IGNORED = (  # settings that do not decide what is learned; a run that differs in any other one is another run
+IGNORED = (  # settings that do not decide what is learned; with any other difference it is another run
     *("run", "resume", "paths", "checkpoint", "callbacks", "logger", "guards", "profile", "scoring", "cluster"),
-    *("trainer", "datamodule", "sharding"),  # made of other settings, or of the same numbers in another place
+    *("trainer", "datamodule", "sharding"),  # derived from other settings, or the same numbers elsewhere
     *("policy.pretrained", "policy.loss", "policy.optimizer", "policy.schedule", "policy.max_skipped_steps"),
     *("policy.max_logits_per_chunk", "policy.reference_on_cpu", "policy.skip_zero_advantage"),
     *("policy.max_tokens_per_micro_batch", "policy.max_tokens_per_log_prob_batch"),
@@ -34,14 +34,14 @@ IGNORED = (  # settings that do not decide what is learned; a run that differs i
     *("rollout.engine.enable_sleep_mode", "rollout.engine.max_num_seqs", "rollout.engine.max_num_batched_tokens"),
     *("model.make.folder", "reward.processes"),
 )
-COMPARED = ("run.seed", "cluster.dtype")  # of what is ignored
+COMPARED = ("run.seed", "cluster.dtype")  # exceptions from IGNORED
 RECORDS = ("metrics.csv", "rollouts")
 OF_THIS_PROCESS_ALONE = ("tensorboard", "skipped_updates", "profile")  # records that begin anew with the run
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins."""
+    """The folder and the checkpoint that a run begins from."""
 
     folder: str
     checkpoint: str | None = None
@@ -49,21 +49,21 @@ class Start:
     records_of: str | None = None  # the run whose records until then are copied
 
     def to_json(self) -> str:
-        """For other processes of the run."""
+        """Return the start as text, for other processes of the run."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> Start:
-        """As it was."""
+        """Return the start that a text describes."""
         return Start(**json.loads(text))
 
 
 def choose_start(cfg: DictConfig) -> Start:
-    """Claim the folder of the run, and leave what is in it as it is; raises ValueError where it cannot go on.
+    """Claim the run's folder without touching its content; raise ValueError if the run cannot be resumed.
 
-    resume=never takes the next free name. auto goes on with the first run of the name that is unfinished and has the
-    same settings, but for those that are `IGNORED`. A run's folder goes on there, and a checkpoint in the next free
-    name, or in the run that this very command has begun from it before.
+    resume=never takes the next free name. auto resumes the first run of the name that is unfinished and has the same
+    settings, except `IGNORED` ones. A run's folder is resumed in place. A checkpoint starts a run under the next free
+    name, or resumes the run that this very command started from it before.
     """
     if cfg.resume == "never":
         return Start(str(_next_free(cfg)))
@@ -75,7 +75,7 @@ def choose_start(cfg: DictConfig) -> Start:
         run_folder.claim(path)
         start = _newest(path)
         if start.checkpoint is None:
-            raise ValueError(f"resume={path} holds no checkpoint: start anew by resume=never")
+            raise ValueError(f"resume={path} holds no checkpoint: start anew with resume=never")
         _check_steps(cfg, start.step)
         _compare_settings(cfg, path)
         return _said(cfg, start)
@@ -88,7 +88,7 @@ def choose_start(cfg: DictConfig) -> Start:
 
 
 def begin(start: Start) -> None:
-    """Put the records in the run's folder back to where it goes on."""
+    """Cut the records in the run's folder back to the step that it resumes from."""
     folder = Path(start.folder)
     (folder / run_folder.FINISHED).unlink(missing_ok=True)
     if start.checkpoint is None or start.records_of is not None:
@@ -100,7 +100,7 @@ def begin(start: Start) -> None:
             shutil.copytree(record, folder / record.name)
         elif record.is_file():
             shutil.copy(record, folder / record.name)
-    metrics = folder / "metrics.csv"  # files of responses are cut back by who writes them
+    metrics = folder / "metrics.csv"  # the rollout table cuts its own files back
     if metrics.is_file():
         write_metrics(metrics, [row for row in read_metrics(metrics) if int(row["rollout_step"]) <= start.step])
 
@@ -119,23 +119,23 @@ def _auto(cfg: DictConfig) -> Start:
         if start.step < planned and not run_folder.is_finished(folder):
             raise ValueError(
                 f"{folder} has made {start.step} of its {planned} rollout steps, and run.steps={cfg.run.steps}: raise "
-                "it to go on, or start anew by resume=never"
+                "it to resume, or start anew with resume=never"
             )
-        run_folder.mark_finished(folder, start.step)  # it was cut off after everything was done
+        run_folder.mark_finished(folder, start.step)  # it was cut off when everything was done
         run_folder.leave(folder)
     raise AssertionError("there is always a next name")
 
 
 def _why_left(cfg: DictConfig, folder: Path) -> str | None:
-    """Why a folder is left as it is, if it is."""
+    """Return why a folder is left untouched, None if it is not."""
     if not run_folder.is_run(folder):
-        return "exists and is left as it is: it is no run's"
+        return "exists but is not a run's folder; leaving it untouched"
     if run_folder.is_finished(folder):
-        return "is finished and left as it is"
+        return "is finished; leaving it untouched"
     if "checkpoint" not in _config(folder):
-        return "is left as it is: it was made before there were checkpoints"
+        return "was made before there were checkpoints; leaving it untouched"
     if different := differences(cfg, folder):
-        return f"is unfinished and left as it is: it has other settings ({'; '.join(different)})"
+        return f"is unfinished but was started with different settings ({'; '.join(different)}); leaving it untouched"
     return None
 
 
@@ -147,7 +147,7 @@ def _next_free(cfg: DictConfig) -> Path:
 
 
 def _newest(folder: Path) -> Start:
-    """From the newest whole checkpoint of a run; where there are none, from its beginning."""
+    """Return the start from a run's newest whole checkpoint, or from its beginning if there is none."""
     checkpoint = checkpoints.newest_whole(folder / "checkpoints")
     if checkpoint is None:
         return Start(str(folder))
@@ -155,7 +155,7 @@ def _newest(folder: Path) -> Start:
 
 
 def _fork(cfg: DictConfig, checkpoint: Path) -> Start:
-    """A run of its own from a checkpoint of another one."""
+    """Return the start of a new run from another run's checkpoint."""
     begun = _begun_from(cfg)
     if begun is not None:
         run_folder.claim(begun)
@@ -172,7 +172,7 @@ def _fork(cfg: DictConfig, checkpoint: Path) -> Start:
 
 
 def _begun_from(cfg: DictConfig) -> Path | None:
-    """The unfinished run that this very command has begun from its checkpoint before."""
+    """Return the unfinished run that this very command started from its checkpoint before, if any."""
     for folder in run_folder.candidates(cfg.run.root, cfg.run.name):
         if run_folder.is_free(folder):
             return None
@@ -182,46 +182,49 @@ def _begun_from(cfg: DictConfig) -> Path | None:
 
 
 def _said(cfg: DictConfig, start: Start) -> Start:
-    """Say how the run goes on, and what keeps the numbers from being the same, bit for bit."""
+    """Log how the run resumes, and why its numbers may not be bit-identical."""
     if start.checkpoint is None:
         log.info("%s was cut off before its first checkpoint: beginning again", start.folder)
         return start
     if start.records_of is not None:
-        log.info("%s goes on after step %d of %s", start.folder, start.step, start.records_of)
+        log.info("resuming %s after step %d of %s", start.folder, start.step, start.records_of)
     else:
         log.info("resuming %s after step %d of %d", start.folder, start.step, cfg.run.steps)
     manifest = Manifest.read(Path(start.checkpoint))
     ranks = cfg.cluster.devices * cfg.cluster.nodes
     if ranks != manifest.ranks:
-        log.warning("saved on %d ranks, resumed on %d: the same prompts, not the same bits", manifest.ranks, ranks)
+        log.warning(
+            "resuming on %d ranks a checkpoint written by %d: prompts match, results are not bit-identical",
+            *(ranks, manifest.ranks),
+        )
     installed = checkpoints.versions()
     changed = [f"{name} {old}" for name, old in manifest.versions.items() if installed.get(name) != old]
     if changed:
-        log.warning("saved with other packages (%s): the numbers may differ", ", ".join(changed))
+        log.warning("checkpoint written with other packages (%s): the numbers may differ", ", ".join(changed))
     return start
 
 
 def _check_steps(cfg: DictConfig, step: int) -> None:
     if cfg.run.steps <= step:
         raise ValueError(
-            f"resume={cfg.resume} has made {step} rollout steps and run.steps={cfg.run.steps}: raise run.steps to go on"
+            f"resume={cfg.resume} has made {step} rollout steps and run.steps={cfg.run.steps}: raise run.steps"
         )
 
 
 def _compare_settings(cfg: DictConfig, folder: Path) -> None:
-    """Log which settings differ from those of the run in a folder; raise ValueError where its state cannot be used."""
+    """Log which settings differ from those of the run in a folder; raise ValueError if its state cannot be used."""
     before, now = str(OmegaConf.select(_config(folder), "optimizer._target_")), str(cfg.optimizer._target_)
     if _class_of(before) is not _class_of(now):
         raise ValueError(
             f"resume={cfg.resume}: its optimizer was {before}, and this run's is {now}, which cannot take over its "
-            "state. Leave optimizer=... as it was, or start anew from its model by resume=never model=FOLDER/model"
+            "state. Keep its optimizer=..., or start anew from its model with resume=never model=FOLDER/model"
         )
     if different := differences(cfg, folder):
-        log.warning("other settings than the run had: %s", "; ".join(different))
+        log.warning("settings differ from those of the run: %s", "; ".join(different))
 
 
 def _class_of(name: str) -> object:
-    """Return what a dotted name names, the name itself where that cannot be imported."""
+    """Return the object of a dotted name, or the name itself if it cannot be imported."""
     try:
         return get_object(name)
     except (ImportError, ValueError):
@@ -231,7 +234,7 @@ def _class_of(name: str) -> object:
 def differences(cfg: DictConfig, folder: Path) -> list[str]:
     """Return the settings that differ from those of the run in a folder, as KEY was OLD, is NEW."""
     before = _config(folder)
-    ignored = (*IGNORED, "model.path") if cfg.model.make is not None else IGNORED  # a model made here, wherever that is
+    ignored = (*IGNORED, "model.path") if cfg.model.make is not None else IGNORED  # a model made here
     return [
         f"{key} was {old}, is {new}"
         for key in dict.fromkeys([*_leaf_names("", cfg), *_leaf_names("", before)])
@@ -245,12 +248,12 @@ def _is_in(key: str, sections: Sequence[str]) -> bool:
 
 
 def _config(folder: Path) -> DictConfig:
-    """Of a run that was made before."""
+    """Return the config of an earlier run."""
     try:
         found = OmegaConf.load(folder / run_folder.CONFIG)
     except (OSError, YAMLError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"the config of {folder} cannot be read ({reason}): start anew by resume=never") from error
+        raise ValueError(f"the config of {folder} cannot be read ({reason}): start anew with resume=never") from error
     assert isinstance(found, DictConfig)
     return found
 
@@ -266,5 +269,5 @@ def _leaf_names(section: str, value: Any) -> list[str]:
 def _value(cfg: DictConfig, key: str) -> Any:
     try:
         return OmegaConf.select(cfg, key)
-    except OmegaConfBaseException:  # refers to what is set later
+    except OmegaConfBaseException:  # refers to a value that is set later
         return None

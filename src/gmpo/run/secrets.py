@@ -9,9 +9,9 @@ SHORTEST = 8  # characters: a shorter value may well be a word of the text
 
 
 def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The same text with the value of every variable that is named like a secret as ${oc.env:NAME}.
+    """Return the text with the value of every variable that is named like a secret replaced by ${oc.env:NAME}.
 
-    A config that is read back finds the value where it came from.
+    A config that is read back takes the value from the environment.
     """
     for name, value in environment.items():
         if len(value) >= SHORTEST and SECRET_NAME.search(name):

@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-RESUME = 75  # exit code: not finished, the same command goes on from here (EX_TEMPFAIL of sysexits.h)
+RESUME = 75  # exit code: not finished, the same command resumes the run (EX_TEMPFAIL of sysexits.h)
 TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)  # a scheduler's warning of its time limit; submitit's is the second
 ASKING = (signal.SIGINT, signal.SIGTERM, *TIME_IS_UP)
 SHOW_CURSOR = b"\x1b[?25h"
 BEFORE_TRAINING = "stopped by {} before the first step: nothing to save, give the same command again"
-LAST_WORDS: list[Callable[[str], None]] = []  # told what a process says before it ends at once
+LAST_WORDS: list[Callable[[str], None]] = []  # called with the last message of a process that ends at once
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +24,11 @@ class Interrupted(SystemExit):
 
 
 class StopRequest:
-    """What signals ask of this process: the first to stop when it is safe, the second to stop at once.
+    """Answers signals: the first asks this process to stop when it is safe, the second to stop at once.
 
-    Before `is_training` is set there is nothing to lose, and the first ends the process too. Once `is_over` is set all
-    is saved and said, and a further one ends it without a word: Slurm sends one to the job that it requeues. grace:
-    seconds from the first signal until the process ends by itself.
+    Before `is_training` is set there is nothing to lose, and the first ends the process too. Once `is_over` is set
+    everything is saved and logged, and a further one ends the process silently: Slurm sends one to the job that it
+    requeues. grace: seconds from the first signal until the process ends by itself.
 
     Signals are read in a thread of their own, so that a second one works while the main thread waits for other ranks
     or for a kernel.
@@ -41,14 +41,14 @@ class StopRequest:
         self.signal: str | None = None  # the name of the first
 
     def install(self) -> None:
-        """Answer signals from now on, in place of whoever did; from the main thread."""
+        """Install the handlers in place of earlier ones; to be called in the main thread."""
         reading, writing = socket.socketpair()
         for end in (reading, writing):
             end.setblocking(end is reading)
         self._writing = writing  # kept open
         signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
         for number in ASKING:
-            signal.signal(number, lambda *_: None)  # the thread is told all the same
+            signal.signal(number, lambda *_: None)  # the thread is notified all the same
         threading.Thread(target=self._listen, args=(reading,), name="signals", daemon=True).start()
 
     def _listen(self, reading: socket.socket) -> None:
@@ -74,17 +74,17 @@ class StopRequest:
                 if self.signal is not None:
                     _leave_at_once(name)
                 self.signal, ends_at = name, time.monotonic() + self.grace
-                log.warning("%s: this step is finished and saved; once more stops at once", name)
+                log.warning("%s: finishing and saving this step; a second signal stops at once", name)
 
 
 def leave_to_trainer(numbers: Iterable[signal.Signals] = ASKING) -> None:
-    """Ignore signals in a process that the trainer ends itself: terminals and Slurm send them to all of a run's."""
+    """Ignore signals in a process that the trainer ends itself: terminals and Slurm signal all processes of a run."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_at_once(why: str) -> None:
-    _leave(f"stopped at once ({why}): the same command resumes from the last checkpoint")
+    _leave(f"stopped at once ({why}): the same command resumes the run from the last checkpoint")
 
 
 def _leave(message: str) -> None:
@@ -98,12 +98,12 @@ def _leave(message: str) -> None:
 
 
 def stop_before_training() -> None:
-    """Answer SIGINT from now on, until a `StopRequest` does: end the program, which has nothing to save."""
+    """Have SIGINT end the program, which has nothing to save yet, until a `StopRequest` answers it."""
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # engines that are about to start are ended on the way out
         log.warning(BEFORE_TRAINING.format("SIGINT"))
         raise Interrupted(RESUME)
 
-    signal.set_wakeup_fd(-1)  # of the job before, where one process makes several
+    signal.set_wakeup_fd(-1)  # set by the job before, if one process makes several
     signal.signal(signal.SIGINT, stop)

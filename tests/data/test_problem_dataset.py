@@ -175,7 +175,7 @@ def test_nothing_but_conflicts(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", problems("a", "b") + problems("a", "b", answer="2"))
     said = refusal(ProblemDataset("mine", path=path, duplicates="drop_conflicting"), "train")
     assert said == (
-        f"mine, train: 2 of 2 problems have more than one answer (see {path}, line 3); mend the rows, "
+        f"mine, train: 2 of 2 problems have more than one answer (see {path}, line 3); fix the rows, "
         "or keep each first one by data.duplicates=drop"
     )
 
@@ -298,7 +298,7 @@ def test_split_that_the_hub_has_not(tmp_path: Path) -> None:
         ({"levels": []}, r"data.levels=[] must be a list"),
         ({"levels": ["Level 3"]}, "must be a list such as [3,4,5]"),
         ({"levels": "345"}, "must be a list"),
-        ({"instruction": "replace"}, "data.instruction=replace, but what mine puts around a question is not known"),
+        ({"instruction": "replace"}, "data.instruction=replace, but the text that mine puts around a question is unknown"),
         ({"hub_id": None}, "mine: no data; give data.path=FILE or data.hub_id=ID"),
     ],
 )

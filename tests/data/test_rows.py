@@ -124,7 +124,7 @@ def test_empty_answers(
     message = refusal(tmp_path, good, bad, **options)
     assert f"{tmp_path}/train.jsonl, line 2: " in message
     assert said in message
-    assert message.endswith("mend the row, or leave such rows out by data.empty_answers=drop")
+    assert message.endswith("fix the row, or leave such rows out by data.empty_answers=drop")
     with caplog.at_level("INFO", logger="gmpo"):
         assert len(questions(tmp_path, good, bad, bad, **options, empty_answers="drop")) == 1
     assert caplog.messages[0] == (

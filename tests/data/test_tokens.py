@@ -115,7 +115,7 @@ def test_switches_of_llama_s_tokenizer(begins: bool, ends: bool) -> None:
 def test_a_prompt_without_tokens_is_refused() -> None:
     """The begin token alone would be no question."""
     for nothing in ("", " "):
-        with pytest.raises(ValueError, match=rf"^mine, train, question 1: the prompt '{nothing}' has no tokens; mend"):
+        with pytest.raises(ValueError, match=rf"^mine, train, question 1: the prompt '{nothing}' has no tokens; fix"):
             prompts(words("[BOS] $A [EOS]"), "one", nothing)
 
 

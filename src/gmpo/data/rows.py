@@ -1,4 +1,4 @@
-"""From rows to questions and answers."""
+"""Conversion of rows to questions and answers."""
 
 import logging
 import re
@@ -22,26 +22,28 @@ LEVEL = re.compile(r"(?:level\s*)?(\d{1,9})(?:\.0)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class RowReader:
-    """Turns the rows of a data set into questions."""
+    """Converts the rows of a data set to questions."""
 
     benchmark_name: str
     question: QuestionColumn
     answer: AnswerColumn
     level: Column
-    levels: Sequence[int] | None  # only rows of these
+    levels: Sequence[int] | None  # only rows of these levels
     wrapping: Wrapping | None
     cut_wrapping: bool
-    drop_empty: str | None  # the option by which rows without an answer can be left out; None: they are
-    leave_out: Mapping[Column, Sequence[str]] = field(default_factory=dict)  # rows with one of these, as `cell_text`
+    drop_empty: str | None  # the option that drops rows without an answer; None: they are dropped
+    leave_out: Mapping[Column, Sequence[str]] = field(
+        default_factory=dict
+    )  # rows with one of these values, as `cell_text` gives them
 
     @property
     def columns(self) -> list[str]:
-        """The columns that are needed."""
+        """The required columns."""
         columns = [self.question.column.path, self.answer.column.path, *(column.path for column in self.leave_out)]
         return columns if self.levels is None else [*columns, self.level.path]
 
     def read(self, rows: Iterable[Located], label: str) -> Iterator[Found]:
-        """Yield the rows that are used, and log how many are not. Raises ValueError where one cannot be read."""
+        """Yield the usable rows, and log how many are not used; raises ValueError where one cannot be read."""
         unusual, noted = _Tally(), _Tally()
         count = used = 0
         for row, where in rows:
@@ -57,7 +59,7 @@ class RowReader:
                 answer = self.answer.read(row, where)
             except EmptyAnswerError as error:
                 if self.drop_empty is not None:
-                    raise ValueError(f"{error}; mend the row, or leave such rows out by {self.drop_empty}") from error
+                    raise ValueError(f"{error}; fix the row, or leave such rows out by {self.drop_empty}") from error
                 unusual.add(NO_ANSWER, where)
                 continue
             if self.cut_wrapping and bare == asked:
@@ -92,7 +94,7 @@ class RowReader:
         asked = self.question.read(row, where)
         bare = asked.without(self.wrapping)
         if not bare.text.strip():
-            raise ValueError(f"{where}: column {self.question.column.path!r} holds no question; mend or delete the row")
+            raise ValueError(f"{where}: column {self.question.column.path!r} holds no question; fix or delete the row")
         for text in (asked.text, *(str(message["content"]) for message in asked.chat or ())):
             _check_characters(text, where, self.question.column.path)
         return asked, bare
@@ -102,7 +104,7 @@ def _check_characters(text: str, where: str, column: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{where}: column {column!r} holds half a character ({error}); mend the row") from error
+        raise ValueError(f"{where}: column {column!r} holds half a character ({error}); fix the row") from error
 
 
 def level_of(value: object) -> int | None:
@@ -112,7 +114,7 @@ def level_of(value: object) -> int | None:
 
 
 class _Tally:
-    """How many rows there are of a kind, and where the first stands."""
+    """Counts of rows by kind, with the location of the first."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The run itself: its length, its batches, what is sampled, what is saved."""
+"""Settings of the run: its length, batches, sampling, checkpoints and callbacks."""
 
 from gmpo.settings.kinds import ListOf, Number, Text, choice, or_null
 from gmpo.settings.rows import (

@@ -178,7 +178,7 @@ def test_a_suffix_that_sticks_to_the_question(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str | None, warned: bool
 ) -> None:
     assert text(rows(tmp_path, FEW_SHOT[:1]), suffix=suffix) == f"<|user|>1+1{suffix or ''}<|assistant|>"
-    assert [("without a blank" in message) for message in caplog.messages] == [True] * warned
+    assert [("without a space" in message) for message in caplog.messages] == [True] * warned
 
 
 def test_arguments_of_the_chat_template(tmp_path: Path) -> None:

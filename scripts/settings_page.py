@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
 HEAD = """# Settings
 
-Every key that a run can be told, with what it takes, its unit, its default and what it is. `python
-scripts/settings_page.py` makes this page of `src/gmpo/settings/` and `configs/`; edit those.
+All config keys, each with the values it takes, its unit, its default and a description. `python
+scripts/settings_page.py` generates this page from `src/gmpo/settings/` and `configs/`; edit those.
 
-A key is set by `key=value` behind a command, or in the file of an experiment. A value of another kind is refused with
-the key, the value and what is expected, before anything is loaded. What is *to be set* has no default: an experiment
-sets it, or you. A key in brackets is followed; — is for keys that other choices of a group have. The keys of a data set
-stand below `data.gsm8k`, `data.math` and `benchmark.NAME` too. A class of your own needs no row here: its keys take
-what the annotations of its arguments say.
+Set a key by `key=value` after a command, or in an experiment's file. A value of another kind is refused before anything
+is loaded, in a message with the key, the value and what is expected. A key *to be set* has no default: an experiment
+sets it, or you do. A key in brackets gives the default; — marks keys that only other choices of a group have. The keys
+of a data set also occur below `data.gsm8k`, `data.math` and `benchmark.NAME`. A class of your own needs no row here:
+its keys take what its arguments' annotations say.
 """
 GROUPS = ("model=local", "data=files", "reward=math", "objective=grpo", "correction=truncated")
 

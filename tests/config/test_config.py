@@ -497,8 +497,8 @@ def test_training_cannot_be_greedy() -> None:
         ("trainer.enable_checkpointing=true", "set the keys of checkpoint"),
         ("trainer.devices=4", "by the keys of cluster"),
         ("trainer.strategy.cp=2", "by the keys of cluster"),
-        ("trainer.use_distributed_sampler=true", "nothing is known"),
-        ("+trainer.barebones=true", "nothing is known"),
+        ("trainer.use_distributed_sampler=true", "its effect on a resumed run is unknown"),
+        ("+trainer.barebones=true", "its effect on a resumed run is unknown"),
         ("+trainer.logger=false", "logger=NAME"),
     ],
 )
@@ -506,7 +506,7 @@ def test_options_of_lightning_that_break_the_promise_are_refused(override: str, 
     said = refusal(override)
     name = override.lstrip("+").partition("=")[0]
     assert said.startswith(".".join(name.split(".")[:2]))
-    assert "is not for this run to set" in said
+    assert "cannot be changed" in said
     assert remedy in said
 
 

@@ -48,7 +48,7 @@ def unread(*overrides: str, config: str = "train") -> list[str]:
         ),
         ("+batch.group_size=4", "the key batch.group_size is there already: set it by batch.group_size=4"),
         ("objectiv=grpo", "no key objectiv: did you mean objective?"),
-        ("objective=grop", "no choice grop of objective: did you mean objective=grpo? There are cispo, dapo"),
+        ("objective=grop", "no choice grop of objective: did you mean objective=grpo? Choose one of cispo, dapo"),
         ("benchmark=[math500,aime42]", "no choice aime42 of benchmark: did you mean benchmark=aime24?"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_path_in_the_place_of_a_model(
 
 def test_a_model_that_is_no_choice_names_those_there_are(tmp_path: Path) -> None:
     assert said(tmp_path, "experiment=quickstart", "model=qwen3_8").startswith(
-        "no choice qwen3_8 of model: did you mean model=qwen3_8b? There are local, "
+        "no choice qwen3_8 of model: did you mean model=qwen3_8b? Choose one of local, "
     )
 
 

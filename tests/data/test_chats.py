@@ -92,7 +92,7 @@ def test_a_chat_that_does_not_end_with_a_question(tmp_path: Path, chat: object) 
         f"{tmp_path}/train.jsonl, line 2: column 'problem' must hold messages of the user or the system, and " in said
     )
     assert "answers only before the user's last question, found dict {'role': " in said
-    assert said.endswith("cut off what follows that question: the policy is to answer it")
+    assert said.endswith("cut off what follows that question: the policy must answer it")
 
 
 @pytest.mark.parametrize("role", ["tool", "developer", "", None, 1])
@@ -178,7 +178,7 @@ def test_a_suffix_that_sticks_to_the_question(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str | None, warned: bool
 ) -> None:
     assert text(rows(tmp_path, FEW_SHOT[:1]), suffix=suffix) == f"<|user|>1+1{suffix or ''}<|assistant|>"
-    assert [("without a blank" in message) for message in caplog.messages] == [True] * warned
+    assert [("without a space" in message) for message in caplog.messages] == [True] * warned
 
 
 def test_arguments_of_the_chat_template(tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_arguments_of_the_chat_template(tmp_path: Path) -> None:
     ("arguments", "template", "said"),
     [
         ({"enable_thinkin": False}, "chat", "reads no 'enable_thinkin'"),
-        ({"tokenize": True}, "chat", "tokenize is not the template's to read"),
-        ({"add_generation_prompt": False}, "chat", "add_generation_prompt is not the template's to read"),
+        ({"tokenize": True}, "chat", "tokenize is not an argument of the template"),
+        ({"add_generation_prompt": False}, "chat", "add_generation_prompt is not an argument of the template"),
         ({"enable_thinking": False}, "none", "is for the tokenizer's own chat template, and data.template=none is a"),
         ({"enable_thinking": False}, "qwen_math", "data.template=qwen_math is a text"),
         ("enable_thinking", "chat", "must hold names and values, such as {enable_thinking: false}"),

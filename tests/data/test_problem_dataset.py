@@ -298,7 +298,10 @@ def test_split_that_the_hub_has_not(tmp_path: Path) -> None:
         ({"levels": []}, r"data.levels=[] must be a list"),
         ({"levels": ["Level 3"]}, "must be a list such as [3,4,5]"),
         ({"levels": "345"}, "must be a list"),
-        ({"instruction": "replace"}, "data.instruction=replace, but what mine puts around a question is not known"),
+        (
+            {"instruction": "replace"},
+            "data.instruction=replace, but the text that mine puts around a question is unknown",
+        ),
         ({"hub_id": None}, "mine: no data; give data.path=FILE or data.hub_id=ID"),
     ],
 )

@@ -122,7 +122,7 @@ def test_an_unknown_benchmark_is_one_clear_error() -> None:
 def test_another_evaluation_s_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     settings = {"model": "some/model", "seed": 0, "sampling": {"temperature": 1.0}}
-    with pytest.raises(ValueError, match=f"output={tmp_path} holds something else"):
+    with pytest.raises(ValueError, match=f"output={tmp_path} holds something other"):
         open_folder(str(tmp_path), tmp_path, settings)
     folder = str(tmp_path / "out")
     assert open_folder(folder, tmp_path, settings) == open_folder(folder, tmp_path, settings) == tmp_path / "out"

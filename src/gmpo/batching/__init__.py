@@ -1,4 +1,4 @@
-"""How sequences are cut into mini-batches and micro-batches, and spread over ranks."""
+"""Splitting of sequences into mini-batches and micro-batches, and their distribution over ranks."""
 
 from gmpo.batching.assignment import (
     Assignment,

@@ -1,4 +1,4 @@
-"""Micro-batches for data-parallel ranks in lockstep: as many for each rank, of similar work in every round."""
+"""Micro-batches for data-parallel ranks in lockstep: equally many for each rank, of similar work in every round."""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -12,15 +12,15 @@ MicroBatchIndices = list[
 ]  # rounds[k][rank]: the sequences of that rank's k-th micro-batch, perhaps none
 
 # Measured on 1 M parameters and a CPU (docs/log.md): a micro-batch costs as much as about 50 tokens, so that below
-# 512 tokens the last rounds cost what they save, and below 5% of padding there is nothing left to save.
+# 512 tokens the last rounds cost as much as they save, and below 5% of padding there is nothing left to save.
 LITTLE_PADDING = 0.05
 FEW_TOKENS = 512
-EXTRA_ROUNDS = 2  # to keep works equal where the budget binds; beyond that the budget goes first
+EXTRA_ROUNDS = 2  # to equalize work where the budget binds; beyond that the budget has priority
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The work that a sequence of T tokens makes, linear·T + quadratic·T²; only the ratio of the two matters."""
+    """The work of a sequence of T tokens, linear·T + quadratic·T²; only the ratio of the two coefficients matters."""
 
     linear: float = 1.0
     quadratic: float = 0.0
@@ -30,21 +30,21 @@ class Cost:
             raise ValueError(f"a longer sequence makes more work: {self} needs one coefficient above 0, none below")
 
     def __call__(self, tokens: int) -> float:
-        """Return the work of a sequence of so many tokens; it has no unit."""
+        """Return the work of a sequence of this length; it has no unit."""
         return tokens * (self.linear + self.quadratic * tokens)
 
 
 def split_into_micro_batches(
     lengths: Sequence[int], max_tokens: int, cost: Cost, ranks: int = 1, packed: bool = False
 ) -> MicroBatchIndices:
-    """Cut the sequences of a mini-batch into micro-batches of at most `max_tokens` and spread them over ranks.
+    """Split the sequences of a mini-batch into micro-batches of at most `max_tokens`, distributed over ranks.
 
     lengths: tokens of each sequence, prompt and response, at least 1. Every index is in one micro-batch; all ranks
-    have the same number of them, some of them empty. The result depends on nothing but the arguments.
+    have the same number of micro-batches, some perhaps empty. The result depends only on the arguments.
 
-    Not packed, sequences are padded to the longest of their micro-batch: rows × longest is in the budget and rows ×
-    cost(longest) is the work. Micro-batches are then of similar lengths, and more than the budget asks for where that
-    saves padding. Packed, there is no padding and the work is the sum of the sequences' costs.
+    Without packing, sequences are padded to the longest of their micro-batch: rows × longest must be within the budget
+    and rows × cost(longest) is the work. Micro-batches then hold similar lengths, and there are more than the budget
+    requires where that saves padding. Packed, there is no padding and the work is the sum of the sequences' costs.
     """
     if len(lengths) == 0:
         return []
@@ -69,7 +69,7 @@ def padding_share(lengths: Sequence[int], rounds: MicroBatchIndices, packed: boo
 
 
 def imbalance(lengths: Sequence[int], rounds: MicroBatchIndices, cost: Cost, packed: bool = False) -> float:
-    """Return the time of the ranks over that with equal work: Σ_k max over ranks of the work in round k / Σ_k mean."""
+    """Return the ranks' time relative to equal work: Σ_k max over ranks of the work in round k / Σ_k mean."""
     works = [[_work(lengths, batch, cost, packed) for batch in ranks] for ranks in rounds]
     if not works:
         return 1.0
@@ -107,7 +107,7 @@ def _slice(lengths: list[int], max_tokens: int, cost: Cost, ranks: int) -> list[
             break
         rounds = more
         slices = _even_slices(lengths, works, max_tokens, rounds * ranks)
-    before_last = (len(slices) - 1) // ranks * ranks  # the last round has what others left: even among its ranks
+    before_last = (len(slices) - 1) // ranks * ranks  # the last round has the rest, divided evenly among its ranks
     return slices[:before_last] + _even_slices(lengths, works, max_tokens, ranks, slices[before_last].start)
 
 
@@ -117,9 +117,9 @@ def _padding_is_worth(lengths: list[int], slices: list[range], micro_batches: in
 
 
 def _even_slices(lengths: list[int], works: list[float], max_tokens: int, most: int, start: int = 0) -> list[range]:
-    """Cut lengths[start:] into at most `most` slices whose greatest work is the least possible.
+    """Cut lengths[start:] into at most `most` slices with the smallest possible largest work.
 
-    A bisection over the limit of work. It is exact, because both ends only take values that some slice can have.
+    A bisection over the limit of work. It is exact, because both ends only take values that a slice can have.
     """
     slices = _fill(lengths, works, max_tokens, start=start)
     low, high = works[start], max(len(part) * works[part.start] for part in slices)
@@ -160,7 +160,7 @@ def _pack(lengths: list[int], max_tokens: int, cost: Cost, ranks: int) -> Iterab
 
 
 def largest_differencing(works: Sequence[float], bins: int) -> list[list[int]]:
-    """Partition into at most `bins` sets of nearly equal work (Karmarkar and Karp 1982, several ways).
+    """Partition into at most `bins` sets of nearly equal work (multi-way Karmarkar and Karp 1982).
 
     Each work begins as a partition by itself. The two partitions of the largest difference (heaviest minus lightest
     set) become one, heavy sets with light ones, until one is left; only differences are kept. Works descend.
@@ -191,7 +191,7 @@ def largest_differencing(works: Sequence[float], bins: int) -> list[list[int]]:
 def _lightest_with_room(
     lengths: list[int], works: list[float], max_tokens: int, rounds: int, ranks: int
 ) -> list[list[int]]:
-    """Put the longest first, each into the bin of least work that has room; add a round when none has."""
+    """Place the longest first, each into the bin of least work that has room; add a round when none has."""
     bins: list[list[int]] = [[] for _ in range(rounds * ranks)]
     tokens, work = np.zeros(len(bins)), np.zeros(len(bins))
     for i, length in enumerate(lengths):

@@ -1,4 +1,4 @@
-"""Sequences as tensors."""
+"""Conversion of sequences to tensors."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def sequences_of(groups: Sequence[Group]) -> Sequences:
 def pad_sequences(sequences: Sequences, pad_token_id: int) -> MicroBatch:
     """Make one micro-batch, padded on the right, where a causal mask never looks.
 
-    No sequences: one row of padding that counts for nothing, for a rank that has to keep step with the others.
+    Without sequences: one row of padding that does not count, for a rank that must stay in step with the others.
     """
     prompt_lengths = [len(prompt.token_ids) for prompt, _ in sequences] or [1]
     lengths = [len(p.token_ids) + len(r.response.token_ids) for p, r in sequences] or [2]
@@ -54,7 +54,7 @@ def _spread(rows: Sequence[Float[Tensor, "_"] | None], mask: Bool[Tensor, "B T"]
 
 
 def response_mask(lengths: Sequence[int]) -> Bool[Tensor, "B T"]:
-    """Return a mask of rows with so many response tokens each."""
+    """Return a mask of rows with these numbers of response tokens."""
     columns = torch.arange(max(lengths, default=0))
     return columns < torch.tensor(lengths, dtype=torch.long).unsqueeze(-1)
 

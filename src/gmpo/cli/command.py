@@ -1,4 +1,4 @@
-"""What the commands of the project share. Imported first, and without torch."""
+"""Code shared by all commands. Imported first; imports no torch."""
 
 import os
 import sys
@@ -17,22 +17,22 @@ from gmpo.run.log import RUN_LOG
 from gmpo.run.secrets import redact
 from gmpo.run.signals import LAST_WORDS, RESUME
 
-FIRST_SPEAKS = 5.0  # seconds: a launcher ends all processes of a node as soon as one has failed
+FIRST_SPEAKS = 5.0  # seconds: a launcher ends all processes of a node as soon as one fails
 
 
 def set_up() -> None:
-    """Set what libraries read when they are imported; scripts call it first."""
-    # torch: no chatter, and threads that wait without spinning where cores are few
+    """Set variables that libraries read at import; scripts call this first."""
+    # torch: errors only, and threads that wait without spinning where cores are few
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # configs/hydra/launcher/submitit_slurm.yaml is laid over the plugin's own of that name, which has the other keys
+    # configs/hydra/launcher/submitit_slurm.yaml overrides the plugin's config of the same name, which has more keys
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against ConfigStore schema")
 
 
 class BestEffortStream:
-    """A stream whose disk may be full, or whose reader may be gone: what it refuses is dropped, and so are secrets.
+    """A stream that survives a full disk or a closed pipe: writes that fail are dropped, and secrets are redacted.
 
-    recorded: whether what is written stands in the run's log as well.
+    recorded: whether what is written also goes into the run's log.
     """
 
     def __init__(self, stream: TextIO, recorded: bool = True) -> None:
@@ -40,11 +40,11 @@ class BestEffortStream:
         self._recorded = recorded
 
     def unrecorded(self) -> "BestEffortStream":
-        """Return the same stream for what is not to be in the run's log."""
+        """Return the same stream without a copy in the run's log."""
         return BestEffortStream(self._stream, recorded=False)
 
     def write(self, text: str) -> int:
-        """As a stream's."""
+        """Write a text if the stream takes it."""
         text = redact(text)
         if self._recorded:
             RUN_LOG.write(text)
@@ -53,7 +53,7 @@ class BestEffortStream:
         return len(text)
 
     def flush(self) -> None:
-        """As a stream's."""
+        """Flush if the stream can."""
         with suppress(OSError):
             self._stream.flush()
 
@@ -62,13 +62,13 @@ class BestEffortStream:
 
 
 class Recorded:
-    """A stream whose texts stand in the run's log as well, though it leads to one that does not record."""
+    """A stream that also writes into the run's log, around one that does not."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """As a stream's."""
+        """Write a text to both."""
         RUN_LOG.write(redact(text))
         return self._stream.write(text)
 
@@ -77,17 +77,17 @@ class Recorded:
 
 
 def recorded(stream: TextIO) -> TextIO:
-    """Return a stream that records what is written to another one."""
+    """Return a stream that also records its texts in the run's log."""
     return cast(TextIO, Recorded(stream))
 
 
 def unrecorded(stream: TextIO) -> TextIO:
-    """Return a stream for what is not to be in the run's log."""
+    """Return a stream without a copy in the run's log."""
     return cast(TextIO, stream.unrecorded()) if isinstance(stream, BestEffortStream) else stream
 
 
 def tolerate_closed_output() -> None:
-    """Let no message that cannot be written end the program, and no message hold a secret; record them for the run."""
+    """Make standard output and error survive failed writes, redact secrets, and copy messages to the run's log."""
     RUN_LOG.begin()
     if not isinstance(sys.stdout, BestEffortStream):  # a second job of one process
         sys.stdout, sys.stderr = BestEffortStream(sys.stdout), BestEffortStream(sys.stderr)
@@ -96,9 +96,9 @@ def tolerate_closed_output() -> None:
 
 @contextmanager
 def one_clear_error(started: Launch | None = None) -> Iterator[None]:
-    """End the program with the message of a ValueError, without a traceback; HYDRA_FULL_ERROR=1 shows it.
+    """Exit with the message of a ValueError and no traceback; HYDRA_FULL_ERROR=1 shows the traceback.
 
-    Of several processes on a node that meet the same error the first says it, and its launcher ends the others.
+    Where several processes of a node meet the same error, the first reports it and the launcher ends the others.
     """
     try:
         yield
@@ -106,14 +106,14 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
-        if isinstance(wrapped or error, OmegaConfBaseException):  # it adds lines for programmers
+        if isinstance(wrapped or error, OmegaConfBaseException):  # its further lines are for programmers
             first = next(iter(str(wrapped or error).splitlines()), "")
-            wrapped = ValueError(
-                f"the config does not hold together: {first}. See what ~KEY left out, or KEY=VALUE broke"
-            )
+            wrapped = ValueError(f"the config is inconsistent: {first}. See what ~KEY left out, or KEY=VALUE broke")
         if started is not None and started.local_rank > 0:
             time.sleep(FIRST_SPEAKS)
-            sys.exit(redact(f"error on rank {started.rank}: {wrapped or error}"))  # alive: it was not everyone's
+            sys.exit(
+                redact(f"error on rank {started.rank}: {wrapped or error}")
+            )  # still alive: the error was not on every rank
         sys.exit(redact(f"error: {wrapped or error}"))
     except KeyboardInterrupt:
         print("stopped by SIGINT", file=sys.stderr)
@@ -121,7 +121,7 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
 
 
 def need_launcher(arguments: Sequence[str]) -> None:
-    """End the program, naming the remedy, where a launcher is chosen whose package is not installed."""
+    """Exit, naming the remedy, where the package of the chosen launcher is not installed."""
     chosen = [argument for argument in arguments if argument.startswith("hydra/launcher=submitit")]
     try:
         found = not chosen or find_spec("hydra_plugins.hydra_submitit_launcher") is not None

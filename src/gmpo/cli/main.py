@@ -72,7 +72,7 @@ def evaluate(cfg: DictConfig) -> None:
 
 
 def plan(cfg: DictConfig) -> None:
-    """Tell what a recipe asks of a cluster."""
+    """Print the memory, time and ranks that a recipe needs on a cluster."""
     with one_clear_error():
         check_chosen(cfg)
         check_added_keys(cfg)
@@ -80,7 +80,7 @@ def plan(cfg: DictConfig) -> None:
         source = find_sizes(cfg)
         check_recipe(cfg)  # again, with the sizes that the hub has
         config = model_config(cfg)
-        assert config is not None, "find_sizes refuses a model without"
+        assert config is not None, "find_sizes raises without one"
         ModelShape.of(config)
         from gmpo.planning.sharded import sharded  # heavy: torch, transformers
 
@@ -120,7 +120,7 @@ COMMANDS: dict[str, Callable[[DictConfig], None]] = {
 
 
 def run(name: str, configs: Path) -> None:
-    """Run a command on the words that follow it, with the configs of a folder."""
+    """Run a command on its command-line arguments, with the configs of a folder."""
     set_up()
     need_launcher(sys.argv[1:])
     sys.argv[1:] = accept_model_path(sys.argv[1:])
@@ -129,14 +129,14 @@ def run(name: str, configs: Path) -> None:
 
 
 def main() -> None:
-    """Run `gmpo COMMAND ...` as the script of that name would be."""
+    """Run `gmpo COMMAND ...` like the script of that name."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in COMMANDS:
         wrong = f"error: no command {name}\n" if name and name not in ("-h", "--help") else ""
         listed = "\n".join(f"  gmpo {each:<10} {command.__doc__}" for each, command in COMMANDS.items())
         sys.exit(f"{wrong}{listed}\ngmpo COMMAND --help shows how")
     configs = configs_folder()
-    # Lightning starts the other ranks of a machine by this file and the words behind it
+    # Lightning starts the other ranks of a machine from this file and its arguments
     sys.argv = [str(configs.parent / f"{name}.py"), *sys.argv[2:]]
     run(name, configs)
 

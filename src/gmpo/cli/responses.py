@@ -1,4 +1,4 @@
-"""What a run or an evaluation left of its responses, for people to read."""
+"""The recorded responses of a run or an evaluation, for people to read."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 Row = dict[str, Any]  # a line of rollouts/*.jsonl or of an evaluation's responses.jsonl
-LONGEST = 2000  # characters of a response that are printed; of a longer one the beginning and the end
+LONGEST = 2000  # characters printed of a response; a longer one is cut in the middle
 
 
 def print_responses(folder: str, file: str, count: int, step: int | str | None = None) -> None:
@@ -37,7 +37,7 @@ def print_responses(folder: str, file: str, count: int, step: int | str | None =
 
 
 def find_record(folder: Path, file: str) -> Path:
-    """The JSON Lines file of responses in a run's or an evaluation's folder."""
+    """Return the JSON Lines file of responses in a run's or an evaluation's folder."""
     known = {"train": folder / "rollouts" / "train.jsonl", "validation": folder / "rollouts" / "validation.jsonl"}
     if file not in known:
         raise ValueError(f"file={file} must be {' or '.join(known)}")
@@ -51,7 +51,7 @@ def find_record(folder: Path, file: str) -> Path:
 
 
 def read_record(path: Path) -> Iterator[Row]:
-    """Its rows; a last one that was cut off is left out."""
+    """Yield the rows of a file; an incomplete last one is skipped."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if line.endswith("\n"):
@@ -62,7 +62,7 @@ def read_record(path: Path) -> Iterator[Row]:
 
 
 def choose(rows: list[Row], count: int) -> dict[str, list[Row]]:
-    """The best, the worst of those that ended, and truncated ones; the newest first among equals."""
+    """Return the best rows, the worst untruncated ones and truncated ones; among equals the newest first."""
     newest_first = rows[::-1]
     ended = [row for row in newest_first if not row["truncated"]]
     return {
@@ -73,7 +73,7 @@ def choose(rows: list[Row], count: int) -> dict[str, list[Row]]:
 
 
 def describe(row: Row) -> str:
-    """A response with what it was asked and what became of it."""
+    """Return a response as text, with its prompt, answer and scores."""
     about = [f"{name} {row[name]:.3g}" for name in ("reward", "penalty", "advantage") if row.get(name) is not None]
     about += [f"{row['tokens']} tokens"] + ["truncated"] * row["truncated"]
     place = f"step {row['rollout_step']}" if "rollout_step" in row else row["benchmark"]
@@ -82,7 +82,7 @@ def describe(row: Row) -> str:
 
 
 def shortened(text: str) -> str:
-    """The beginning and the end of a long text."""
+    """Return a text; a long one without its middle."""
     half = LONGEST // 2
     left_out = len(text) - LONGEST
     return text if left_out <= 0 else f"{text[:half]}\n[... {left_out} characters left out ...]\n{text[-half:]}"

@@ -1,7 +1,7 @@
-"""Private API of torch, transformers and Lightning: all that this project uses of it, by a name of its own.
+"""All private API of torch, transformers and Lightning that the project uses, under names of our own.
 
-pyproject.toml bounds these packages from above, and tests/test_compat.py tries each name. vLLM's is in
-rollout/vllm_classes.py. parallel/strategy.py overrides hooks of Lightning's strategy that are private too.
+pyproject.toml bounds these packages from above, and tests/test_compat.py tries each name. vLLM's private API is in
+rollout/vllm_classes.py. parallel/strategy.py also overrides private hooks of Lightning's strategy.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 GROUPED_PRODUCT = torch.ops.aten._grouped_mm.default
-ATTENTION = [  # kernels of torch's own
+ATTENTION = [  # torch's own kernels
     torch.ops.aten._scaled_dot_product_flash_attention.default,
     torch.ops.aten._scaled_dot_product_efficient_attention.default,
     torch.ops.aten._scaled_dot_product_cudnn_attention.default,
@@ -57,27 +57,27 @@ def fake_store() -> Any:
 
 
 def dtype_plan(model: PreTrainedModel, dtype: torch.dtype) -> Mapping[str, torch.dtype]:
-    """Return which parameters a model of transformers keeps in another dtype than `dtype`."""
+    """Return the parameters that a transformers model keeps in a dtype other than `dtype`."""
     return model._get_dtype_plan(dtype)
 
 
 def config_value(config: PreTrainedConfig, name: str) -> Any:
-    """Return a value of a model's config by the name that models share, None where the model has no such thing."""
+    """Return a value of a model's config by its common name; None where the model has none."""
     return getattr(config, name, None)  # not in to_dict(): GPT-2's n_head is num_attention_heads by attribute_map
 
 
 def attention_of(model: PreTrainedModel) -> str:
-    """Return the name of the attention that a model of transformers computes."""
+    """Return the name of a transformers model's attention implementation."""
     return model.config._attn_implementation
 
 
 def set_attention(model: PreTrainedModel, name: str) -> None:
-    """Have a model of transformers compute another attention, without its checks."""
+    """Set a transformers model's attention implementation, without its checks."""
     model.config._attn_implementation = name
 
 
 def forget_logged(trainer: Trainer, hook: str) -> None:
-    """Drop what was logged in a hook: Lightning would log it again in a step that does not log it."""
+    """Drop what was logged in a hook: Lightning would repeat it in a step that logs nothing."""
     if trainer._results is not None:
         trainer._results.reset(fx=hook)
 

@@ -1,4 +1,4 @@
-"""Composed configs: their checks, and what follows from them. Imports no torch."""
+"""Checks of composed configs, and values derived from them. Imports no torch."""
 
 from gmpo.config import resolvers  # noqa: F401  (registers them)
 from gmpo.config.checks import check, check_evaluation, check_export, check_recipe, check_responses

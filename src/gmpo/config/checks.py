@@ -1,4 +1,4 @@
-"""What a composed config must satisfy before anything heavy is imported or started."""
+"""Checks of a composed config before anything heavy is imported or started."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,7 +15,7 @@ from gmpo.config.wiring import check_wiring
 
 
 def check(cfg: DictConfig) -> None:
-    """Raise ValueError, naming the value and the remedy, for what does not go together, or is not on this machine."""
+    """Raise ValueError, naming value and remedy, for values that conflict or that this machine cannot run."""
     check_recipe(cfg)
     check_launch(cfg)
     check_packages(cfg)
@@ -24,7 +24,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_recipe(cfg: DictConfig) -> None:
-    """Raise ValueError for values that do not go together, on whatever machine."""
+    """Raise ValueError for values that conflict on any machine."""
     check_renamed(tree(cfg))
     check_wiring(cfg)
     check_complete(cfg)
@@ -44,7 +44,7 @@ def check_recipe(cfg: DictConfig) -> None:
 
 
 def check_evaluation(cfg: DictConfig) -> None:
-    """Raise ValueError, naming the value and the remedy, for what an evaluation cannot run."""
+    """Raise ValueError, naming value and remedy, for a config that an evaluation cannot run."""
     check_renamed(tree(cfg))
     check_complete(cfg)
     check_values(cfg, OF_EVALUATION)
@@ -62,21 +62,21 @@ def check_evaluation(cfg: DictConfig) -> None:
 
 
 def check_export(cfg: DictConfig) -> None:
-    """Raise ValueError, naming the value and the remedy, for what an export cannot read."""
+    """Raise ValueError, naming value and remedy, for a config that an export cannot run."""
     if missing := missing_keys(cfg):
         raise ValueError(f"no value for {' and '.join(missing)}: python export.py checkpoint=PATH output=FOLDER")
     check_values(cfg, OF_EXPORT)
 
 
 def check_responses(cfg: DictConfig) -> None:
-    """Raise ValueError, naming the value and the remedy, for what no responses can be printed of."""
+    """Raise ValueError, naming value and remedy, for a config that `gmpo responses` cannot run."""
     if missing_keys(cfg):
         raise ValueError("no value for run: gmpo responses run=runs/quickstart")
     check_values(cfg, OF_RESPONSES)
 
 
 def _check_pass_k(cfg: DictConfig, name: str, samples_name: str) -> None:
-    """Raise ValueError where pass@k is asked for with more responses than are sampled."""
+    """Raise ValueError where pass@k needs more responses than are sampled."""
     values, samples = OmegaConf.select(cfg, name), OmegaConf.select(cfg, samples_name)
     if values is None:  # the callback was left out
         return
@@ -107,7 +107,7 @@ def _check_batch(cfg: DictConfig) -> None:
     if batch.group_size < 2 and declares(cfg.advantage._target_, "is_group_relative"):
         raise ValueError(
             f"batch.group_size={batch.group_size} with the group-relative advantage {cfg.advantage._target_}: "
-            "a single response has nothing to be compared with and every advantage would be 0. "
+            "a single response has nothing to compare with, so every advantage would be 0. "
             "Set batch.group_size to 2 or more"
         )
 

@@ -1,4 +1,4 @@
-"""The machine and its ranks."""
+"""Checks of the machine and its ranks."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -9,7 +9,7 @@ from gmpo.run.launch import launch
 
 
 def check_ranks(cfg: DictConfig) -> None:
-    """Raise ValueError where ranks, engines and the model do not divide into each other."""
+    """Raise ValueError where the numbers of ranks, engines and model dimensions do not divide each other."""
     cluster, layout = cfg.cluster, layout_of(cfg)
     per_engine = OmegaConf.select(cfg, "rollout.engine.tensor_parallel", default=1)
     if layout.world_size % per_engine:
@@ -34,7 +34,7 @@ def check_ranks(cfg: DictConfig) -> None:
 
 
 def check_launch(cfg: DictConfig) -> None:
-    """Raise ValueError where this process cannot be one of so many nodes."""
+    """Raise ValueError for several nodes where no launcher started this process."""
     cluster = cfg.cluster
     if cluster.nodes > 1 and not launch().is_external:
         raise ValueError(
@@ -45,6 +45,6 @@ def check_launch(cfg: DictConfig) -> None:
 
 
 def layout_of(cfg: DictConfig) -> Layout:
-    """How the ranks of a config are arranged; raises ValueError where they cannot be."""
+    """Return the arrangement of a config's ranks; raises ValueError where there is none."""
     cluster = cfg.cluster
     return Layout.of(cluster.devices * cluster.nodes, cluster.dp_replicate, cluster.dp_shard, cluster.cp)

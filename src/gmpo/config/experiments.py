@@ -1,4 +1,4 @@
-"""What there is to train: the experiments, and what each of them needs."""
+"""The list of experiments, shown where none is chosen."""
 
 from collections.abc import Iterator
 
@@ -10,18 +10,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from gmpo.config.values import missing_keys
 
-CHOSEN = {"model": "model", "data": "data.dataset", "reward": "reward"}  # a group, and what there is once it is chosen
+CHOSEN = {"model": "model", "data": "data.dataset", "reward": "reward"}  # a group, and the part that it sets
 
 
 def check_chosen(cfg: DictConfig) -> None:
-    """Raise ValueError, with all experiments, where none was chosen and something is left open."""
+    """Raise ValueError, listing all experiments, where none is chosen and some key has no value."""
     chosen = HydraConfig.get()
     if chosen.runtime.choices.get("experiment") is not None:
         return
     if open_keys := unchosen(cfg):
         listed = "\n".join(f"  {line}" for line in experiments(str(chosen.job.config_name)))
         raise ValueError(
-            f"no experiment is chosen, and {', '.join(open_keys)} are open: choose one, and change what you like\n"
+            f"no experiment is chosen, and {', '.join(open_keys)} have no value: choose one, override what you like\n"
             f"{listed}"
         )
 

@@ -1,4 +1,4 @@
-"""Where the configs are."""
+"""The folder of the configs."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ BESIDE_THE_CODE = Path(__file__).resolve().parents[3] / "configs"
 
 
 def configs_folder() -> Path:
-    """Return configs/ of the folder that a command is started in, else the one beside the checkout."""
+    """Return configs/ of the current folder if it has one, else the checkout's."""
     here = Path.cwd() / "configs"
     return here if (here / "train.yaml").is_file() else BESIDE_THE_CODE

@@ -1,4 +1,4 @@
-"""Keys that nothing reads, and the names that they were likely meant to be."""
+"""Refusal of keys that nothing reads, with the names that were likely meant."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gmpo.config.renamed import renamed
 from gmpo.config.tree import Tree, at, has, tree
 
 OPEN = ("model.overrides", "model.shape", "data.chat_template_arguments", "data.leave_out")  # any key
-NAMED = ("callbacks", "logger", "benchmark", "guards")  # entries under names of the user's own, each with a _target_
+NAMED = ("callbacks", "logger", "benchmark", "guards")  # entries named by the user, each with a _target_
 HYDRAS_OWN = ("_partial_", "_convert_", "_recursive_", "_args_")
-CLOSE, CLOSER = 0.7, 0.8  # likeness of names beside each other in the config, and of any; 1: equal
+CLOSE, CLOSER = 0.7, 0.8  # similarity of names in the same part of the config, and of any names; 1: equal
 MOST = 12  # names in a message
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
@@ -40,8 +40,8 @@ def check_added_keys(cfg: DictConfig) -> None:
 def unread_keys(cfg: Tree, known: Tree) -> list[str]:
     """Return a sentence for each key of `cfg` that `known` lacks and nothing reads.
 
-    A key is read where another one refers to it, where it is an argument of the class that its part of the config
-    names, and in the open places: settings of another program, and entries under names of the user's own.
+    A key is read if another key refers to it, if it is an argument of the class that its part of the config names, or
+    if its place is open: settings of another program, and entries named by the user.
     """
     referred = set(_referred(cfg))
     return [
@@ -53,9 +53,9 @@ def unread_keys(cfg: Tree, known: Tree) -> list[str]:
 
 
 def no_key(key: str, cfg: Tree, arguments: Sequence[str] = ()) -> str:
-    """Say that there is no such key, and what it is called now, or which one was likely meant.
+    """Return a sentence that there is no such key, with its new name or the one that was likely meant.
 
-    arguments: the names that its place takes, where a class says so.
+    arguments: the names that the class of its part takes, if it has one.
     """
     if now := renamed(key):
         return now
@@ -65,11 +65,11 @@ def no_key(key: str, cfg: Tree, arguments: Sequence[str] = ()) -> str:
     if beside := _beside(key, cfg, arguments):
         more = ", ..." if len(beside) > MOST else ""
         return f"no key {key}: {place or 'the config'} has {', '.join(beside[:MOST])}{more}"
-    return f"no key {key}: --cfg job prints all keys, the files in configs/ say what each is for"
+    return f"no key {key}: --cfg job prints all keys, docs/settings.md describes them"
 
 
 def _added(cfg: Tree, known: Tree, place: str = "") -> Iterator[str]:
-    """Yield the keys that `known` lacks; of a whole part that it lacks, the part's."""
+    """Yield the keys that `known` lacks; for a missing part, only the part's own key."""
     for name, value in cfg.items():
         if name not in known:
             yield f"{place}{name}"
@@ -100,7 +100,7 @@ def _arguments(target: str) -> list[str] | None:
     """Return the names of the arguments that a class or function takes; None where it takes any, or is not found."""
     try:
         parameters = inspect.signature(get_object(target)).parameters.values()
-    except (ImportError, TypeError, ValueError):  # instantiate says what is wrong with it
+    except (ImportError, TypeError, ValueError):  # instantiate reports what is wrong
         return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
@@ -108,7 +108,7 @@ def _arguments(target: str) -> list[str] | None:
 
 
 def _referred(value: Any) -> Iterator[str]:
-    """Yield the names in what refers to other keys."""
+    """Yield the names of the keys that a value refers to."""
     if isinstance(value, Mapping):
         for inner in value.values():
             yield from _referred(inner)
@@ -120,13 +120,13 @@ def _referred(value: Any) -> Iterator[str]:
 
 
 def _meant(key: str, cfg: Tree, arguments: Sequence[str]) -> str | None:
-    """Return the key that is most like one that there is not."""
+    """Return the key most similar to a missing one."""
     place, _, last = key.rpartition(".")
     if (behind := _behind_reference(key, cfg)) is not None:
         return behind
     if close := get_close_matches(last, _beside(key, cfg, arguments), 1, CLOSE):
         return f"{place}.{close[0]}" if place else close[0]
-    names = sorted(_names(cfg), key=lambda name: name.count("."))  # what a person sets lies near the top
+    names = sorted(_names(cfg), key=lambda name: name.count("."))  # keys that a person sets are near the top
     lasts = [name.rpartition(".")[2] for name in names]
     if last in lasts:
         return names[lasts.index(last)]
@@ -138,7 +138,7 @@ def _meant(key: str, cfg: Tree, arguments: Sequence[str]) -> str | None:
 
 
 def _behind_reference(key: str, cfg: Tree) -> str | None:
-    """Return the key itself where one is named by way of another one that refers to its part of the config."""
+    """Return the real key where one is named through a part that is a reference to another part."""
     parts = key.split(".")
     for depth in range(1, len(parts)):
         node = at(cfg, ".".join(parts[:depth]))

@@ -1,4 +1,4 @@
-"""The model, as far as its config.json tells, and the packages that run it."""
+"""Checks of the model, as far as its config.json allows, and of the packages that run it."""
 
 import logging
 from importlib.util import find_spec
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def model_config(cfg: DictConfig) -> dict[str, Any] | None:
-    """What config.json says with model.overrides: of the folder, of the hub's cache, or as model.shape has it.
+    """Return config.json with model.overrides: from the folder, the hub's cache or model.shape.
 
-    None where none of them is there: the hub is not asked.
+    None where none of them exists; the hub is not queried.
     """
     path, shape = cfg.model.path, cfg.model.shape
     found = None if path is None else local_config(str(path))
@@ -25,7 +25,7 @@ def model_config(cfg: DictConfig) -> dict[str, Any] | None:
 
 
 def vocabulary_size(cfg: DictConfig) -> int | None:
-    """How many tokens the model knows; None where no config.json that tells is on this machine."""
+    """Return the size of the vocabulary; None where this machine has no config.json that gives it."""
     size = (model_config(cfg) or {}).get("vocab_size")
     return size if isinstance(size, int) else None
 
@@ -35,7 +35,7 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 
 def check_positions(cfg: DictConfig) -> None:
-    """Raise ValueError where prompt and response are longer than the model reads."""
+    """Raise ValueError where prompt and response exceed the model's positions."""
     positions = (model_config(cfg) or {}).get("max_position_embeddings")
     response = max(cfg.sampling.max_tokens, cfg.validation.max_tokens)
     if positions is not None and cfg.data.max_prompt_tokens + response > positions:
@@ -43,7 +43,7 @@ def check_positions(cfg: DictConfig) -> None:
             f"data.max_prompt_tokens={cfg.data.max_prompt_tokens} + {response} tokens of a response "
             f"(sampling.max_tokens) are more than the {positions} positions of the model "
             f"{cfg.model.path or cfg.model.name}: lower "
-            "one, or raise them by +model.overrides.max_position_embeddings=NUMBER where the model bears it"
+            "one, or raise them by +model.overrides.max_position_embeddings=NUMBER if the model supports it"
         )
 
 
@@ -58,7 +58,7 @@ def check_packages(cfg: DictConfig) -> None:
 
 
 def check_model_folder(cfg: DictConfig) -> None:
-    """Raise ValueError where the model is no folder or id that holds one."""
+    """Raise ValueError where model.path is neither a model folder nor an id on the hub."""
     path = cfg.model.path
     if cfg.model.trust_remote_code:
         log.warning("model.trust_remote_code=true: code that comes with the model %s runs on this machine", path)
@@ -75,9 +75,9 @@ def check_model_folder(cfg: DictConfig) -> None:
 
 
 def check_weights_of(cfg: DictConfig, trained: bool) -> None:
-    """Raise ValueError where a folder's weights are not whole, or config.json tells that no training takes them.
+    """Raise ValueError where a folder's weights are incomplete, or config.json shows that they cannot be trained.
 
-    A model on the hub that this machine does not have is left until its config.json is there.
+    A model on the hub that is not in this machine's cache is not checked until its config.json is.
     """
     path = cfg.model.path
     config = None if path is None else local_config(path)

@@ -1,4 +1,4 @@
-"""Where the denominator of the ratios comes from, as policy.old_log_probs=auto decides it."""
+"""The source of the ratios' denominator that policy.old_log_probs=auto chooses."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -6,11 +6,11 @@ from gmpo.config.signatures import declares
 
 
 def old_log_probs(cfg: DictConfig) -> str:
-    """Return policy.old_log_probs of a config, trainer or rollout where it is auto.
+    """Return policy.old_log_probs of a config, with auto resolved to trainer or rollout.
 
-    auto is rollout where a pass of the trainer gives the same, or is of newer weights. It gives the same in float32 on
-    a CPU (on a GPU products may be of less precision), with whole distributions. With a correction it is the trainer's:
-    the engine's would leave nothing to correct.
+    auto means rollout where a pass of the trainer would give the same values, or has newer weights. The values are the
+    same in float32 on a CPU (on a GPU products may be less precise) with untruncated distributions. With a correction
+    auto means trainer: the engine's log-probs would leave nothing to correct.
     """
     chosen: str = cfg.policy.old_log_probs
     if chosen != "auto":
@@ -25,5 +25,5 @@ def old_log_probs(cfg: DictConfig) -> str:
 
 
 def is_corrected(cfg: DictConfig) -> bool:
-    """Return whether the mismatch between engine and trainer is weighed."""
+    """Return whether the loss is corrected for the engine/trainer mismatch."""
     return not declares(cfg.correction._target_, "corrects_nothing")

@@ -1,4 +1,4 @@
-"""Overrides that do not compose: Hydra's errors about names as one sentence."""
+"""Hydra's errors about the names in overrides, each replaced by one sentence."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from gmpo.config.keys import no_key
 from gmpo.config.tree import Tree, has, tree
 from gmpo.run.secrets import redact
 
-CLOSE = 0.6  # likeness of a choice that was likely meant; 1: equal
+CLOSE = 0.6  # similarity of a choice that was likely meant; 1: equal
 
 
 @contextmanager
 def clear_config_errors() -> Iterator[None]:
-    """End the program in one sentence where an override names a key, a group or a choice that does not exist.
+    """Exit with one sentence where an override names a key, a group or a choice that does not exist.
 
-    Hydra's message for a misspelt key proposes to add it by +, where nothing would read it.
+    Hydra's own message for a misspelt key proposes to add it by +, but nothing would read it.
     """
     load = ConfigLoaderImpl.load_configuration
 
@@ -39,7 +39,7 @@ def clear_config_errors() -> Iterator[None]:
     ) -> DictConfig:
         try:
             return load(self, config_name, overrides, *args, **kwargs)
-        except (ConfigCompositionException, ValueError) as error:  # the second for a group that is given null
+        except (ConfigCompositionException, ValueError) as error:  # ValueError: a group set to null
             if (sentence := _explain(self, load, config_name, overrides)) is None:
                 raise
             raise SystemExit(redact(f"error: {sentence}")) from error
@@ -54,7 +54,7 @@ def clear_config_errors() -> Iterator[None]:
 def _explain(
     loader: ConfigLoaderImpl, load: Callable[..., DictConfig], config_name: str | None, lines: Sequence[str]
 ) -> str | None:
-    """Return what is wrong with overrides that do not compose, where it is a name."""
+    """Return what is wrong with overrides that do not compose, if it is a name."""
     groups = [group for group in loader.list_groups("") if group != "hydra"]
     overrides = [each for each in OverridesParser.create().parse_overrides(list(lines)) if not each.is_hydra_override()]
     chosen = [each for each in overrides if each.package is not None or each.key_or_group in groups]
@@ -75,11 +75,11 @@ def _wrong_choice(override: Override, choices: Sequence[str]) -> str | None:
         if override.is_delete() or override.is_sweep_override():
             continue
         if not isinstance(name, str):
-            return f"no choice {'null' if name is None else name} of {group}: There are {', '.join(choices)}"
+            return f"no choice {'null' if name is None else name} of {group}: choose one of {', '.join(choices)}"
         if name not in choices:
             close = get_close_matches(name, choices, 1, CLOSE)
             meant = f"did you mean {group}={close[0]}? " if close else ""
-            return f"no choice {name} of {group}: {meant}There are {', '.join(choices)}"
+            return f"no choice {name} of {group}: {meant}Choose one of {', '.join(choices)}"
     return None
 
 
@@ -112,10 +112,10 @@ def _inner(value: Any, key: str) -> Iterator[str]:
 
 
 def accept_model_path(arguments: Sequence[str]) -> list[str]:
-    """Let model=PATH stand for model=local model.path=PATH; with -m, model=PATH,PATH for several.
+    """Expand model=PATH to model=local model.path=PATH; with -m also model=PATH,PATH.
 
-    A path is a text with a slash, or a folder that is there and is no choice of the group model. Anything else is
-    Hydra's to choose.
+    A path is a text with a slash, or an existing folder that is no choice of the group model. Anything else is left to
+    Hydra.
     """
     several = not {"-m", "--multirun"}.isdisjoint(arguments)
     accepted = []

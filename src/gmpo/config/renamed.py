@@ -1,4 +1,4 @@
-"""Keys that were renamed: each is refused with its new name for one release."""
+"""Renamed keys: for one release each is refused with its new name."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ RENAMED = {
 
 
 def renamed(key: str, table: Mapping[str, str] = RENAMED) -> str | None:
-    """Return a sentence with the new name of a key, or of the part that it stands in; None for any other key."""
+    """Return a sentence with the new name of a renamed key or part; None for any other key."""
     for old, new in table.items():
         if key == old or key.startswith(f"{old}."):
             return f"{key} is now {new}{key.removeprefix(old)}"
@@ -30,7 +30,7 @@ def renamed(key: str, table: Mapping[str, str] = RENAMED) -> str | None:
 
 
 def check_renamed(cfg: Tree, table: Mapping[str, str] = RENAMED) -> None:
-    """Raise ValueError for old names beside the new ones in a composed config: they stand in an experiment's file."""
+    """Raise ValueError for old names beside the new ones in a composed config: an experiment's file has them."""
     found = [f"{old} is now {new}" for old, new in table.items() if has(cfg, old) and has(cfg, new)]
     if found:
         raise ValueError(f"{'; '.join(found)}: change it in the file of the experiment, or of the group")

@@ -1,8 +1,8 @@
-"""What ${...} may compute in a config; imported for that alone."""
+"""Resolvers for ${...} in configs, registered when this module is imported."""
 
 from omegaconf import ListConfig, OmegaConf
 
-# of prompt templates (gmpo/data/templates.py) that tell the model by which text its response ends
+# prompt templates (gmpo/data/templates.py) that tell the model how to end its response
 STOP_OF_TEMPLATE = {"r1": ["</answer>"]}
 
 OmegaConf.register_new_resolver("sum", lambda *numbers: sum(numbers), replace=True)

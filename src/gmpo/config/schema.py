@@ -1,6 +1,6 @@
-"""The table of settings: one description of a key, and one check of a composed config against it.
+"""The check of a composed config against the table of settings.
 
-A key without a row takes what the class of its part says (gmpo.config.signatures); whatever it is, a number is finite.
+A key without a row takes what the signature of its part's class says (gmpo.config.signatures). All numbers are finite.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ REPEATED = (PARTS, CONFIG_JSON)  # the same keys in several places
 OF_TRAINING = (*TRAINING, *REPEATED, PLAN)
 OF_EVALUATION = (*TRAINING, *REPEATED, EVALUATE)
 OF_EXPORT, OF_RESPONSES = (EXPORT,), (RESPONSES,)
-OWN_CLASSES = ("objective.", "advantage.", "correction.", "reward.")  # a class of a user's own says what its keys take
+OWN_CLASSES = ("objective.", "advantage.", "correction.", "reward.")  # a user's own class declares what its keys take
 Leaf = tuple[str, DictConfig | ListConfig, Any]  # the key, the part that holds it, its name there
 
 
 def check_values(cfg: DictConfig, sections: tuple[Section, ...] = OF_TRAINING) -> None:
     """Raise ValueError, naming key, value and what is expected, for the first value that is not of its key's kind."""
     leaves = [*_leaves(cfg, sections)]
-    for refer in (False, True):  # what others refer to is named before what refers to it
+    for refer in (False, True):  # report a key before the keys that refer to it
         for name, part, key in leaves:
             if OmegaConf.is_interpolation(part, key) is refer:
                 _check(name, part, key, sections)
@@ -42,7 +42,7 @@ def check_values(cfg: DictConfig, sections: tuple[Section, ...] = OF_TRAINING) -
 
 @cache
 def find_row(name: str, sections: tuple[Section, ...]) -> Row | None:
-    """Return the row of a key; of its name before one with *."""
+    """Return the row of a key; its exact name goes before a pattern with *."""
     for section in sections:
         if name in section.rows:
             return section.rows[name]
@@ -52,7 +52,7 @@ def find_row(name: str, sections: tuple[Section, ...]) -> Row | None:
 
 
 def find_kind(name: str, part: DictConfig | ListConfig, sections: tuple[Section, ...]) -> tuple[Kind, str] | None:
-    """Return what a key takes, and the note of its row; None where nothing is known."""
+    """Return the kind of a key and the note of its row; None where the kind is unknown."""
     target = (
         part.get("_target_") if isinstance(part, DictConfig) and not OmegaConf.is_missing(part, "_target_") else None
     )
@@ -88,7 +88,7 @@ def _check(name: str, part: DictConfig | ListConfig, key: Any, sections: tuple[S
 
 
 def _leaves(node: DictConfig | ListConfig, sections: tuple[Section, ...], place: str = "") -> Iterator[Leaf]:
-    """Yield each leaf, and each part that a row describes; what refers to other keys is not followed."""
+    """Yield each leaf, and each part that has a row; references to other keys are not followed."""
     keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
     for key in keys:
         name = f"{place}{key}"

@@ -1,7 +1,7 @@
-"""Kinds of the arguments of a part's class, from its source: nothing is imported, so no torch either.
+"""Kinds of the arguments of a part's class, read from its source: nothing is imported, so no torch either.
 
-A key of a part that no row of the schema describes takes what the class says: `horizon: int | None` is a whole number
-or null. So a class of a user's own is checked like the project's, and adding one edits no table.
+A key without a row in the table of settings takes what the class's annotation says: `horizon: int | None` is a whole
+number or null. So a user's own class is checked like the project's, and adding one needs no new row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LISTS, MAPPINGS = ("Sequence", "list"), ("Mapping", "dict")
 
 @cache
 def arguments(target: str) -> Mapping[str, Kind]:
-    """Return the kind of each annotated argument of a class or function; without its source, nothing."""
+    """Return the kind of each annotated argument of a class or function; empty without its source."""
     module, _, name = target.rpartition(".")
     source = _source(module)
     if source is None:
@@ -36,7 +36,7 @@ def arguments(target: str) -> Mapping[str, Kind]:
 
 @cache
 def declares(target: str, name: str) -> bool:
-    """Return whether a class says `name: ClassVar[bool] = True` of itself; a class without its source does not."""
+    """Return whether a class declares `name: ClassVar[bool] = True`; False without its source."""
     module, _, class_name = target.rpartition(".")
     source = _source(module)
     nodes = [] if source is None else ast.parse(source.read_text(encoding="utf-8")).body
@@ -52,7 +52,7 @@ def declares(target: str, name: str) -> bool:
 
 
 def kind_of(annotation: ast.expr) -> Kind | None:
-    """Return what an annotation of plain types asks for; None for other types."""
+    """Return the kind of an annotation of plain types; None for other types."""
     match annotation:
         case ast.Constant(value=None):
             return NULL

@@ -1,11 +1,11 @@
-"""Options of Lightning's Trainer: which of them a run can bear."""
+"""The check of the options of Lightning's Trainer."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-FREE = (  # they change neither which steps are made nor what they compute
+FREE = (  # these change neither the steps nor what they compute
     *("max_time", "profiler", "detect_anomaly", "deterministic", "benchmark", "inference_mode"),
     *("enable_progress_bar", "enable_model_summary", "default_root_dir", "enable_autolog_hparams"),
 )
@@ -19,7 +19,7 @@ REMEDIES = {
     **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "set policy.gradient_clip"),
     "limit_val_batches": "set data.validation_limit, or run.validate_every=null for no validation",
     "num_sanity_val_steps": "run.validate_every validates before the first step",
-    "accumulate_grad_batches": "set batch.max_tokens_per_micro_batch, which cuts a mini-batch, or batch.prompts",
+    "accumulate_grad_batches": "set batch.max_tokens_per_micro_batch, which splits a mini-batch, or batch.prompts",
     "precision": "set cluster.dtype",
     "enable_checkpointing": "set the keys of checkpoint",
     "log_every_n_steps": "metrics.csv has a row for each rollout step",
@@ -29,9 +29,9 @@ REMEDIES = {
 
 
 def check_trainer(cfg: DictConfig) -> None:
-    """Raise ValueError for an option of Lightning's Trainer under which a run would not keep what it promises.
+    """Raise ValueError for an option of Lightning's Trainer that would break what a run guarantees.
 
-    The promise: run.steps rollout steps, each made once with a row of its own, and the same numbers after a resume.
+    The guarantee: run.steps rollout steps, each run once with a row of its own, and the same numbers after a resume.
     """
     expected = _expected(cfg)
     options = OmegaConf.to_container(cfg.trainer, resolve=True)
@@ -39,8 +39,8 @@ def check_trainer(cfg: DictConfig) -> None:
     for name, value in ((str(name), value) for name, value in options.items()):
         if name in FREE or (name in expected and value == expected[name]):
             continue
-        remedy = REMEDIES.get(name, "nothing is known of how it acts on a resumed run")
-        raise ValueError(f"trainer.{name}={value} is not for this run to set: leave it as it is; {remedy}")
+        remedy = REMEDIES.get(name, "its effect on a resumed run is unknown")
+        raise ValueError(f"trainer.{name}={value} cannot be changed: leave it as it is; {remedy}")
 
 
 def _expected(cfg: DictConfig) -> Mapping[str, Any]:

@@ -15,14 +15,14 @@ def tree(cfg: DictConfig) -> Tree:
 
 
 def has(cfg: Tree, key: str) -> bool:
-    """Whether there is such a key, whatever its value."""
+    """Return whether the key exists, whatever its value."""
     place, _, last = key.rpartition(".")
     node = at(cfg, place)
     return isinstance(node, Mapping) and last in node
 
 
 def at(cfg: Tree, key: str) -> Any:
-    """Return the value of a key, None where there is none; the whole config for the empty one."""
+    """Return the value of a key, or None where there is none; the whole config for an empty key."""
     node: Any = cfg
     for part in key.split(".") if key else ():
         node = node.get(part) if isinstance(node, Mapping) else None

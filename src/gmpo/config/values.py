@@ -1,4 +1,4 @@
-"""What is left open in a config, texts that were likely meant otherwise, and divisors of sizes."""
+"""Checks for missing values and for texts that were likely meant otherwise; divisors of sizes."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ LIKE_SWITCHES = ("true", "false", "yes", "no", "on", "off", "null", "none")
 
 
 def divisors(number: int) -> list[int]:
-    """All divisors, ascending."""
+    """Return all divisors, ascending."""
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
 def check_line_breaks(cfg: DictConfig, names: Sequence[str]) -> None:
-    """Raise ValueError where a text of these lists is a backslash and a letter."""
+    """Raise ValueError where an entry of these lists is a backslash and a letter."""
     for name in names:
         value = OmegaConf.select(cfg, name)
         for text in value if isinstance(value, ListConfig) else ():
@@ -28,7 +28,7 @@ def check_line_breaks(cfg: DictConfig, names: Sequence[str]) -> None:
 
 
 def check_template_arguments(cfg: DictConfig) -> None:
-    """Raise ValueError for a text that reads like a switch: a template takes any text, no too, for true."""
+    """Raise ValueError for a text that reads like a switch: a template takes any text for true, even "no"."""
     for name, value in (cfg.data.chat_template_arguments or {}).items():
         if isinstance(value, str) and value.lower() in LIKE_SWITCHES:
             raise ValueError(
@@ -38,18 +38,18 @@ def check_template_arguments(cfg: DictConfig) -> None:
 
 
 def check_complete(cfg: DictConfig) -> None:
-    """Raise ValueError where a value is left open."""
+    """Raise ValueError where a key has no value."""
     if missing := missing_keys(cfg):
         raise ValueError(f"no value for {', '.join(missing)}: set each by key=value, or choose an experiment that does")
 
 
 def missing_keys(cfg: DictConfig) -> list[str]:
-    """Return the keys left at ???, without resolving what refers to them."""
+    """Return the keys left at ???, without resolving references to them."""
     return sorted(_missing(cfg))
 
 
 def _missing(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
-    keys: list[Any] = list(cfg)  # whole numbers too, in a part of a user's
+    keys: list[Any] = list(cfg)  # a user's own part may have integer keys
     for key in keys:
         if OmegaConf.is_missing(cfg, key):
             yield f"{prefix}{key}"

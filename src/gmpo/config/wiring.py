@@ -1,4 +1,4 @@
-"""Keys that hold the parts of a run together: each repeats a key that a person sets, and follows it."""
+"""The check of wired keys: keys that connect the parts of a run, each a reference to a key that a person sets."""
 
 import re
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ REFERENCE = re.compile(r"\$\{([a-z_]\w*(?:\.\w+)*)\}")
 
 
 def check_wiring(cfg: DictConfig) -> None:
-    """Raise ValueError where a part was left out that a run needs, or a wired key was set beside the one it repeats.
+    """Raise ValueError where a part that a run needs was left out, or a wired key differs from the one it repeats.
 
-    A wired key that differs would pass every check of the key that it repeats, and other parts would not hear of it.
+    A differing wired key would bypass the checks of the key that it repeats, and other parts would not see it.
     """
     for name in _needed():
         if name not in cfg:
@@ -39,7 +39,7 @@ def check_wiring(cfg: DictConfig) -> None:
 
 @cache
 def _needed() -> tuple[str, ...]:
-    """Return the names at the top of a training's config."""
+    """Return the top-level names of a training config."""
     written = _read("train.yaml")
     groups = [name for entry in written.pop("defaults") if isinstance(entry, dict) for name in entry]
     names = dict.fromkeys((*written, *_read(WIRING), *groups))

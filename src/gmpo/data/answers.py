@@ -12,7 +12,7 @@ Result = Literal["whole", "boxed", "after_hashes"]
 
 # JSON and Python read \f of \frac as a form feed; likewise \a, \b, \t, \v, \r, and \n of these commands
 LOST_BACKSLASH = re.compile(r"[\a\b\t\v\f\r](?=[A-Za-z])|\n(?=(?:eqq?|e(?= ?[-\d\\])|otin|abla|leq|geq|subseteq)\b)")
-BLANKS = " \n"  # outer ones that messages leave out
+BLANKS = " \n"  # stripped in messages
 LETTERS = {"\a": "a", "\b": "b", "\t": "t", "\v": "v", "\f": "f", "\r": "r", "\n": "n"}
 
 
@@ -22,19 +22,17 @@ class EmptyAnswerError(ValueError):
 
 @dataclass(frozen=True)
 class AnswerColumn:
-    r"""Place of the answer in a row.
+    r"""The column of the answer.
 
-    result: "whole", all of the cell; "boxed", the last `\boxed{...}` of a solution; "after_hashes", what follows
-    its last `####`, without the commas of thousands.
+    result: "whole", all of the cell; "boxed", the last `\boxed{...}` of a solution; "after_hashes", the text after
+    its last `####`, without thousands separators.
     """
 
     column: Column
     result: Result
 
     def read(self, row: Row, where: str) -> str:
-        """Return the answer. Raises EmptyAnswerError where there is none, ValueError where it is neither text nor
-        number.
-        """
+        """Return the answer; raises EmptyAnswerError for none, ValueError for neither text nor number."""
         value = self.column.of(row, where)
         missing = value is None or (isinstance(value, float) and math.isnan(value))  # as tables write it
         text = "" if missing else self._text(value, where)
@@ -52,7 +50,7 @@ class AnswerColumn:
         return answer.strip()
 
     def one_of_several(self, row: Row, where: str) -> bool:
-        """Return whether the answer is an element of a list that has more."""
+        """Return whether the answer is an element of a list with several."""
         whole = self.column.list
         value = None if whole is None else whole.of(row, where)
         return isinstance(value, list) and len(value) > 1
@@ -77,8 +75,8 @@ class AnswerColumn:
                 raise ValueError(f"{where}: column {self.column.path!r}: {error}") from None
         path = self.column.path
         element = (
-            f" ({self.column.option}={path}.0 for the first of a list): right only where they are alternatives; where "
-            "all of them are asked for, join them to one text, such as '3, 5'"
+            f" ({self.column.option}={path}.0 for the first of a list): right only if they are alternatives; if "
+            "all are required, join them into one text, such as '3, 5'"
         )
         raise ValueError(
             f"{where}: column {path!r} must hold text or a number, found {shown(value)}; "

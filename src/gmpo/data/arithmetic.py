@@ -1,4 +1,4 @@
-"""Arithmetic problems made from a seed: several operations, operand sizes, symbols and words."""
+"""Arithmetic problems generated from a seed: several operations and operand sizes, in symbols and words."""
 
 import random
 import re
@@ -15,13 +15,13 @@ FORMS = {
     "-": ("{a}-{b}", "{a} minus {b}"),
     "*": ("{a}*{b}", "{a} times {b}"),
 }
-VALIDATION_SHARE = 10  # one pair of operands in so many is kept for validation
-GIVE_UP = 20  # repeats in a row for each problem that there is: then there are no more
+VALIDATION_SHARE = 10  # one of this many pairs of operands is kept for validation
+GIVE_UP = 20  # repeats in a row for each existing problem, after which there are no more
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A question, its answer, and the answer worked out column by column, as at school."""
+    """A question, its answer, and the answer worked out column by column."""
 
     question: str
     answer: str
@@ -29,7 +29,7 @@ class Problem:
 
 
 def make_problems(kinds: Sequence[str], count: int, split: Split, seed: int) -> list[Problem]:
-    """Return `count` problems of one split, the same for the same arguments.
+    """Return `count` problems of one split, deterministic in the arguments.
 
     kinds: such as "3+2", a number of 3 digits plus one of 2; "-" as well, and "*" by a number of one digit.
     The operands decide the split, whatever the seed, their order or the wording: train and validation never
@@ -41,7 +41,7 @@ def make_problems(kinds: Sequence[str], count: int, split: Split, seed: int) -> 
 def make_distinct_problems(kinds: Sequence[str], count: int, split: Split, seed: int) -> list[Problem]:
     """Return `count` problems as `make_problems` draws them, each wording of each pair of operands once.
 
-    There are fewer where nothing new is drawn for long: few numbers have one digit.
+    Returns fewer where nothing new is drawn for long: few numbers have one digit.
     """
     problems: dict[str, Problem] = {}
     repeated = 0

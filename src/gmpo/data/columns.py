@@ -1,4 +1,4 @@
-"""Which cell of a row: columns by name, and what lies within them."""
+"""Access to the cells of a row: columns by name, and values within them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeGuard
 
-MOST_DIGITS = 4300  # of a number: what Python reads as a whole one
+MOST_DIGITS = 4300  # of an integer that Python parses
 Row = dict[str, object]
-Located = tuple[Row, str]  # a row, and where it stands, for messages: "FILE, line 3"
+Located = tuple[Row, str]  # a row, and its location for messages: "FILE, line 3"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column, or by a dotted path what lies within one: "reward_model.ground_truth", "answer.0".
+    """A column, or by a dotted path a value within one: "reward_model.ground_truth", "answer.0".
 
-    A number takes an element of a list. A plain value counts as a list of one, so "answer.0" serves data sets
-    that have lists and those that do not; there is nothing, None, beyond the end of a list or within None.
+    A number selects an element of a list. A plain value counts as a list of one, so "answer.0" works for data sets with
+    and without lists. Beyond the end of a list, and within None, the value is None.
     """
 
     path: str
-    option: str  # what chooses another one: "data.answer"
+    option: str  # the option that sets it: "data.answer"
     form: str = "COLUMN"  # of the option's value, for messages
 
     def of(self, row: Row, where: str) -> object:
@@ -64,7 +64,7 @@ def _verl(columns: Iterable[str]) -> str:
 
 
 def to_read(paths: Iterable[str], available: Sequence[str]) -> list[str]:
-    """Return the columns of a table that the paths need; all where one is missing, so that a message can list them."""
+    """Return the columns of a table that the paths need; all if one is missing, so that a message can list them."""
     wanted = {path if path in available else path.split(".")[0] for path in paths}
     return [name for name in available if name in wanted or not wanted <= {*available}]
 
@@ -76,23 +76,23 @@ def names(columns: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a cell for a message: its type and how it begins."""
+    """Return a cell for a message: its type and beginning."""
     text = str(value) if isinstance(value, Decimal) else repr(value)
     kind = "number" if isinstance(value, Decimal) else type(value).__name__
     return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
 def cell_text(value: object) -> str:
-    """Return what a cell is compared by: its text without outer blanks, a number in digits, null for nothing."""
+    """Return a cell as text for comparison: stripped, a number in digits, null for none."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if value is None or value != value:  # tables write what is missing as NaN
+    if value is None or value != value:  # tables have NaN for missing values
         return "null"
     return number_text(value) if is_number(value) else str(value).strip()
 
 
 def is_number(value: object) -> TypeGuard[int | float | Decimal]:
-    """Return whether a cell holds a finite number; true and false are none."""
+    """Return whether a cell holds a finite number; true and false do not count."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, Decimal):
@@ -101,15 +101,15 @@ def is_number(value: object) -> TypeGuard[int | float | Decimal]:
 
 
 def number_text(value: int | float | Decimal) -> str:
-    """Return a finite number in digits, exactly and without an exponent: 142.0 is "142", 1e20 has 21 digits.
+    """Return a finite number in digits, exact and without an exponent: 142.0 is "142", 1e20 has 21 digits.
 
-    Raises ValueError where that would be more digits than Python reads.
+    Raises ValueError for more digits than Python parses.
     """
     if isinstance(value, int):
         return str(value)
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     if exact == 0:
-        return "0"  # the negative one too
+        return "0"  # also for -0.0
     if abs(exact.adjusted()) > MOST_DIGITS:
         raise ValueError(f"the number {exact} has more than {MOST_DIGITS} digits; write it as text")
     text = format(exact, "f")

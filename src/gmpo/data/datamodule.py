@@ -19,13 +19,12 @@ log = logging.getLogger(__name__)
 
 
 class MathDataModule(LightningDataModule):
-    """Templates and tokenises the problems of a data set once, and yields `PromptBatch`es: the same ones on every rank.
+    """Templates and tokenizes the problems of a data set once, and yields the same `PromptBatch`es on every rank.
 
-    prompts_per_step: P, the prompts of a training batch. steps: training batches, whatever the size of the
-    data set: it is gone through again in another order. benchmarks: validate on the problems of all of these,
-    each under its name, instead of on the data set's own. validation_limit: validate on the first so many problems of
-    each name. validate: whether validation problems are read at all. What becomes of a question (template to
-    vocabulary) is as in `PromptMaker`.
+    prompts_per_step: P, the prompts of a training batch. steps: training batches; the data set is repeated in another
+    order as often as necessary. benchmarks: validate on the problems of all of these, each under its name, instead of
+    on the data set's own. validation_limit: validate on the first problems of each name only. validate: whether
+    validation problems are read at all. The other arguments (template to vocabulary): see `PromptMaker`.
     """
 
     def __init__(
@@ -63,11 +62,11 @@ class MathDataModule(LightningDataModule):
         self.validation_limit = validation_limit
         self.validation_batch = validation_batch
         self.stream: PromptStream | None = None
-        self.completed = {"steps": 0, "position": 0}  # steps that were trained on, prompts that they took
+        self.completed = {"steps": 0, "position": 0}  # trained steps, and the prompts that they took
         self.validation_prompts: list[Prompt] = []
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, template and tokenise both splits; raises ValueError where nothing usable is left."""
+        """Read, template and tokenize both splits; raises ValueError where no usable problem is left."""
         if self.stream is None:
             questions = self.dataset.questions("train")
             self.stream = PromptStream(self.maker.of(questions, f"{self.dataset.name}, train"), self.seed)
@@ -75,32 +74,32 @@ class MathDataModule(LightningDataModule):
                 self.validation_prompts = self._validation_prompts({_problem(question) for question in questions})
 
     def draw(self, count: int) -> list[Prompt]:
-        """Return the next prompts of the same stream, beyond the batch: for a refill."""
+        """Return the next prompts of the stream after the batch, for a refill."""
         assert self.stream is not None, "setup() comes first"
         return self.stream.draw(count)
 
     def peek(self) -> list[Prompt]:
-        """Return the prompts of the next batch, provided that nothing is drawn before it."""
+        """Return the prompts of the next batch, provided that nothing else is drawn before it."""
         assert self.stream is not None, "setup() comes first"
         return self.stream.peek(self.prompts_per_step)
 
     def complete_step(self) -> None:
-        """Say that what was drawn so far is trained on: a resumed run goes on behind it."""
+        """Mark all prompts drawn so far as trained: a resumed run continues after them."""
         assert self.stream is not None, "setup() comes first"
         self.completed = {"steps": self.completed["steps"] + 1, "position": self.stream.position}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position of the stream of prompts after the last completed step."""
+        """Return the position in the stream of prompts after the last completed step."""
         return dict(self.completed)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore that position."""
         assert self.stream is not None, "setup() comes first"
         self.completed = dict(state_dict)
         self.stream.position = self.completed["position"]
 
     def train_dataloader(self) -> DataLoader:
-        """Return batches of `prompts_per_step` prompts, as many as are left of `steps`."""
+        """Return batches of `prompts_per_step` prompts for the remaining steps."""
         assert self.stream is not None, "setup() comes first"
         return _loader(_TrainBatches(self.stream, self.prompts_per_step, self.steps - self.completed["steps"]))
 
@@ -118,7 +117,7 @@ class MathDataModule(LightningDataModule):
 
 
 def _say_overlap(questions: Sequence[Question], trained_on: set[str]) -> None:
-    """Log how many validation problems are training problems, whatever instruction is around them."""
+    """Log how many validation problems are also training problems, ignoring the instructions around them."""
     total = Counter(question.benchmark_name for question in questions)
     shared = [question for question in questions if _problem(question) in trained_on]
     for name, count in Counter(question.benchmark_name for question in shared).items():

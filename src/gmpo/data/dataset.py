@@ -1,4 +1,4 @@
-"""Data sets made from a seed, or of several data sets; files and the hub are in `gmpo.data.problem_dataset`."""
+"""Data sets generated from a seed or combined from others; files and the hub are in `gmpo.data.problem_dataset`."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ class Dataset(Protocol):
 
     @property
     def name(self) -> str:
-        """Names the validation metrics: val/NAME/mean@k."""
+        """Name of the validation metrics: val/NAME/mean@k."""
         ...
 
     def questions(self, split: Split) -> list[Question]:
@@ -26,7 +26,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class ArithmeticDataset:
-    """Arithmetic made from a seed, each problem once; see `gmpo.data.arithmetic.make_distinct_problems`."""
+    """Arithmetic from a seed, each problem once; see `gmpo.data.arithmetic.make_distinct_problems`."""
 
     kinds: Sequence[str]
     train_size: int
@@ -52,7 +52,7 @@ class ArithmeticDataset:
 
 @dataclass(frozen=True)
 class MixedDataset:
-    """Several data sets as one; each question keeps the name of its own, which names its validation metrics."""
+    """Several data sets as one; each question keeps its data set's name, also for validation metrics."""
 
     datasets: Mapping[str, Dataset]
     name: str
@@ -66,7 +66,7 @@ class MixedDataset:
 
 
 def check_names(datasets: Mapping[str, Dataset], where: str) -> None:
-    """Raise ValueError where there is no dataset, or where two have one name and would share their metrics."""
+    """Raise ValueError where there is no data set, or where two share a name and thus their metrics."""
     names = [dataset.name for dataset in datasets.values()]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if not names:

@@ -16,7 +16,7 @@ BATCH = 1000  # rows of a table that are in memory at a time
 
 
 def read_file(path: Path, columns: Sequence[str]) -> Iterator[Located]:
-    """Yield the rows of a file; of a Parquet file only what `columns` need.
+    """Yield the rows of a file; of a Parquet file only the columns that are needed.
 
     Raises ValueError, naming file, row and remedy, where it is empty, of another kind, or cannot be read.
     """
@@ -46,7 +46,7 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[Located]:
         return
     first = text.lstrip().partition("\n")[0].strip()
     if first.startswith("{") and first.endswith("}") and text.strip() != first:
-        yield from _json_lines(path, columns)  # many data sets name JSON Lines so
+        yield from _json_lines(path, columns)  # many data sets use this name for JSON Lines
         return
     content = _parsed(text, str(path), "a list of objects")
     lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else [content]
@@ -58,7 +58,7 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[Located]:
 
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[Located]:
-    """Yield rows whose cells are text: a reader that guesses types would make 25 of the answer 025."""
+    """Yield rows whose cells are text: a reader that guesses types would turn the answer 025 into 25."""
     csv.field_size_limit(LONGEST_CELL)
     rows = csv.reader((line for _, line in _lines(path)), strict=True)
     header: list[str] = []
@@ -118,7 +118,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _parsed(text: str, where: str, expected: str) -> object:
     try:
-        return json.loads(text, parse_float=Decimal)  # exactly as it stands
+        return json.loads(text, parse_float=Decimal)  # exactly as written
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON ({error}): {text.strip()[:60]!r}; expected {expected}") from error
 

@@ -9,16 +9,16 @@ from gmpo.data.columns import Located
 from gmpo.data.files import READERS, read_file
 from gmpo.data.hub import table_rows
 
-SAVED_SPLITS = "dataset_dict.json"  # what save_to_disk leaves of a DatasetDict
-SAVED_TABLE = "state.json"  # and of a Dataset
+SAVED_SPLITS = "dataset_dict.json"  # written by save_to_disk for a DatasetDict
+SAVED_TABLE = "state.json"  # and for a Dataset
 PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?")  # train-00000-of-00001, older ones with a hash
 
 
 def read_folder(folder: Path, config: str | None, split: str, columns: Sequence[str], node: str) -> Iterator[Located]:
-    """Yield the rows of a folder's split, or of the whole folder where it has no splits.
+    """Yield the rows of a folder's split, or of the whole folder if it has no splits.
 
-    config: a folder within it that is looked into too. Raises ValueError, naming the folder and the remedies below
-    the config's `node`, where it cannot be read.
+    config: a subfolder that is searched too. Raises ValueError, naming the folder and the remedies below the config's
+    `node`, where it cannot be read.
     """
     splits = folder_splits(folder, config)
     if splits and split not in splits:
@@ -34,7 +34,7 @@ def read_folder(folder: Path, config: str | None, split: str, columns: Sequence[
 
 
 def folder_splits(folder: Path, config: str | None) -> list[str]:
-    """Return the names of a folder's splits; none where it is one table. Raises ValueError where it is no data set."""
+    """Return the names of a folder's splits; none if it is one table. Raises ValueError if it is no data set."""
     if (folder / SAVED_SPLITS).is_file():
         return list(json.loads((folder / SAVED_SPLITS).read_text())["splits"])
     splits = list(_files(folder, config))
@@ -74,7 +74,7 @@ def _saved_rows(folder: Path, columns: Sequence[str]) -> Iterator[Located]:
 
     try:
         table = load_from_disk(str(folder))
-    except IndexError:  # what the library says to a table without rows
+    except IndexError:  # raised by the library for a table without rows
         raise ValueError(f"data folder {folder} is empty") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"data folder {folder} cannot be read ({error}): save it again by save_to_disk") from error

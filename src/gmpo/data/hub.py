@@ -29,7 +29,7 @@ def read_hub(hub_id: str, config: str | None, split: str, columns: Sequence[str]
 
 
 def table_rows(table: "Dataset", where: str, columns: Sequence[str]) -> Iterator[Located]:
-    """Yield the rows of a table of the library datasets, with only what `columns` need."""
+    """Yield the rows of a table of the library datasets, with only the columns that are needed."""
     number = 0
     wanted = table.select_columns(to_read(columns, table.column_names))
     for batch in wanted.with_format("arrow").iter(BATCH):

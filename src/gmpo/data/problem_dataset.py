@@ -1,4 +1,4 @@
-"""Data sets of real mathematics: from the hub, or from local files and folders."""
+"""Data sets of mathematics from the hub, or from local files and folders."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,46 +26,46 @@ CHOICES = {
     "empty_answers": get_args(EmptyAnswers),
     "duplicates": get_args(Duplicates),
 }
-BESIDE = ("test", "validation")  # what a validation file beside the training file is named
+BESIDE = ("test", "validation")  # names of a validation file beside the training file
 
 
 class Place(NamedTuple):
-    """Where the rows of a split are read from."""
+    """The place that the rows of a split are read from."""
 
     path: Path | None  # a file or a folder; None: on the hub
     split: str  # of a folder that has splits, or of the hub
-    option: str  # what chose the path
+    option: str  # the option that gave the path
 
 
 @dataclass(frozen=True)
 class ProblemDataset:
     """A data set with a column for the question and one for the answer.
 
-    From the hub, unless `path` names a local file (JSON Lines, JSON, CSV, Parquet) or folder. The validation
-    problems are, the first of these that there is: `validation_path`; test or validation of the same kind beside a
-    training file, or `validation_split` of a folder or of the hub; `held_out` problems of the training data.
+    From the hub, unless `path` names a local file (JSON Lines, JSON, CSV, Parquet) or folder. The validation problems
+    are the first of these that exists: `validation_path`; a file test or validation of the same type beside a training
+    file, or `validation_split` of a folder or of the hub; `held_out` problems of the training data.
     """
 
     name: str
     hub_id: str | None = None
     hub_config: str | None = None
-    train_split: str | None = "train"  # None: for evaluation only, and path is what to evaluate on
-    validation_split: str | None = "test"  # None: there is none
+    train_split: str | None = "train"  # None: for evaluation only, on the problems of `path`
+    validation_split: str | None = "test"  # None: none
     path: str | None = None
     validation_path: str | None = None
-    question: str = "problem"  # columns; a dotted path goes into one, as in `gmpo.data.columns.Column`
+    question: str = "problem"  # columns; a dotted path reaches into one, see `gmpo.data.columns.Column`
     answer: str = "answer"
     level: str = "level"
     question_format: QuestionFormat = "text"
     result: Result = "whole"
-    levels: Sequence[int] | None = None  # only these; None: all
+    levels: Sequence[int] | None = None  # only these levels; None: all
     leave_out: Mapping[str, object] | None = None  # rows by a column's value, or values: {"answer": ["proof"]}
-    unwrap: Wrapping | None = None  # the instruction around every question, where the data set has one
-    instruction: Instruction = "keep"  # replace: cut it off, the template brings its own
+    unwrap: Wrapping | None = None  # the instruction around every question, if the data set has one
+    instruction: Instruction = "keep"  # replace: cut it off, since the template brings its own
     empty_answers: EmptyAnswers = "error"
     duplicates: Duplicates = "drop"
     held_out: int = 0
-    node: str = "data"  # of the config: where a user finds these options
+    node: str = "data"  # the part of the config that has these options
 
     def __post_init__(self) -> None:
         for option, choices in CHOICES.items():
@@ -84,12 +84,12 @@ class ProblemDataset:
             )
         if self.instruction == "replace" and self.unwrap is None:
             raise ValueError(
-                f"{self.node}.instruction=replace, but what {self.name} puts around a question is not known: "
+                f"{self.node}.instruction=replace, but the text that {self.name} puts around a question is unknown: "
                 f"set {self.node}.unwrap, or choose {self.node}.instruction=keep"
             )
 
     def questions(self, split: Split) -> list[Question]:
-        """Return the problems of a split. Raises ValueError naming file, row and remedy where a row cannot be used."""
+        """Return the problems of a split; raises ValueError, with file, row and remedy, for a row that is unusable."""
         if split == "train" and self.train_split is None:
             raise ValueError(f"{self.name} is for evaluation only: train on another data set")
         validation = self._validation_place()
@@ -106,7 +106,7 @@ class ProblemDataset:
 
     @cached_property
     def _parts(self) -> dict[Split, list[Question]]:
-        """Both splits, out of the training data, which is read once."""
+        """Both splits, from the training data, which is read once."""
         found = self._found(self._train_place(), "train")
         training, validation = hold_out(found, self.held_out, self.name, f"{self.node}.held_out")
         return {"train": training, "validation": validation}
@@ -121,7 +121,7 @@ class ProblemDataset:
     def _rows(self, place: Place) -> Iterator[Located]:
         path, columns = place.path, self._reader.columns
         if path is None:
-            assert self.hub_id is not None, "the constructor refuses a data set without data"
+            assert self.hub_id is not None, "the constructor requires path or hub_id"
             return read_hub(self.hub_id, self.hub_config, place.split, columns, self.node)
         if not path.exists():
             raise ValueError(
@@ -184,10 +184,10 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _path(path: str) -> Path:
-    """Return the path, with ~ for the home folder: no shell expands it behind KEY=."""
+    """Return the path with ~ expanded, which no shell does after KEY=."""
     try:
         return Path(str(path)).expanduser()
-    except RuntimeError:  # no such user: the path is reported as one that does not exist
+    except RuntimeError:  # no such user: the path is reported as missing
         return Path(str(path))
 
 

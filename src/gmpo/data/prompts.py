@@ -1,4 +1,4 @@
-"""From problems to prompts: template, tokens, and what becomes of those that are too long."""
+"""Conversion of problems to prompts: template, tokens, and the treatment of long prompts."""
 
 import logging
 from collections import Counter
@@ -23,12 +23,12 @@ OverLong = Literal["drop", "error", "truncate"]
 
 @dataclass(frozen=True)
 class PromptMaker:
-    """Templates and tokenises the problems of a data set.
+    """Templates and tokenizes the problems of a data set.
 
-    template: as `gmpo.data.templates`. long_prompts: what happens to prompts of more than max_prompt_tokens; truncate
-    cuts them off on the left. system: a system message in place of the rows' own; "" leaves those out, None keeps them.
-    suffix: what follows each question, as it is. chat_template_arguments: what the tokenizer's chat template is told.
-    vocabulary: how many tokens the model knows; None: unknown.
+    template: see `gmpo.data.templates`. long_prompts: what to do with prompts of more than max_prompt_tokens; truncate
+    cuts them on the left. system: a system message that replaces the rows' own; "" removes those, None keeps them.
+    suffix: text after each question, verbatim. chat_template_arguments: of the tokenizer's chat template. vocabulary:
+    the model's number of tokens; None: unknown.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -55,17 +55,17 @@ class PromptMaker:
         check_template(self.template, self.tokenizer, self.system, arguments)
         if self.suffix and not self.suffix[0].isspace():
             log.warning(
-                "data.suffix=%r follows each question without a blank; begin it with one, in quotes: "
+                "data.suffix=%r follows each question without a space; begin it with one, in quotes: "
                 "'data.suffix=\" %s\"'",
                 *(self.suffix, self.suffix),
             )
 
     def prompts(self, dataset: Dataset, split: Split, limit: int | None = None) -> list[Prompt]:
-        """Return the first `limit` prompts of each name among the questions; raises ValueError where none is usable."""
+        """Return the first `limit` prompts of each benchmark name; raises ValueError where none is usable."""
         return self.of(first_of_each(dataset.questions(split), limit), f"{dataset.name}, {split}")
 
     def of(self, questions: Sequence[Question], label: str) -> list[Prompt]:
-        """Return the prompts of these questions; raises ValueError where nothing usable is left."""
+        """Return the prompts of these questions; raises ValueError where none is usable."""
         places = [question.where or f"{label}, question {index}" for index, question in enumerate(questions)]
         self._say_what_is_replaced(questions, label)
         texts = [self._render(question, where) for question, where in zip(questions, places, strict=True)]
@@ -88,7 +88,7 @@ class PromptMaker:
             raise ValueError(f"{where}: {error}") from error
 
     def _messages(self, question: Question) -> list[Message]:
-        """Return the chat that the template is given."""
+        """Return the chat for the template."""
         alone: Message = {"role": "user", "content": question.text}
         messages = [*(question.chat or (alone,))]
         if self.system is not None:
@@ -136,7 +136,7 @@ class PromptMaker:
 
 
 def first_of_each(questions: Iterable[Question], limit: int | None) -> list[Question]:
-    """Return the first so many questions of each data set's name."""
+    """Return the first `limit` questions of each benchmark name."""
     return list(_first(questions, limit))
 
 

@@ -27,16 +27,16 @@ class Wrapping:
 
 @dataclass(frozen=True)
 class Asked:
-    """A row's question, and the chat that it ends where it stands in one.
+    """A row's question, and the chat that it ends, if any.
 
-    text: the user's words since the last answer. chat: all messages; None where they are the user's question alone.
+    text: the user's words since the last answer. chat: all messages; None if the user's question is the only one.
     """
 
     text: str
     chat: tuple[Message, ...] | None = None
 
     def without(self, wrapping: Wrapping | None) -> "Asked":
-        """Return it without the instruction around the question."""
+        """Return the same without the instruction around the question."""
         bare = self.text if wrapping is None else wrapping.cut(self.text)
         if bare == self.text:
             return self
@@ -45,30 +45,30 @@ class Asked:
 
     @property
     def problem(self) -> str:
-        """The problem as one text: the question, after the turns before it, whatever the system message says."""
+        """The problem as one text: the question after earlier turns, without the system message."""
         turns = [message for message in self.chat or () if message["role"] != "system"]
         return _one_text(turns) if any(message["role"] == "assistant" for message in turns) else self.text.strip()
 
     @property
     def key(self) -> str:
-        """The problem and the system messages: what makes it the same as another."""
+        """The problem and the system messages; equal keys mean repeated problems."""
         system = [message for message in self.chat or () if message["role"] == "system"]
         return self.problem + (_one_text(system) if system else "")
 
 
 @dataclass(frozen=True)
 class QuestionColumn:
-    """The column of the question: text, or as a chat, a list of {role, content} that the user's question ends.
+    """The column of the question: a text, or a chat, which is a list of {role, content} that ends with the question.
 
-    A chat may hold system messages, and questions with their answers before the last one.
+    A chat may hold system messages, and earlier questions with their answers.
     """
 
     column: Column
     format: QuestionFormat
-    format_option: str  # what chooses the other: "data.question_format"
+    format_option: str  # the option that sets the format: "data.question_format"
 
     def read(self, row: Row, where: str) -> Asked:
-        """Return the question, empty where there is none. Raises ValueError where it has another format."""
+        """Return the question, empty where there is none; raises ValueError where it has another format."""
         value = self.column.of(row, where)
         if value is None:
             return Asked("")
@@ -98,7 +98,7 @@ class QuestionColumn:
                 chat[-1],
                 where,
                 "messages of the user or the system, and answers only before the user's last question",
-                "cut off what follows that question: the policy is to answer it",
+                "cut off what follows that question: the policy must answer it",
             )
         text = "\n\n".join(str(message["content"]) for message in chat[_before_question(chat) :])
         alone = not chat or chat == [{"role": "user", "content": text}]

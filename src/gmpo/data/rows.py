@@ -1,4 +1,4 @@
-"""From rows to questions and answers."""
+"""Conversion of rows to questions and answers."""
 
 import logging
 import re
@@ -22,26 +22,28 @@ LEVEL = re.compile(r"(?:level\s*)?(\d{1,9})(?:\.0)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class RowReader:
-    """Turns the rows of a data set into questions."""
+    """Converts the rows of a data set to questions."""
 
     benchmark_name: str
     question: QuestionColumn
     answer: AnswerColumn
     level: Column
-    levels: Sequence[int] | None  # only rows of these
+    levels: Sequence[int] | None  # only rows of these levels
     wrapping: Wrapping | None
     cut_wrapping: bool
-    drop_empty: str | None  # the option by which rows without an answer can be left out; None: they are
-    leave_out: Mapping[Column, Sequence[str]] = field(default_factory=dict)  # rows with one of these, as `cell_text`
+    drop_empty: str | None  # the option that drops rows without an answer; None: they are dropped
+    leave_out: Mapping[Column, Sequence[str]] = field(
+        default_factory=dict
+    )  # rows with one of these values, as `cell_text` gives them
 
     @property
     def columns(self) -> list[str]:
-        """The columns that are needed."""
+        """The required columns."""
         columns = [self.question.column.path, self.answer.column.path, *(column.path for column in self.leave_out)]
         return columns if self.levels is None else [*columns, self.level.path]
 
     def read(self, rows: Iterable[Located], label: str) -> Iterator[Found]:
-        """Yield the rows that are used, and log how many are not. Raises ValueError where one cannot be read."""
+        """Yield the usable rows, and log how many are not used; raises ValueError where one cannot be read."""
         unusual, noted = _Tally(), _Tally()
         count = used = 0
         for row, where in rows:
@@ -112,7 +114,7 @@ def level_of(value: object) -> int | None:
 
 
 class _Tally:
-    """How many rows there are of a kind, and where the first stands."""
+    """Counts of rows by kind, with the location of the first."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Which rows of a split are used: repeated problems, and problems kept for validation."""
+"""Selection of rows: repeated problems, and problems held out for validation."""
 
 import logging
 from collections import Counter
@@ -13,19 +13,21 @@ Message = dict[str, object]  # role, content, and what else a chat template may 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A problem as its data set has it, before the template."""
+    """A problem of a data set, before the template."""
 
     text: str
     answer: str
     benchmark_name: str  # of the data set; validation metrics are named val/BENCHMARK_NAME/...
-    chat: tuple[Message, ...] | None = None  # all messages, where the text is not the only one; the question ends it
-    problem: str | None = field(default=None, compare=False)  # without the instruction around it; None: the text
-    where: str = field(default="", compare=False)  # where it stands, for messages
+    chat: tuple[Message, ...] | None = None  # all messages if there are several, the question last
+    problem: str | None = field(
+        default=None, compare=False
+    )  # the text without the instruction around it; None: the text itself
+    where: str = field(default="", compare=False)  # its location, for messages
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A question, what makes it the same as another, and where it stands."""
+    """A question, its key for finding repeats, and its location."""
 
     question: Question
     key: str  # its text without wrapping and outer blanks, and a chat's other messages
@@ -33,7 +35,7 @@ class Found:
 
 
 def distinct(found: Iterable[Found], label: str) -> Iterator[Found]:
-    """Keep the first of each problem; log how many were repeated, and how many of them with another answer."""
+    """Yield the first of each problem; log how many are repeated, and how many of these have another answer."""
     answers: dict[str, str] = {}
     rows, others, first_other = 0, 0, ""
     for one in found:
@@ -54,13 +56,13 @@ def distinct(found: Iterable[Found], label: str) -> Iterator[Found]:
 
 
 def without_conflicts(found: Iterable[Found], label: str, option: str) -> Iterator[Found]:
-    """Yield the first row of each problem that has one answer only; log how many rows and problems are dropped.
+    """Yield the first row of each problem with only one answer; log how many rows and problems are dropped.
 
     Reads all rows before it yields. Raises ValueError where every problem has more than one answer.
     """
     first: dict[str, Found] = {}
     rows: Counter[str] = Counter()
-    conflicts: dict[str, str] = {}  # problem -> where its second answer stands
+    conflicts: dict[str, str] = {}  # problem -> location of its second answer
     for one in found:
         rows[one.key] += 1
         if one.question.answer != first.setdefault(one.key, one).question.answer:
@@ -80,10 +82,10 @@ def without_conflicts(found: Iterable[Found], label: str, option: str) -> Iterat
 
 
 def hold_out(found: Iterable[Found], count: int, label: str, option: str) -> tuple[list[Question], list[Question]]:
-    """Return (training, validation): `count` problems that a hash of the text picks are kept for validation.
+    """Return (training, validation): `count` problems, chosen by a hash of the text, are held out for validation.
 
-    Which they are, and their order, depends neither on the order of the rows nor on any seed; training keeps the
-    order of the rows. Raises ValueError where no problem would be left to train on.
+    The choice and its order depend neither on the order of the rows nor on a seed; training keeps the order of the
+    rows. Raises ValueError where no problem would be left to train on.
     """
     all_of_them = list(found)
     keys = {one.key for one in all_of_them}

@@ -1,4 +1,4 @@
-"""An endless stream of prompts, in an order that a seed decides."""
+"""An endless stream of prompts in a seeded order."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,17 @@ from gmpo.types import Prompt
 
 
 class PromptStream:
-    """Draws prompts epoch after epoch, each epoch in an order of its own.
+    """A stream of prompts, epoch after epoch, each in an order of its own.
 
-    The order depends on the seed alone and the state is one number, so a stream that continues
-    draws what the first would have drawn.
+    The order depends only on the seed and the state is one number, so a resumed stream draws the same prompts as one
+    that was not interrupted.
     """
 
     def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
         self.prompts = prompts
         self.seed = seed
         self.position = 0  # prompts drawn so far
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # the order of the epoch that was drawn from last
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # the order of the epoch drawn from last
 
     def draw(self, count: int) -> list[Prompt]:
         """Return the next `count` prompts."""
@@ -27,7 +27,7 @@ class PromptStream:
         return drawn
 
     def peek(self, count: int) -> list[Prompt]:
-        """Return what `draw` would return."""
+        """Return what `draw` would return, without drawing it."""
         return [self._at(position) for position in range(self.position, self.position + count)]
 
     def _at(self, position: int) -> Prompt:

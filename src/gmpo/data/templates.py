@@ -1,4 +1,4 @@
-"""Templates, which turn a question into a prompt."""
+"""Templates that turn a question into a prompt."""
 
 import json
 import re
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 CHAT = "chat"  # the tokenizer's own chat template
 PLACE = "{question}"
-SYSTEM_PLACE = "{system}"  # a text may have one for the system message
+SYSTEM_PLACE = "{system}"  # optional in a text, for the system message
 PLACES = re.compile("|".join(map(re.escape, (PLACE, SYSTEM_PLACE))))
 TEMPLATES = {
     "none": PLACE,
@@ -33,7 +33,7 @@ TEMPLATES = {
 }
 
 END_OF_THOUGHTS = "</think>"
-RESERVED = (  # arguments of apply_chat_template that are set here, or that make something else of the prompt
+RESERVED = (  # arguments of apply_chat_template that are set here, or that change the kind of prompt
     *("conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "padding"),
     *("truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
 )
@@ -45,7 +45,7 @@ def check_template(
     system: str | None = None,
     arguments: Mapping[str, object] | None = None,
 ) -> None:
-    """Raise ValueError where this tokenizer cannot render this template, or where it has no place for what is given."""
+    """Raise ValueError where the tokenizer cannot render the template, or the template has no place for an argument."""
     if template != CHAT and template not in TEMPLATES and PLACE not in str(template):
         known = ", ".join([CHAT, *TEMPLATES])
         raise ValueError(
@@ -76,7 +76,7 @@ def _check_arguments(arguments: Mapping[str, object], template: str, tokenizer: 
     source = tokenizer.get_chat_template()
     for name in arguments:
         if name in RESERVED:
-            raise ValueError(f"{said}: {name} is not the template's to read; leave it out")
+            raise ValueError(f"{said}: {name} is not an argument of the template; leave it out")
         if not re.search(rf"\b{re.escape(str(name))}\b", source):
             raise ValueError(
                 f"{said}: the chat template of {tokenizer.name_or_path} reads no {name!r}; look for the right name in "
@@ -92,8 +92,8 @@ def render(
 ) -> str:
     """Return the prompt's text, special tokens included.
 
-    question: the user's words, or all messages of a chat that they end. Raises ValueError where the template has no
-    place for one of these, or refuses them.
+    question: the user's words, or all messages of a chat that ends with them. Raises ValueError where the template has
+    no place for one of these, or refuses them.
     """
     messages: list[Message] = [{"role": "user", "content": question}] if isinstance(question, str) else [*question]
     if template != CHAT:
@@ -102,7 +102,7 @@ def render(
         text = tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **dict(arguments or {})
         )
-    except Exception as error:  # a template is a program of the model's makers
+    except Exception as error:  # a template is code by the model's authors and may raise anything
         roles = ", ".join(str(message["role"]) for message in messages)
         raise ValueError(
             f"the chat template of {tokenizer.name_or_path} refuses the messages {roles}: {_one_line(error)}; change "
@@ -119,9 +119,9 @@ def render(
 
 
 def _left_out(messages: Sequence[Message], text: str) -> Message | None:
-    """Return the first message that a rendered text does not hold, as it is or as JSON.
+    """Return the first message that a rendered text lacks, verbatim and as JSON.
 
-    Turns stand in their order; a template may put the system's words anywhere, and leave out an answer's thoughts.
+    Turns keep their order; a template may put the system message anywhere, and leave out an answer's thoughts.
     """
     begin = 0
     for message in messages:
@@ -151,7 +151,7 @@ def _render_text(messages: Sequence[Message], text: str, name: str) -> str:
             "data.system=''"
         )
     parts = {PLACE: "\n\n".join(words["user"]), SYSTEM_PLACE: "\n\n".join(words["system"])}
-    return PLACES.sub(lambda place: parts[place[0]], text)  # not format(): texts hold braces of LaTeX
+    return PLACES.sub(lambda place: parts[place[0]], text)  # not format(): texts contain LaTeX braces
 
 
 def _one_line(error: Exception) -> str:

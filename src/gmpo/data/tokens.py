@@ -1,4 +1,4 @@
-"""From a prompt's text to its token ids: they begin once, and end where the template ends."""
+"""Tokenization of prompts: one beginning-of-text token, and nothing after the template's end."""
 
 import logging
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ PROBES = ("1", "a", "What is 1 + 1?")  # texts that show what a tokenizer adds
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """The tokens of prompts.
+    """The tokenizer of prompts.
 
-    special: whether the tokenizer's tokens for the beginning of a text are put before it, unless it begins with them;
-    a chat template writes them itself. What the tokenizer appends to a text is left out: the response follows.
-    vocabulary: how many tokens the model knows; None: unknown.
+    special: whether to put the tokenizer's beginning-of-text tokens before a text that does not begin with them; a chat
+    template writes them itself. Tokens that the tokenizer appends to a text are left out: the response follows.
+    vocabulary: the model's number of tokens; None: unknown.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -28,8 +28,8 @@ class PromptTokens:
     def of(self, texts: Sequence[str], places: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text.
 
-        places: where the texts come from, for messages. Raises ValueError where a text has no tokens, or one that the
-        model does not know.
+        places: the origins of the texts, for messages. Raises ValueError where a text has no tokens, or one that is not
+        in the model's vocabulary.
         """
         written = self._written(texts) if texts else []
         return [self._begun(*one) for one in zip(written, texts, places, strict=True)]
@@ -47,7 +47,7 @@ class PromptTokens:
 
     @cached_property
     def _before(self) -> list[int]:
-        """Return what the tokenizer puts before a text; log what it appends."""
+        """Return the tokens that the tokenizer puts before a text; log those that it appends."""
         for probe in PROBES:
             ((alone,), (whole,)) = self._written([probe]), self.tokenizer([probe], add_special_tokens=True)["input_ids"]
             for begin in range(len(whole) - len(alone) + 1) if alone else ():
@@ -58,7 +58,7 @@ class PromptTokens:
         return []
 
     def _written(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of what stands in the texts."""
+        """Return the tokens of the texts themselves."""
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def _say_appended(self, ids: list[int]) -> None:

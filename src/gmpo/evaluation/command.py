@@ -25,14 +25,14 @@ from gmpo.rewards import as_reward
 from gmpo.types import Sampling
 
 SETTINGS = "settings.json"
-WIDE = 160  # columns, where no terminal says how many
+WIDE = 160  # columns, where no terminal gives a number
 SHORT = {"truncated_fraction": "truncated", "response_length": "tokens"}  # columns of the table
 WEIGHTS = (".safetensors", ".bin")
-EVERY = 10.0  # seconds between two lines of progress
+EVERY = 10.0  # seconds between progress lines
 
 
 def prepare(cfg: DictConfig) -> Evaluation:
-    """Instantiate a config; whatever a user can get wrong fails here, before an engine starts."""
+    """Instantiate a config; a user's mistakes fail here, before an engine starts."""
     configure_logging()
     torch.set_num_threads(cfg.cluster.threads)
     if cfg.model.path is None:
@@ -63,11 +63,11 @@ def prepare(cfg: DictConfig) -> Evaluation:
 
 
 def settings_of(cfg: DictConfig) -> dict[str, object]:
-    """Return what a response and its score depend on, beside the problem and the response's number."""
+    """Return the settings that a response and its score depend on, besides the problem and the response's number."""
     sampling, reward = (OmegaConf.to_container(cfg[section], resolve=True) for section in ("sampling", "reward"))
     assert isinstance(sampling, dict)
-    del sampling["samples"]  # more of them go on from fewer
-    if not sampling["stop"]:  # evaluations from before there were stop strings go on
+    del sampling["samples"]  # a larger number extends an earlier evaluation
+    if not sampling["stop"]:  # so that evaluations from before stop strings existed resume
         del sampling["stop"]
     assert isinstance(reward, dict)
     reward.pop("processes", None)  # changes no score
@@ -91,14 +91,14 @@ def weights_fingerprint(model: Path) -> str:
 
 
 def open_folder(output: str | None, root: Path, settings: Mapping[str, object]) -> Path:
-    """Return the evaluation's folder, new or with the same settings; raises ValueError where it holds another one's."""
+    """Return the evaluation's folder, new or of the same settings; raises ValueError where it holds anything else."""
     model = "-".join(Path(str(settings["model"])).parts[-2:]).strip("/.")
     folder = Path(output) if output is not None else root / f"{model}-{_short_hash(settings)}"
     file = folder / SETTINGS
     try:
         found = json.loads(file.read_text()) if file.exists() else None
         if found is None and folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"output={folder} holds something else than an evaluation; choose another folder")
+            raise ValueError(f"output={folder} holds something other than an evaluation; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         if found is None:
             with write_atomically(file) as whole:
@@ -113,7 +113,7 @@ def open_folder(output: str | None, root: Path, settings: Mapping[str, object]) 
 
 
 class Progress:
-    """A line every few seconds with the number of responses that are made."""
+    """Progress lines with the number of finished responses."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()

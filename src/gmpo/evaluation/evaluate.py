@@ -21,7 +21,7 @@ Results = dict[str, dict[str, float]]  # by benchmark, then by metric
 
 
 class Key(NamedTuple):
-    """Tells the responses of an evaluation apart."""
+    """The identity of a response within an evaluation."""
 
     benchmark: str
     problem: str  # `problem_key`
@@ -30,11 +30,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Samples responses to every problem, scores them, and writes responses.jsonl and results.json to `folder`.
+    """Samples and scores responses to every problem, and writes responses.jsonl and results.json to `folder`.
 
-    What responses.jsonl holds already is not generated again. Each response depends on the seed, the problem and its
-    number alone: an evaluation that was cut off and goes on ends as if it had not been. pass_k: further k of pass@k.
-    on_progress is called with the number of responses that there are and of all.
+    Responses that are already in responses.jsonl are not generated again. Each response depends only on the seed, the
+    problem and its number, so an interrupted and resumed evaluation ends with the same results. pass_k: additional k of
+    pass@k. on_progress is called with the numbers of finished and of all responses.
     """
 
     engine: Engine
@@ -74,7 +74,7 @@ class Evaluation:
             whole.write(json.dumps(others | results, indent=2) + "\n")
 
     def _make_missing(self, file: ResponseFile, responses: dict[Key, ScoredResponse]) -> None:
-        """Generate what `responses` lacks, and add it there and to the file."""
+        """Generate the missing responses, and add them to `responses` and to the file."""
         wanted = [(prompt, self._keys(prompt)) for prompt in self.prompts]
         missing = [(prompt, [key for key in keys if key not in responses]) for prompt, keys in wanted]
         missing = [(prompt, keys) for prompt, keys in missing if keys]

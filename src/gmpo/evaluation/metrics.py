@@ -26,8 +26,7 @@ def pass_at_k(correct: int, total: int, k: int) -> float:
 def maj_at_k(correct: Sequence[bool], answers: Sequence[str]) -> float:
     """Return whether the most frequent answer of k responses is right (arXiv:2203.11171); a tie counts its share.
 
-    answers: in one notation; an empty one does not vote. Right answers mean the same and vote together, however
-    they are written.
+    answers: in one notation; an empty one does not vote. Right answers vote together, however they are written.
     """
     wrong = Counter(answer for right, answer in zip(correct, answers, strict=True) if answer and not right)
     votes = [sum(correct), *wrong.values()]
@@ -35,10 +34,10 @@ def maj_at_k(correct: Sequence[bool], answers: Sequence[str]) -> float:
 
 
 class ProblemMetrics(Metric):
-    """mean@n, pass@k and maj@n over problems with n responses each, their truncated share and mean length in tokens.
+    """mean@n, pass@k and maj@n over problems with n responses each, truncated fraction and mean length in tokens.
 
-    Of a single response all three are the same number: there only mean@1 is computed, and pass@1 where k names it.
-    samples: n. k: for which pass@k is computed, n > 1 always among them. solved_at: the reward that counts as right.
+    For a single response all three are equal: only mean@1 is computed then, and pass@1 where k contains 1.
+    samples: n. k: the k of pass@k; n > 1 is always added. solved_at: the reward that counts as correct.
     """
 
     full_state_update = False
@@ -70,7 +69,7 @@ class ProblemMetrics(Metric):
         lengths: Sequence[int],
         truncated: Sequence[bool],
     ) -> None:
-        """Add the responses to one problem. answers: in one notation; None where the reward does not parse them."""
+        """Add the responses to one problem. answers: in one notation; None where the reward parses none."""
         read = [answer for answer in answers if answer is not None]
         if len(rewards) != self.samples:
             raise ValueError(f"{len(rewards)} responses to a problem, expected {self.samples}")
@@ -84,7 +83,7 @@ class ProblemMetrics(Metric):
         self.unread += len(read) < len(answers)
 
     def compute(self) -> dict[str, float]:
-        """Return each metric by its name; maj@n only where the reward parses answers."""
+        """Return the metrics by name; maj@n only where the reward parses answers."""
         means = dict(zip(self.names, (self.totals / self.problems).tolist(), strict=True))
         return {name: value for name, value in means.items() if not (self.unread and name.startswith("maj@"))}
 

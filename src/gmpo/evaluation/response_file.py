@@ -35,7 +35,7 @@ class ScoredResponse:
 
 
 def problem_key(prompt: Prompt) -> str:
-    """Return a key that names a problem by its prompt's tokens and answer, whatever else its benchmark holds."""
+    """Return a key of a problem that depends on its prompt's tokens and answer only, not on its benchmark."""
     content = json.dumps([prompt.token_ids, prompt.answer]).encode()
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
@@ -47,7 +47,7 @@ class ResponseFile:
         self.path = path
 
     def read(self) -> Iterator[ScoredResponse]:
-        """Return what an earlier start left; a last line that was cut off is removed."""
+        """Yield the responses of earlier starts; an incomplete last line is removed."""
         if not self.path.exists():
             return
         with self.path.open("rb+") as file:
@@ -66,7 +66,7 @@ class ResponseFile:
             file.truncate(whole)
 
     def append(self, response: ScoredResponse) -> None:
-        """Write one more, at once."""
+        """Append a response at once."""
         # a lone surrogate becomes its escape, which JSON reads back
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Where the time of a rollout step goes."""
+"""Timing of the stages of a rollout step."""
 
 import time
 from collections import defaultdict
@@ -8,13 +8,15 @@ from typing import Any
 
 
 class StepClock:
-    """Seconds spent in each stage of the current rollout step."""
+    """The seconds spent in each stage of the current rollout step."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.on_stage: list[Callable[[str], None]] = []  # told the name of each stage as it begins
-        self.on_responses: list[Callable[[int, int], None]] = []  # told how many are finished, and of how many
-        self.mark: Callable[[str], AbstractContextManager[Any]] = nullcontext  # put around each stage, by its name
+        self.on_stage: list[Callable[[str], None]] = []  # called with each stage's name as it begins
+        self.on_responses: list[Callable[[int, int], None]] = []  # called with the finished and requested counts
+        self.mark: Callable[[str], AbstractContextManager[Any]] = (
+            nullcontext  # entered around each stage, with its name
+        )
         self._began = time.perf_counter()
 
     def restart(self) -> None:
@@ -23,13 +25,13 @@ class StepClock:
         self._began = time.perf_counter()
 
     def count_responses(self, finished: int, asked: int) -> None:
-        """Say how many responses of those that an engine was asked for are finished."""
+        """Report how many of the requested responses are finished."""
         for listener in self.on_responses:
             listener(finished, asked)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Count what runs inside towards `stage`."""
+        """Add the time of the block to `stage`."""
         for listener in self.on_stage:
             listener(stage)
         began = time.perf_counter()
@@ -40,5 +42,5 @@ class StepClock:
             self.seconds[stage] += time.perf_counter() - began
 
     def elapsed(self) -> float:
-        """Seconds since the rollout step began."""
+        """Return the seconds since the rollout step began."""
         return time.perf_counter() - self._began

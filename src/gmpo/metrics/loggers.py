@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv, each with what it has a value of; none where there is no file."""
+    """Return the rows of a metrics.csv, without empty cells; none where there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -29,9 +29,9 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
 class MetricsCSV(Logger):
     """metrics.csv: one row for each rollout step, validation of that step included.
 
-    Lightning's CSVLogger writes a row for each call, so training and validation metrics of one step stand in
-    different rows; here they share one. Written whole at each change: a new column needs no other care, and
-    a reader never meets half a row.
+    Lightning's CSVLogger writes a row for each call, so training and validation metrics of one step are in different
+    rows; here they share one. The whole file is written at each change, so that new columns are simple and a reader
+    never sees half a row.
     """
 
     def __init__(self, folder: str) -> None:
@@ -41,7 +41,7 @@ class MetricsCSV(Logger):
 
     @cached_property
     def rows(self) -> dict[int, dict[str, float | str]]:
-        """By rollout step; of a run that goes on, with those that are there."""
+        """Rows by rollout step; in a resumed run, with the existing ones."""
         return {int(row["rollout_step"]): {**row} for row in read_metrics(self.path)}
 
     @property
@@ -63,15 +63,15 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: object, *args: object, **kwargs: object) -> None:
-        """Nothing: config.yaml holds them."""
+        """Do nothing: config.yaml holds them."""
 
     def write(self) -> None:
-        """As `save`, but raises OSError where it fails."""
+        """Write the file; raises OSError where that fails."""
         write_metrics(self.path, list(self.rows.values()))
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file; where that fails, it is said once, and the rows are in the next one."""
+        """Write the file; a failure is logged once, and the next write includes the rows."""
         try:
             self.write()
         except OSError as error:
@@ -83,7 +83,7 @@ class MetricsCSV(Logger):
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, float | str]]) -> None:
-    """Write a whole metrics.csv, in place of what was there."""
+    """Write a whole metrics.csv, replacing the old one."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with write_atomically(path) as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -92,30 +92,27 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, float | str]]) -> None
 
 
 class TensorBoard(TensorBoardLogger):
-    """TensorBoard's events. What a full disk refuses is missing among them, and training goes on."""
+    """TensorBoard's events. Events that a full disk refuses are lost, and training continues."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """As `Logger`."""
         with self._begun_anew_where_it_fails():
             super().log_metrics(metrics, step)
 
     def log_text(self, tag: str, text: str, step: int) -> None:
-        """Markdown."""
+        """Log a text in Markdown."""
         with self._begun_anew_where_it_fails():
             self.experiment.add_text(tag, text, step)
 
     def log_margin(self, chart: str, title: str, names: Sequence[str]) -> None:
-        """Lay out a chart of a value between two others: names of the value, the lower and the upper one."""
+        """Define a chart of a value between bounds; names: of the value, the lower and the upper bound."""
         with self._begun_anew_where_it_fails():
             self.experiment.add_custom_scalars({chart: {title: ["Margin", list(names)]}})
 
     def save(self) -> None:
-        """As `Logger`."""
         with self._begun_anew_where_it_fails():
             super().save()
 
     def finalize(self, status: str) -> None:
-        """As `Logger`."""
         with self._begun_anew_where_it_fails():
             super().finalize(status)
 
@@ -124,7 +121,9 @@ class TensorBoard(TensorBoardLogger):
         try:
             yield
         except (OSError, ValueError) as error:
-            fault = error if isinstance(error, OSError) else error.__cause__  # Lightning makes the second of the first
+            fault = (
+                error if isinstance(error, OSError) else error.__cause__
+            )  # Lightning raises the second from the first
             if not isinstance(fault, OSError):
                 raise
             log.error("%s could not be written (%s): what it lacks is in metrics.csv", self.log_dir, fault.strerror)
@@ -132,7 +131,7 @@ class TensorBoard(TensorBoardLogger):
 
 
 class Wandb(WandbLogger):
-    """A run of Weights & Biases, the same one after each resume: its id is kept in FOLDER/wandb_id.
+    """A Weights & Biases run, the same after each resume: its id is kept in FOLDER/wandb_id.
 
     settings: of Lightning's logger and of wandb.init.
     """
@@ -144,7 +143,7 @@ class Wandb(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run; begun, or resumed, when it is asked for first."""
+        """The run, begun or resumed at first access."""
         if self._experiment is None and self._wandb_init.get("id") is None:
             if not self._kept_id.is_file():
                 self._kept_id.write_text(secrets.token_hex(8))
@@ -153,7 +152,7 @@ class Wandb(WandbLogger):
 
 
 class MLflow(MLFlowLogger):
-    """A run of MLflow, the same one after each resume: its id is kept in FOLDER/mlflow_id.
+    """An MLflow run, the same after each resume: its id is kept in FOLDER/mlflow_id.
 
     settings: of Lightning's logger.
     """
@@ -161,7 +160,7 @@ class MLflow(MLFlowLogger):
     _run_id: str | None
 
     def __init__(self, folder: str, **settings: Any) -> None:
-        if rank_zero_only.rank > 0:  # it logs nothing, and is not to make tables beside the first one
+        if rank_zero_only.rank > 0:  # it logs nothing, and must not create tables at the same time as rank 0
             settings |= {"tracking_uri": "sqlite:///:memory:"}
         super().__init__(**settings)
         self._kept_id = Path(folder, "mlflow_id")
@@ -169,7 +168,7 @@ class MLflow(MLFlowLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """MLflow's client; the run is begun, or resumed, when it is asked for first."""
+        """MLflow's client; the run is begun or resumed at first access."""
         if self._run_id is None and self._kept_id.is_file():
             self._run_id = self._kept_id.read_text()
         client = super().experiment

@@ -1,4 +1,4 @@
-"""What the responses of a rollout step were like, over all ranks."""
+"""Metrics of the responses of a rollout step, over all ranks."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -10,7 +10,7 @@ from gmpo.types import Group, Rollout
 
 
 class RolloutFacts(NamedTuple):
-    """What metrics need of a response; ranks tell each other no more."""
+    """The part of a response that metrics need; ranks exchange no more."""
 
     reward: float
     penalty: float
@@ -19,7 +19,7 @@ class RolloutFacts(NamedTuple):
 
 
 class GroupFacts(NamedTuple):
-    """What metrics need of a group, and whose it is."""
+    """The part of a group that metrics need, with its prompt."""
 
     prompt: tuple[str, int]  # benchmark and index
     zero_advantage: bool
@@ -27,7 +27,7 @@ class GroupFacts(NamedTuple):
 
 
 def facts_of(groups: Sequence[Group]) -> list[GroupFacts]:
-    """Of each group."""
+    """Return the facts of each group."""
     return [
         GroupFacts(
             (group.prompt.benchmark_name, group.prompt.index),
@@ -44,7 +44,7 @@ def _facts_of(rollout: Rollout) -> RolloutFacts:
 
 
 def rollout_metrics(groups: Sequence[GroupFacts]) -> dict[str, float]:
-    """Of all responses that were made, discarded ones included; lengths in tokens."""
+    """Return metrics of all generated responses, discarded ones included; lengths in tokens."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     rewards = torch.tensor([rollout.reward for rollout in rollouts], dtype=torch.float32)
     return {
@@ -58,7 +58,7 @@ def rollout_metrics(groups: Sequence[GroupFacts]) -> dict[str, float]:
 
 
 def mean_of_reports(reports: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """The mean over ranks of what their rewards report, weighed by how many responses each scored."""
+    """Return the mean of the ranks' reward reports, weighted by the responses that each scored."""
     names = list(dict.fromkeys(name for _, report in reports for name in report))
     means = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""What the updates of one rollout step looked like."""
+"""Metrics of the updates of one rollout step."""
 
 from typing import Literal
 
@@ -28,17 +28,17 @@ MEANS = (
     "throughput/padding_fraction",
     "throughput/imbalance",
 )
-NAN: Literal["disable"] = "disable"  # a NaN is to be seen, not left out of the mean
+NAN: Literal["disable"] = "disable"  # show NaNs instead of leaving them out of the mean
 
 
 class UpdateMetrics(nn.Module):
     """Metrics over the response tokens of a rollout step, and over its optimizer steps.
 
-    Tokens are counted of the responses that are sent through the model. Entropy and the two of the engine are those of
-    the policy before the updates: from the pass that gives the old log-probs, which for the first mini-batch is that of
-    its update; where old log-probs are the engine's, from the first mini-batch alone. kl_ref is of the policy that
-    sampled; the log-ratio and kl_old compare the policy at each update with it. The clip shares are of all tokens in
-    the loss: one without a signal is never clipped. Where there are several ranks, the metrics are over all of them.
+    Only tokens that are sent through the model count. Entropy and the two engine gaps are of the policy before the
+    updates: from the pass that gives the old log-probs, which for the first mini-batch is its update's own; where the
+    engine gives the old log-probs, from the first mini-batch alone. kl_ref is of the policy that sampled; log_ratio and
+    kl_old compare the policy at each update with it. The clip fractions are over all tokens in the loss: one of
+    advantage 0 is never clipped. All metrics are over all ranks.
     """
 
     def __init__(self) -> None:
@@ -48,17 +48,17 @@ class UpdateMetrics(nn.Module):
         metrics["policy/log_ratio_max"] = MaxMetric(nan_strategy=NAN)
         metrics["rollout/log_prob_gap_max"] = MaxMetric(nan_strategy=NAN)
         self.metrics = nn.ModuleDict(metrics)
-        self._seen: set[str] = set()  # what has a value on this rank
+        self._seen: set[str] = set()  # metrics with a value on this rank
 
     def add_entropy(self, batch: MicroBatch, entropy: Tensor | None) -> None:
-        """Count the entropy of the distribution that each response token was drawn from."""
-        assert entropy is not None, "it is computed where it is asked for"
+        """Add the entropy of the distribution that each response token was drawn from."""
+        assert entropy is not None, "the caller asks for entropies"
         self._add("policy/entropy", entropy[batch.mask])
 
     def add_log_prob_gap(self, batch: MicroBatch, log_probs: Tensor, is_behind: bool) -> None:
-        """Count how far the engine's log-probs are from the trainer's, of the same weights.
+        """Add the distance between the engine's and the trainer's log-probs.
 
-        is_behind: the engine's are of earlier weights; that has a name of its own, because it is no defect.
+        is_behind: the engine's are of earlier weights; that gap is expected, and is a metric of its own.
         """
         gap = (batch.rollout_log_probs - log_probs).abs()[batch.mask]
         if is_behind:
@@ -68,14 +68,14 @@ class UpdateMetrics(nn.Module):
             self._add("rollout/log_prob_gap_max", gap)
 
     def add_correction(self, batch: MicroBatch, correction: Correction) -> None:
-        """Count the tokens or sequences whose weight met a bound."""
+        """Add the fraction of tokens or sequences whose weight a bound changed."""
         assert batch.old_log_probs is not None
         touched = correction.touched(batch.old_log_probs, batch.rollout_log_probs, batch.mask)
         self._add("rollout/corrected_fraction", touched)
 
     @torch.no_grad()
     def add_micro_batch(self, objective: Objective, batch: MicroBatch, log_probs: Tensor) -> None:
-        """Count the response tokens of one forward pass."""
+        """Add the response tokens of one forward pass."""
         assert batch.old_log_probs is not None
         log_ratio = log_ratios(log_probs, batch.old_log_probs, batch.mask)
         clipped = objective.clipped(log_ratio, batch.advantages, batch.mask)
@@ -89,22 +89,22 @@ class UpdateMetrics(nn.Module):
             self._add("policy/kl_ref", kl_estimate(batch.old_log_probs, batch.ref_log_probs, "k3")[batch.mask])
 
     def add_zero_advantage(self, mini_batch: MiniBatch) -> None:
-        """Count the response tokens that skip the model."""
+        """Add the response tokens that skip the model."""
         for name in CLIP_SHARES:
             self._add(name, torch.zeros_like(mini_batch.zero_advantage)[mini_batch.zero_advantage])
 
     def add_step(self, loss: Tensor, grad_norm: Tensor) -> None:
-        """Count one optimizer step."""
+        """Add one optimizer step."""
         self._add("policy/loss", loss)
         self._add("policy/grad_norm", grad_norm)
 
     def add_plan(self, plan: Assignment) -> None:
-        """Count the padding of the micro-batches, and how far ranks wait for each other in them."""
+        """Add the padding of the micro-batches and the imbalance between ranks."""
         self._add("throughput/padding_fraction", torch.tensor(plan.padding_share))
         self._add("throughput/imbalance", torch.tensor(plan.imbalance))
 
     def compute_and_reset(self) -> dict[str, Tensor]:
-        """The values under their public names, and a clean start; collective."""
+        """Return the values by public name, and reset the metrics. Collective."""
         seen = set().union(*gather(self._seen))
         for name in seen - self._seen:
             self.metrics[name].update(torch.empty(0, device=self.metrics[name].device))  # other ranks have values

@@ -1,4 +1,4 @@
-"""Loading a model's weights one transformer block at a time, from a folder or the hub: no process holds all of them."""
+"""Block-by-block loading of a model's weights, from a folder or the hub: no process holds all of them."""
 
 import ctypes
 import logging
@@ -36,13 +36,12 @@ DOWNLOADED = (CONFIG, "generation_config.json", INDEX, "model*.safetensors")
 def load_blockwise(
     path: str, dtype: torch.dtype, shard: Callable[[nn.Module], None], **settings: object
 ) -> PreTrainedModel:
-    """Return a causal language model in evaluation mode, with weights, buffers and settings as `from_pretrained` gives
-    them.
+    """Return a causal language model in evaluation mode, with the same weights and settings as `from_pretrained`.
 
     path: a folder or hub id with safetensors files, under published names or those of transformers. shard: called with
-    each block once it has its weights, on the CPU, in `dtype`, while the blocks after it are still on the meta device;
-    at last with the model. It keeps this rank's share and lets go of the rest, as FSDP2's `fully_shard` does. settings:
-    what `from_pretrained` takes for config and model, such as attn_implementation.
+    each block once it has its weights, on the CPU, in `dtype`, while later blocks are still on the meta device, and
+    finally with the model. It keeps this rank's shard and frees the rest, as FSDP2's `fully_shard` does. settings:
+    arguments of `from_pretrained` for config and model, such as attn_implementation.
     Raises ValueError, naming file and tensor, where files or weights are missing, damaged or of another shape.
     """
     folder = _folder(path)
@@ -66,7 +65,7 @@ def load_blockwise(
 
 
 def _folder(path: str) -> Path:
-    """Return the folder itself, or the hub's, downloaded if need be: one rank of a node downloads, others wait."""
+    """Return the folder itself, or the hub's, downloaded if necessary by one rank of each node while others wait."""
     if Path(path).is_dir():
         return Path(path)
     try:
@@ -89,7 +88,7 @@ def _architecture(path: str, folder: Path, dtype: torch.dtype, settings: dict[st
     model = without_weights(config, path, dtype, trust_remote_code=trust, **settings)
     try:
         model.generation_config = GenerationConfig.from_pretrained(folder)
-    except OSError:  # it has none: older models keep such settings in their config
+    except OSError:  # none: older models keep these settings in their config
         model.generation_config = GenerationConfig.from_pretrained(
             folder, config_file_name=CONFIG, _from_model_config=True
         )
@@ -97,14 +96,14 @@ def _architecture(path: str, folder: Path, dtype: torch.dtype, settings: dict[st
 
 
 def without_weights(config: PreTrainedConfig, path: str, dtype: torch.dtype, **settings: object) -> PreTrainedModel:
-    """Return the architecture on the meta device; settings as `from_pretrained` takes them.
+    """Return the architecture on the meta device; settings: arguments of `from_pretrained`.
 
-    Raises ValueError for a config that no causal language model is made from.
+    Raises ValueError for a config that is not of a causal language model.
     """
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=dtype, **settings)
-    except Exception as error:  # of whatever the class of a model does with its config
+    except Exception as error:  # a model's class may raise anything
         raise ValueError(
             f"model.path={path} cannot be made a causal language model (model_type={config.model_type}; "
             f"{reason(error)}): take a decoder-only text model, or another model.attention"
@@ -120,7 +119,7 @@ def _fill_buffers(model: PreTrainedModel) -> None:
 
 
 def _tensors(folder: Path) -> dict[str, str]:
-    """Name of each tensor in a folder's safetensors files, and its file."""
+    """Return the file of each tensor in a folder's safetensors files, by the tensor's name."""
     return {name: str(file) for file in weight_files(folder) for name in tensors_in(file)}
 
 
@@ -132,7 +131,7 @@ def _part(name: str, block: re.Pattern[str]) -> str:
 def _parts(
     model: PreTrainedModel, tensors: dict[str, str], how: LoadStateDictConfig, block: re.Pattern[str]
 ) -> dict[str, dict[str, str]]:
-    """Return the tensors that the weights of each block, and of the rest, are made of."""
+    """Return the tensors that the weights of each block, and of the rest, are built from."""
     renamings = [entry for entry in how.weight_mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in how.weight_mapping if isinstance(entry, WeightConverter)]
     weights = model.state_dict()
@@ -158,7 +157,7 @@ def _load(
     how: LoadStateDictConfig,
     block: re.Pattern[str],
 ) -> None:
-    """Read one part's tensors and make its weights of them; tie those that the config says are one."""
+    """Read one part's tensors and build its weights from them; tie those that the config ties."""
     tensors = parts[part]
     with ExitStack() as stack, _without_progress_bar():
         files = {file: stack.enter_context(safe_open(file, "pt")) for file in set(tensors.values())}
@@ -177,7 +176,7 @@ def _load(
 
 
 def _return_freed_memory() -> None:
-    """Have glibc give back what it keeps of freed blocks: 130 MB a rank, of a model of 730 MB, without this."""
+    """Make glibc return the memory of freed blocks: without this it keeps 130 MB a rank, of a model of 730 MB."""
     with suppress(AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,7 +1,7 @@
-"""The number of logits that exist at once where log-probs are computed; no torch, for the planner."""
+"""The number of logits that exist at once when log-probs are computed. Imports no torch, for the planner."""
 
 ON_GPU = 2**27  # half a GiB in float32: products that fill a GPU
-ON_CPU = 2**18  # 1 MiB: what follows a product finds it in the cache
+ON_CPU = 2**18  # 1 MiB: a product is still in the cache when it is used
 MIN_VOCAB = 1024  # of a chunk, where there are more tokens than it holds: narrower products are slow
 
 

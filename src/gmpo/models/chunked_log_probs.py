@@ -1,10 +1,9 @@
-"""Log-probabilities and entropies from hidden states and a head's weight; the logits of all never exist together.
+"""Log-probabilities and entropies from hidden states and a head's weight, without all logits in memory at once.
 
 With a vocabulary of 152 thousand, logits are the largest tensors of an update. Here a chunk of them is computed, used
 and overwritten by the next. The forward pass folds chunks into the log-sum-exp of each token and, where the entropy is
-wanted, into the mean of its logits (an online softmax, arXiv:1805.02867); the backward pass computes each chunk again.
-GMPO knows the gradient of a token only once it knows all of its sequence, so that none can be computed on the way
-forward.
+wanted, into the mean of its logits (an online softmax, arXiv:1805.02867); the backward pass recomputes each chunk.
+GMPO's gradient of a token depends on all of its sequence, so none can be computed during the forward pass.
 """
 
 from typing import Any
@@ -16,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from gmpo.models.chunks import Chunks, add_product
 
-Values = tuple[Float[Tensor, "*B"], Float[Tensor, "*B"] | None]  # log-probs, and entropy if it was asked for
+Values = tuple[Float[Tensor, "*B"], Float[Tensor, "*B"] | None]  # log-probs, and entropy if requested
 Gradients = tuple[Float[Tensor, "N D"] | None, Float[Tensor, "V D"] | None, Float[Tensor, "V"] | None]
 
 
@@ -31,9 +30,9 @@ def linear_log_probs(
 ) -> Values:
     """Return the log-softmax of (hidden weight^T + bias) / temperature at the given tokens, and the entropies.
 
-    In nats, in float32 (float64 of float64), differentiable once in hidden, weight and bias; the entropy is None unless
-    it is asked for. max_logits_per_chunk: as `Chunks` has it. For the backward pass the arguments are kept, and two
-    numbers of each token.
+    In nats, in float32 (float64 for float64), differentiable once in hidden, weight and bias; the entropy is None
+    unless requested. max_logits_per_chunk: see `Chunks`. For the backward pass the arguments are kept, and two numbers
+    for each token.
     """
     flat = (hidden.flatten(0, -2), weight, bias, token_ids.flatten())
     log_probs, entropy = _LinearLogProbs.apply(*flat, temperature, with_entropy, max_logits_per_chunk)
@@ -107,7 +106,7 @@ def _gradients(
 ) -> Gradients:
     """Return the gradients of hidden states, weight and bias, from g of the log-probs and h of the entropies.
 
-    That of the logit of a word with probability p is (g (1[word is the target] - p) - h p (log p + entropy)) /
+    The gradient of the logit of a word with probability p is (g (1[word is the target] - p) - h p (log p + entropy)) /
     temperature. Chunks add up in float32 or wider. A row of the weight gets its gradient from all tokens before the
     next chunk of the vocabulary begins, so that no wide copy of the whole is needed.
     """

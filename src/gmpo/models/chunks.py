@@ -10,9 +10,9 @@ from gmpo.models.chunk_size import ON_CPU, ON_GPU, chunk_size
 class Chunks:
     """The logits of N tokens over a vocabulary of V, of which one chunk of n tokens by v entries exists at a time.
 
-    hidden: what the head reads. weight, bias: the head's. targets: the token whose log-prob is wanted, of each row.
-    max_logits: tokens times vocabulary entries of a chunk, at most; None: what suits the device. A method that returns
-    a chunk returns memory that the next call of the same method overwrites.
+    hidden: the head's input. weight, bias: the head's. targets: for each row, the token whose log-prob is wanted.
+    max_logits: most tokens times vocabulary entries of a chunk; None: chosen by device. A method that returns a chunk
+    returns memory that the next call of the same method overwrites.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Chunks:
     ) -> None:
         self.hidden, self.weight, self.bias, self.targets = hidden, weight, bias, targets
         self.temperature = temperature
-        self.precision = torch.promote_types(hidden.dtype, torch.float32)  # of all that follows a product
+        self.precision = torch.promote_types(hidden.dtype, torch.float32)  # of everything computed from a product
         max_logits = max_logits or (ON_CPU if hidden.device.type == "cpu" else ON_GPU)
         longest, widest = chunk_size(len(hidden), len(weight), max_logits)
         self.tokens, self.vocab = parts(len(hidden), longest), parts(len(weight), widest)
@@ -36,11 +36,11 @@ class Chunks:
 
     @property
     def is_half(self) -> bool:
-        """Whether products are of less precision than what follows."""
+        """Whether products are less precise than what is computed from them."""
         return self.hidden.dtype != self.precision
 
     def full(self, value: float) -> Float[Tensor, "N"]:
-        """Return a number for each token."""
+        """Return the value once for each token."""
         return self.hidden.new_full((len(self.hidden),), value, dtype=self.precision)
 
     def logits(self, tokens: slice, vocab: slice) -> Float[Tensor, "n v"]:
@@ -52,12 +52,12 @@ class Chunks:
         return torch.addmm(self.bias[vocab], rows, columns, out=out)
 
     def shifted(self, logits: Float[Tensor, "n v"], shift: Float[Tensor, "n"]) -> Float[Tensor, "n v"]:
-        """Return logits over the temperature, less a number of each token; may overwrite the logits."""
+        """Return logits / temperature − shift of each token; may overwrite the logits."""
         out = _shaped(self._wide, *logits.shape)
         return torch.add(-shift[:, None], logits, alpha=1 / self.temperature, out=out)
 
     def exp(self, exponents: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-        """Return exponentials beside the exponents, which stay."""
+        """Return exponentials; the exponents are kept."""
         if self._second is None:
             self._second = torch.empty_like(self._wide)
         return torch.exp(exponents, out=_shaped(self._second, *exponents.shape))
@@ -67,25 +67,23 @@ class Chunks:
         return _shaped(self._product, *values.shape).copy_(values) if self.is_half else values
 
     def sums_of(self, totals: Float[Tensor, "v *D"]) -> Float[Tensor, "v *D"]:
-        """Return zeros to add up what goes to `totals`: in its own memory where its precision will do."""
+        """Return zeros to accumulate the values of `totals`, in its own memory where that is precise enough."""
         return torch.zeros_like(totals, dtype=self.precision) if self.is_half else totals.zero_()
 
     def targets_in(self, tokens: slice, vocab: slice) -> tuple[Int[Tensor, "n 1"], Bool[Tensor, "n 1"]]:
-        """Return the column of each token's target in a chunk, and whether it is there; if not, it is some other
-        column.
-        """
+        """Return the column of each target in a chunk, and whether it is there; if not, the column is arbitrary."""
         columns = self.targets[tokens, None] - vocab.start
         inside = columns.clamp(0, vocab.stop - vocab.start - 1)
         return inside, columns == inside
 
 
 def parts(length: int, each: int) -> list[slice]:
-    """Return slices of so many elements; the last has what is left."""
+    """Return slices of `each` elements; the last has the rest."""
     return [slice(start, min(start + each, length)) for start in range(0, length, max(1, each))]
 
 
 def add_product(total: Float[Tensor, "a b"], left: Float[Tensor, "a k"], right: Float[Tensor, "k b"]) -> None:
-    """Add a product in place; a total of more precision than its factors takes their product as they round it."""
+    """Add a product in place; the product is rounded to its factors' precision, even if the total's is higher."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:

@@ -1,4 +1,4 @@
-"""From a checkpoint to a folder in the Hugging Face format."""
+"""Export of a checkpoint to a folder in the Hugging Face format."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 
 @dataclass(frozen=True)
 class Exported:
-    """A model that was written."""
+    """An exported model."""
 
-    source: Path  # of a run's folder the checkpoint that was taken
+    source: Path  # the checkpoint; for a run's folder the one that was chosen
     folder: Path
-    parameters: int  # tied ones once
+    parameters: int  # tied ones count once
     dtype: torch.dtype
     size: int  # bytes of the folder
 
@@ -37,8 +37,8 @@ class Exported:
 def export(checkpoint: str, output: str, base_model: str | None = None, dtype: str | None = None) -> Exported:
     """Write the policy of a checkpoint (see `find_checkpoint`) to a new folder, with its config and tokenizer.
 
-    base_model: folder or hub id that these two come from; None: what the checkpoint says. dtype: a name in DTYPES;
-    None: as trained. Raises ValueError, naming the value and the remedy, before a weight is read.
+    base_model: folder or hub id of these two; None: the one named in the checkpoint. dtype: a name in DTYPES; None: as
+    trained. Raises ValueError, naming value and remedy, before a weight is read.
     """
     wanted = _dtype(dtype)
     folder = _new_folder(output, checkpoint)
@@ -98,9 +98,9 @@ def _without_weights(source: str, overrides: dict[str, Any], dtype: torch.dtype)
         config = AutoConfig.from_pretrained(source, **overrides)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    except Exception as error:  # of whatever the class of a config or model does with its values
+    except Exception as error:  # a config's or model's class may raise anything
         raise ValueError(unusable(source, "config", error)) from error
-    with suppress(OSError):  # where it has none, the one made from its config stays
+    with suppress(OSError):  # without one, the one made from its config stays
         model.generation_config = GenerationConfig.from_pretrained(source)
     return model
 

@@ -18,8 +18,8 @@ READ_AS_JSON = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
 )
 NEEDED = f"{CONFIG}, one of {', '.join(TOKENIZER_FILES)} and model*.safetensors"
-ANSWERS_WITHIN = 10.0  # seconds, of the hub
-POINTER = b"version https://git-lfs"  # how a file begins that git has not downloaded
+ANSWERS_WITHIN = 10.0  # seconds; the hub's time limit
+POINTER = b"version https://git-lfs"  # the beginning of a file that git has not downloaded
 AGAIN = "copy or download it again"
 
 
@@ -39,7 +39,7 @@ def hub_config(hub_id: str) -> dict[str, Any]:
     """
     try:
         return _from_hub(hub_id, CONFIG)
-    except Exception as error:  # of whatever client the hub's library has: it was requests, then httpx
+    except Exception as error:  # whatever the hub library's client raises: it was requests, then httpx
         if getattr(error, "response", None) is not None:  # the hub is there, the file is not
             _refuse_adapter_on_hub(hub_id)
         raise ValueError(
@@ -53,7 +53,7 @@ def hub_config(hub_id: str) -> dict[str, Any]:
 def check_reachable(path: str, trained: bool = False) -> None:
     """Raise ValueError, as `hub_config` does, for a hub id that is neither in the cache nor on a hub that answers.
 
-    trained: also where its config.json tells that it cannot be trained.
+    trained: also where its config.json shows that it cannot be trained.
     """
     if not Path(path).is_dir() and not is_cached(path):
         config = hub_config(path)
@@ -69,7 +69,7 @@ def is_cached(hub_id: str) -> bool:
 def check_model_files(path: str) -> None:
     """Raise ValueError, naming the file and the remedy, where a folder's config or tokenizer cannot be read.
 
-    Weights are not looked at, and a path that is not there is left to the hub.
+    Weights are not checked, and a path that does not exist is left to the hub.
     """
     check_is_model(path)
     folder = Path(path)
@@ -86,7 +86,7 @@ def check_model_files(path: str) -> None:
 
 
 def check_is_model(path: str) -> None:
-    """Raise ValueError for a file, and for a folder that holds something else than a model with its config."""
+    """Raise ValueError for a file, and for a folder that holds no model with its config."""
     check_format(path)
     folder = Path(path)
     if folder.is_dir() and local_config(path) is None:
@@ -107,7 +107,7 @@ def check_format(path: str) -> None:
 
 
 def check_trainable(config: Mapping[str, Any], path: str) -> None:
-    """Raise ValueError for a config.json whose weights cannot be trained: quantized, or of several models."""
+    """Raise ValueError for a config.json of weights that cannot be trained: quantized, or of several models."""
     parts = [key for key, value in config.items() if isinstance(value, Mapping) and value.get("model_type")]
     parts = [key for key in parts if key == "text_config"] or parts
     if parts:
@@ -153,9 +153,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def check_weights(folder: Path, trained: bool) -> None:
-    """Raise ValueError, naming the file, where a folder's weights are missing, cut off or damaged; reads headers.
+    """Raise ValueError, naming the file, where a folder's weights are missing, cut off or damaged; reads only headers.
 
-    trained: they must be in safetensors, which an engine alone does not ask for.
+    trained: they must also be in safetensors, which an engine alone does not require.
     """
     if not trained and not any((folder / name).is_file() for name in (WEIGHTS, INDEX)) and _has_other_weights(folder):
         return
@@ -175,7 +175,7 @@ def tensors_in(file: Path) -> list[str]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Return what a file holds; raise ValueError, with its name, where that is not an object in JSON."""
+    """Return the JSON object in a file; raises ValueError, with the file's name, where there is none."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -232,6 +232,6 @@ def _begins_with(file: Path, start: bytes) -> bool:
 def _cached(hub_id: str, file: str) -> Path | None:
     try:
         found = try_to_load_from_cache(hub_id, file)
-    except ValueError:  # no hub id
+    except ValueError:  # not a hub id
         return None
     return Path(found) if isinstance(found, str) else None

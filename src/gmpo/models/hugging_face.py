@@ -15,9 +15,9 @@ from gmpo.models.files import TOKENIZER_FILES, reason
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to fill beside `folder`, renamed at the end: a killed process leaves no half of it.
+    """Yield a temporary folder beside `folder`, renamed at the end: a killed process leaves no partial folder.
 
-    Its files may be read by whom the umask says: safetensors writes them for the owner alone.
+    Its files get the umask's permissions: safetensors writes them for the owner alone.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.parent / f"unfinished-{secrets.token_hex(4)}"
@@ -38,9 +38,9 @@ def write_hugging_face(
 ) -> None:
     """Write weights under their published names, config, tokenizer and generation config.
 
-    `weights` is emptied on the way. The generation config is the model's as it came: `save_pretrained` refuses what
-    some published models have in it, such as a temperature without do_sample. Where it names no token to end or to
-    pad with, it gets the tokenizer's.
+    `weights` is emptied in the process. The generation config is the model's original one: `save_pretrained` refuses
+    values of some published models, such as a temperature without do_sample. Where it has no end or padding token, it
+    gets the tokenizer's.
     """
     generation = deepcopy(model.generation_config)
     if tokenizer is not None:
@@ -57,7 +57,9 @@ def write_hugging_face(
 
 def tokenizer_of(source: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     folder = Path(source)
-    if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):  # one would be made up
+    if folder.is_dir() and not any(
+        (folder / name).is_file() for name in TOKENIZER_FILES
+    ):  # transformers would make one up
         raise ValueError(unusable(source, "tokenizer", FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")))
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)

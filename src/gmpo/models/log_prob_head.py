@@ -1,4 +1,4 @@
-"""A model whose head gives log-probabilities of given tokens instead of logits."""
+"""A replacement of a model's head that returns log-probabilities of given tokens instead of logits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ class LogProbHead:
 
 @contextmanager
 def given_logits(model: nn.Module, logits: Float[Tensor, "V"]) -> Iterator[None]:
-    """Have the head return the same logits for each token, whatever it reads."""
+    """Make the head return the same logits for each token, whatever its input."""
     head = linear_head(model)
     head.forward = lambda hidden: logits.repeat(*hidden.shape[:-1], 1)
     try:

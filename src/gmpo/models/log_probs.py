@@ -17,13 +17,13 @@ from gmpo.types import MicroBatch
 
 @dataclass(frozen=True)
 class Rows:
-    """Input of one pass of a model."""
+    """The input of one pass of a model."""
 
     token_ids: Int[Tensor, "R N"]
     position_ids: Int[Tensor, "R N"]
     columns: Int[Tensor, "K"]  # whose predictions are wanted, ascending
     targets: Int[Tensor, "R K"]  # the tokens that follow them
-    attention: dict[str, Any] = field(default_factory=dict)  # what attention has to know beside the tokens
+    attention: dict[str, Any] = field(default_factory=dict)  # further arguments of attention
 
 
 def response_log_probs(
@@ -35,14 +35,13 @@ def response_log_probs(
     cp_group: ProcessGroup | None = None,
     max_logits_per_chunk: int | None = None,
 ) -> Values:
-    """Return the log-probs of the micro-batch's last T columns, and the entropies if asked for.
+    """Return the log-probs of the micro-batch's last T columns, and the entropies if requested.
 
-    In nats, differentiable; what comes out at padding is to be masked. packed: all sequences stand in one row, without
-    padding, which the model's attention has to know how to read. cp_group: the ranks that share the micro-batch; each
-    sends an equal part of the columns through the model and gets the result for all. max_logits_per_chunk: as
-    `Chunks` has it.
+    In nats, differentiable; mask the values at padding. packed: all sequences are in one row, without padding, which
+    the model's attention must support. cp_group: the ranks that share the micro-batch; each sends an equal part of the
+    columns through the model and gets the result for all. max_logits_per_chunk: see `Chunks`.
 
-    Without packing, padding stands on the right, where a causal model never looks, so no attention mask is needed.
+    Without packing, padding is on the right, where a causal model never looks, so no attention mask is needed.
     """
     rows = rows_of(batch, packed)
     log_probs, entropy = predict(model, rows, LogProbHead(temperature, with_entropy, max_logits_per_chunk), cp_group)
@@ -52,7 +51,7 @@ def response_log_probs(
 
 
 def rows_of(batch: MicroBatch, packed: bool) -> Rows:
-    """Lay out the sequences of a micro-batch for a model: in rows of their own, or all in one."""
+    """Lay out the sequences of a micro-batch for a model: one per row, or all in one row."""
     return _packed(batch) if packed else _padded(batch)
 
 
@@ -94,7 +93,7 @@ def _to_rows(values: Float[Tensor, "1 K"], batch: MicroBatch) -> Float[Tensor, "
 
 
 def _widened(rows: Rows, parts: int) -> Rows:
-    """Add columns of padding up to a multiple of `parts`; packed, they are a sequence of their own at the end."""
+    """Pad the columns to a multiple of `parts`; packed, the padding is a sequence of its own at the end."""
     extra = -rows.token_ids.shape[1] % parts
     if not extra:
         return rows
@@ -113,7 +112,7 @@ def _widened(rows: Rows, parts: int) -> Rows:
 
 
 def _part(rows: Rows, part: int, parts: int) -> Rows:
-    """Return one of `parts` equal parts of the columns; attention knows the whole."""
+    """Return one of `parts` equal parts of the columns; the attention arguments stay those of the whole."""
     width = rows.token_ids.shape[1] // parts
     first, end = part * width, (part + 1) * width
     wanted = (rows.columns >= first) & (rows.columns < end)
@@ -127,7 +126,7 @@ def _part(rows: Rows, part: int, parts: int) -> Rows:
 
 
 def _predict(model: nn.Module, rows: Rows, head: LogProbHead) -> Values:
-    """Predict the wanted columns; without any the model still takes part, for ranks that have some."""
+    """Predict the wanted columns; without any the model still runs, for the ranks that have some."""
     wanted = len(rows.columns)
     columns = rows.columns if wanted else rows.columns.new_zeros(1)
     targets = rows.targets if wanted else rows.token_ids[:, :1]

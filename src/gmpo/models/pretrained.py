@@ -1,4 +1,4 @@
-"""Loading a model's weights, sharded over the ranks of a mesh."""
+"""Loading of a model's weights, sharded over the ranks of a mesh."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,14 +30,14 @@ HALF = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Location of a model and the way it computes.
+    """The location of a model, and how it computes.
 
-    path: a folder or hub id in the Hugging Face format. dtype: of forward and backward, as torch names it; parameters
-    are kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen in half
-    precision on a GPU and sdpa elsewhere. experts: how a mixture of experts is computed, as transformers names it; by
-    default in grouped products of matrices. trust_remote_code: whether code that comes with the model may run.
-    overrides: values of its config.json to replace. longest: tokens of the longest sequence that the run can have, of
-    training or validation; None where that is unknown.
+    path: a folder or hub id in the Hugging Face format. dtype: of forward and backward, by torch's name; parameters are
+    kept in float32 or wider. attention: sdpa, varlen, flash_attention_2, or auto, which is varlen in half precision on
+    a GPU and sdpa elsewhere. experts: transformers' name of the experts implementation of a mixture; by default grouped
+    matrix products. trust_remote_code: whether code that comes with the model may run. overrides: values of its
+    config.json to replace. longest: tokens of the longest possible sequence of the run, in training or validation; None
+    if unknown.
     """
 
     path: str
@@ -56,22 +56,21 @@ class Pretrained:
 
     @property
     def resolved_attention(self) -> str:
-        """The attention that auto stands for."""
+        """The attention, with auto resolved."""
         if self.attention != AUTO:
             return self.attention
         return VARLEN if torch.cuda.is_available() and self.compute_dtype in HALF else SDPA
 
     @property
     def packed(self) -> bool:
-        """Whether sequences stand one after the other in a row, instead of padded in rows of their own."""
+        """Whether sequences are packed into one row, instead of padded in rows of their own."""
         return self.resolved_attention in PACKING
 
     def load(self, mesh: Mesh | None, offload: bool | None = None, checked: bool = False) -> PreTrainedModel:
-        """Return the causal language model in evaluation mode, sharded where there is a mesh; see `Sharding` for
-        offload.
+        """Return the causal language model in evaluation mode, sharded where there is a mesh.
 
-        Collective. checked: the same model was loaded and checked before. Raises ModelError, on all ranks, where it
-        cannot be loaded, or training would not compute its own log-probs.
+        Collective. offload: see `Sharding`. checked: the same model was loaded and checked before. Raises ModelError,
+        on all ranks, where it cannot be loaded, or training would not compute its own log-probs.
         """
         model, fault = self._loaded(mesh, offload)
         faults = [other for other in gather(fault) if other is not None]
@@ -84,7 +83,7 @@ class Pretrained:
         return model
 
     def _loaded(self, mesh: Mesh | None, offload: bool | None) -> tuple[PreTrainedModel | None, str | None]:
-        """Return the model, or what is wrong with it."""
+        """Return the model, or an error message."""
         kept_in = torch.promote_types(self.compute_dtype, torch.float32)
         try:
             self.check(1 if mesh is None else mesh.layout.cp)
@@ -105,15 +104,15 @@ class Pretrained:
             "attn_implementation": attention_name(self.resolved_attention, group),
             "trust_remote_code": self.trust_remote_code,
         }
-        if self.experts is not None:  # a model without experts refuses the word
+        if self.experts is not None:  # a model without experts refuses the argument
             settings["experts_implementation"] = self.experts
         return settings
 
     def check(self, cp: int) -> None:
         """Raise ValueError where the model cannot be trained over cp ranks; reads its config alone.
 
-        Its architecture is made without weights (in half precision, where grouped products of experts have shapes): it
-        must have blocks, and a plain head whose logits stay as they are.
+        Its architecture is built without weights (in half precision, where grouped products of experts have shapes): it
+        must have blocks, and a plain head whose logits are not changed afterwards.
         """
         config = self._config()
         self.refuse_what_cannot_be(config, cp)
@@ -126,7 +125,7 @@ class Pretrained:
             config, unknown = AutoConfig.from_pretrained(
                 self.path, trust_remote_code=self.trust_remote_code, return_unused_kwargs=True, **self.overrides
             )
-        except Exception as error:  # of whatever checks the class of a config makes of its values
+        except Exception as error:  # a config's class may raise anything
             raise ValueError(
                 f"model.path={self.path} has a config.json that transformers {transformers_version} does not take "
                 f"({reason(error)}): see model_type and the values in it, or model.overrides"
@@ -139,7 +138,7 @@ class Pretrained:
         return config
 
     def refuse_what_cannot_be(self, config: PreTrainedConfig, cp: int) -> None:
-        """Raise ValueError where heads cannot be divided over cp ranks, or attention does not know a model's window."""
+        """Raise ValueError where cp does not divide the heads, or attention does not support the model's window."""
         if torch.cuda.is_available() and self.packed and self.compute_dtype not in HALF:
             raise ValueError(
                 f"model.attention={self.resolved_attention} computes in half precision on a GPU, not in cluster.dtype="
@@ -168,17 +167,17 @@ def cost_of(model: PreTrainedModel) -> Cost:
     met = sum(_is_active(name, parameter, config) for name, parameter in model.named_parameters())
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     if head is not embedding:
-        met -= embedding.numel()  # it is looked up
+        met -= embedding.numel()  # it is only looked up
     heads = config_value(config, "num_attention_heads")
     if not isinstance(heads, int):
         return Cost(linear=met, quadratic=0)
-    head_dim = config.to_dict().get("head_dim")  # of some models alone, and in some each layer has its own
+    head_dim = config.to_dict().get("head_dim")  # only some models have one, and in some it differs by layer
     width = heads * (head_dim or config.hidden_size // heads)
-    return Cost(linear=met, quadratic=config.num_hidden_layers * width)  # scores and averages of half of all pairs
+    return Cost(linear=met, quadratic=config.num_hidden_layers * width)  # scores and averages over half of all pairs
 
 
 def _is_active(name: str, parameter: nn.Parameter, config: PreTrainedConfig) -> float:
-    """Return the active share of a parameter: of experts in one tensor, those that a token is sent to."""
+    """Return the active fraction of a parameter: of experts in one tensor, those that a token is routed to."""
     chosen = config_value(config, "num_experts_per_tok")
     stacked = EXPERTS in name and parameter.dim() == 3 and isinstance(chosen, int)
     share = min(1.0, chosen / parameter.shape[0]) if stacked else 1.0

@@ -1,4 +1,4 @@
-"""A policy's weights on disk, in whatever form a run left them."""
+"""Readers of a policy's weights on disk, in every form that a run writes."""
 
 import logging
 import pickle
@@ -35,12 +35,12 @@ class Checkpoint(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where they are."""
+        """The folder of the weights."""
         ...
 
     @property
     def base_model(self) -> str | None:
-        """The folder or hub id that config and tokenizer come from, if it says so."""
+        """The folder or hub id of config and tokenizer, if the checkpoint names it."""
         ...
 
     @property
@@ -49,18 +49,18 @@ class Checkpoint(Protocol):
         ...
 
     def layout(self) -> dict[str, Tensor]:
-        """Shape and dtype of each weight under its name in the language model, as tensors without values."""
+        """Return the shape and dtype of each weight by its name in the language model, as tensors without values."""
         ...
 
     def read(self, dtype: torch.dtype | None) -> dict[str, Tensor]:
-        """The weights, in `dtype` or as they were trained; raises ValueError where they are damaged."""
+        """Return the weights, in `dtype` or as they were trained; raises ValueError where they are damaged."""
         ...
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
-    """What lies at `path`; of a run's folder the newest checkpoint, else the policy saved at its end.
+    """Return the checkpoint at `path`; for a run's folder the newest one, else the policy saved at its end.
 
-    Raises ValueError, saying what was found and what is accepted.
+    Raises ValueError, with what was found and what is accepted.
     """
     if not path.exists():
         raise ValueError(f"checkpoint={path} does not exist: {ACCEPTED}")
@@ -90,21 +90,18 @@ class ShardedCheckpoint:
 
     @property
     def base_model(self) -> str | None:
-        """As `Checkpoint`."""
         return _load(self.path / META).get("base_model")
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """As `Checkpoint`."""
         return _load(self.path / META).get("overrides", {})
 
     @property
     def global_step(self) -> int:
-        """Optimizer steps before it was saved."""
+        """Optimizer steps before the checkpoint."""
         return _load(self.path / META)["global_step"]
 
     def layout(self) -> dict[str, Tensor]:
-        """As `Checkpoint`."""
         try:
             stored = SafeReader(self.path).read_metadata().state_dict_metadata
         except (pickle.UnpicklingError, EOFError, OSError, AttributeError, ImportError, IndexError) as error:
@@ -117,13 +114,13 @@ class ShardedCheckpoint:
         }
 
     def read(self, dtype: torch.dtype | None) -> dict[str, Tensor]:
-        """As `Checkpoint`; nothing else is read, least of all the optimizer's state, and no process group is needed."""
+        """Return the weights; reads nothing else, such as optimizer state, and needs no process group."""
         weights = {name: _cast(tensor, dtype) for name, tensor in self.layout().items()}
         weights = {name: torch.empty_like(tensor, device="cpu") for name, tensor in weights.items()}
         wanted = {STATE: {f"{PREFIX}{name}": tensor for name, tensor in weights.items()}}
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
+                warnings.filterwarnings("ignore", "torch.distributed is disabled")  # intended
                 sharded.load(wanted, storage_reader=SafeReader(self.path), no_dist=True)
         except (CheckpointException, RuntimeError, OSError, EOFError) as error:
             raise ValueError(f"{self.path} is damaged ({_reason(error)}): take another checkpoint") from error
@@ -138,20 +135,19 @@ class HuggingFaceFolder:
 
     @property
     def base_model(self) -> str:
-        """As `Checkpoint`: the folder itself."""
+        """The folder itself."""
         return str(self.path)
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """As `Checkpoint`: its config has them."""
+        """Empty: they are already in the folder's config."""
         return {}
 
     def layout(self) -> dict[str, Tensor]:
-        """As `Checkpoint`; the weights are read here."""
+        """Return shapes and dtypes; reads the weights."""
         return {name: tensor.to("meta") for name, tensor in self._tensors.items()}
 
     def read(self, dtype: torch.dtype | None) -> dict[str, Tensor]:
-        """As `Checkpoint`."""
         return {name: _cast(tensor, dtype) for name, tensor in self._tensors.items()}
 
     @cached_property
@@ -160,14 +156,14 @@ class HuggingFaceFolder:
             model, report = AutoModelForCausalLM.from_pretrained(self.path, dtype="auto", output_loading_info=True)
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise ValueError(f"{self.path} holds no model that can be loaded ({_reason(error)}): {ACCEPTED}") from error
-        for fault in ("missing", "unexpected"):  # transformers makes up the first, drops the second, and only warns
+        for fault in ("missing", "unexpected"):  # transformers initializes the first, drops the second, and only warns
             if names := sorted(report[f"{fault}_keys"]):
                 raise ValueError(f"the weights in {self.path} do not fit its config ({fault}: {', '.join(names[:3])})")
         return model.state_dict()
 
 
 def _newest(folder: Path) -> ShardedCheckpoint | None:
-    """By optimizer steps: the time of a file may be that of its copy."""
+    """Return the newest checkpoint by optimizer steps: a file's time may be that of its copy."""
     found: list[ShardedCheckpoint] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name.startswith((UNFINISHED, DAMAGED)):

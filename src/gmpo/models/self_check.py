@@ -1,8 +1,8 @@
-"""The check that a loaded model's log-probs, as training computes them, are its own and those of a sequence alone.
+"""The check that training computes a loaded model's own log-probs, the same as for a sequence alone.
 
-What would make them others has many names in configs: dropout, multipliers and caps behind the head, RoPE that depends
-on the longest position of a pass, states that run on into the next sequence of a row. Here a few ids go through the
-model instead, so no name has to be known. No random number is drawn from the run's generators.
+What can change them has many names in configs: dropout, multipliers and caps after the head, RoPE that depends on the
+longest position of a pass, states that carry over to the next sequence of a row. Instead of looking for names, a few
+ids are sent through the model. No random number is drawn from the run's generators.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,21 +26,22 @@ from gmpo.parallel.fsdp import reshard
 from gmpo.run.errors import ModelError
 from gmpo.types import MicroBatch, Prompt, Response, Rollout
 
-LIMIT, LIMIT_IN_HALF = 1e-3, 1e-2  # nats: of the largest difference, and of the mean one, which rounding leaves alone
-LIMIT_OF_ROUNDING = 0.2  # nats, in half precision, of the mean between passes of different shapes
-LOGITS = 20.0  # what trained models reach: the given logits lie between this and its negative
-LENGTHS = (15, 9)  # tokens of the neighbour, and of the sequence that is looked at
+LIMIT, LIMIT_IN_HALF = (
+    1e-3,
+    1e-2,
+)  # nats: for the largest difference, and for the mean one, which rounding does not affect
+LIMIT_OF_ROUNDING = 0.2  # nats, in half precision, for the mean between passes of different shapes
+LOGITS = 20.0  # as large as in trained models: the given logits are between this and its negative
+LENGTHS = (15, 9)  # tokens of the neighbour, and of the checked sequence
 HALF = (torch.bfloat16, torch.float16)
-PLAIN = "eager"  # transformers' own attention, written out
+PLAIN = "eager"  # transformers' plain attention
 
-AFTER_THE_HEAD, CHANCE, LATER, POSITION, NEIGHBOUR, ALONE, OWN = range(
-    7
-)  # in the order in which one explains the others
+AFTER_THE_HEAD, CHANCE, LATER, POSITION, NEIGHBOUR, ALONE, OWN = range(7)  # ordered: an earlier one explains later ones
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A few ids, and how the run sends them through the model, on a device.
+    """A few ids on a device, and how the run sends them through the model.
 
     longest: tokens of the longest sequence that the run can have; None where that is unknown.
     """
@@ -53,7 +54,7 @@ class Probe:
     longest: int | None
 
     def differences(self) -> dict[int, float]:
-        """Return how far log-probs differ where they should not, in nats, and stop at the first that decides."""
+        """Return the differences of log-probs that should be equal, in nats; stop at the first that decides."""
         found = {AFTER_THE_HEAD: self.after_the_head()}
         if found[AFTER_THE_HEAD] > LIMIT:
             return found
@@ -95,7 +96,7 @@ class Probe:
     ) -> list[Float[Tensor, "_"]]:
         """Return the log-probs of each sequence's tokens but the first, as the run computes them.
 
-        last_position: of the very last token, whose own prediction is not looked at.
+        last_position: of the last token, whose own prediction is not used.
         """
         batch = _batch(sequences, padding).to(self.device)
         rows = rows_of(batch, self.packed)
@@ -108,19 +109,21 @@ class Probe:
         return list(kept.split([len(ids) - 1 for ids in sequences]))
 
     def _own_log_probs(self, sequence: Int[Tensor, "n"]) -> Float[Tensor, "n-1"]:
-        """Return what the model's own logits say, by transformers' own attention."""
+        """Return the log-probs from the model's own logits, with transformers' plain attention."""
         ids = sequence.unsqueeze(0).to(self.device)
         with _plain_attention(self.model):
             logits = self.model(input_ids=ids, use_cache=False).logits[0, :-1].float()
         return logits.log_softmax(-1).gather(-1, ids[0, 1:, None]).squeeze(-1)
 
     def after_the_head(self) -> float:
-        """Return how far the model moves the log-probs of logits that its head is made to give."""
+        """Return how far the model moves the log-probs of logits that its head is made to return."""
         on_meta = self.device.type == "meta"
         given = torch.linspace(-LOGITS, LOGITS, self._words, device="cpu" if on_meta else self.device)
         ids = self._ids(2, 0).unsqueeze(0).to(self.device)
         with torch.no_grad(), _plain_attention(self.model), given_logits(self.model, given):
-            masked = {"attention_mask": torch.ones_like(ids)} if on_meta else {}  # else positions are looked at
+            masked = (
+                {"attention_mask": torch.ones_like(ids)} if on_meta else {}
+            )  # else the values of positions are read
             got = self.model(input_ids=ids, use_cache=False, **masked).logits.float()
         if got.shape[-1] != len(given):
             return float("inf")
@@ -131,7 +134,7 @@ class Probe:
         return float(apart.mean() if self.compute_dtype in HALF else apart.max())
 
     def limit(self, kind: int) -> float:
-        """Return the largest difference that is none, in nats."""
+        """Return the largest difference that counts as equal, in nats."""
         if kind == AFTER_THE_HEAD or self.compute_dtype not in HALF:
             return LIMIT
         return LIMIT_OF_ROUNDING if kind in (ALONE, OWN) else LIMIT_IN_HALF
@@ -157,7 +160,7 @@ def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
 def check_log_probs(probe: Probe, path: str) -> None:
     """Raise ModelError where training would not compute the model's own log-probs.
 
-    Collective: every rank calls it with its part of the model, and all raise the same. path: how the model is named.
+    Collective: every rank calls it with its part of the model, and all raise the same error. path: the model's name.
     """
     found, fault = _tried(probe.differences, path)
     reshard(probe.model)
@@ -172,16 +175,16 @@ def check_log_probs(probe: Probe, path: str) -> None:
 
 
 def check_head(model: PreTrainedModel, path: str) -> None:
-    """Raise ValueError, before any weight is read, where the model is seen to change its logits after its head.
+    """Raise ValueError, before any weight is read, where the model changes its logits after its head.
 
-    model: on the meta device, where not every model can be run: then `check_log_probs` finds it. Loses all blocks but
-    the first, which have no say in this.
+    model: on the meta device, where not every model runs; otherwise `check_log_probs` finds it later. All blocks but
+    the first are removed, since they do not matter here.
     """
     del blocks_of(model)[1][1:]
     probe = Probe(model, False, None, torch.device("meta"), torch.float32, None)
     try:
         apart = probe.after_the_head()
-    except Exception:  # noqa: BLE001  (of whatever needs values where there are only shapes)
+    except Exception:  # noqa: BLE001  (from code that needs values where there are only shapes)
         return
     if apart > LIMIT:
         raise ValueError(_refusal(AFTER_THE_HEAD, apart, probe, path))
@@ -192,7 +195,7 @@ def _tried(differences: Callable[[], dict[int, float]], path: str) -> tuple[dict
         return differences(), None
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  (of whatever the model's code does with a row of ids)
+    except Exception as error:  # noqa: BLE001  (a model's code may raise anything)
         return {}, (
             f"model.path={path} cannot compute log-probs as training does ({type(error).__name__}: {reason(error)}): "
             "take another model"
@@ -231,7 +234,7 @@ def _refusal(kind: int, apart: float, probe: Probe, path: str) -> str:
             "trained with, or choose another scaling by model.overrides"
         )
     if kind in (NEIGHBOUR, ALONE):
-        split = probe.cp_group is not None  # over ranks, which hand on keys and values, and no other state
+        split = probe.cp_group is not None  # over ranks, which exchange keys and values but no other state
         remedy = "choose model.attention=sdpa, which pads" if probe.packed else "take another model"
         remedy = "choose cluster.cp=1" if split and not probe.packed else remedy
         return (

@@ -1,4 +1,4 @@
-"""The sizes of a language model, by its config.json; arithmetic only, without torch."""
+"""The sizes of a language model from its config.json. Arithmetic only, without torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-EXPERTS = ("num_experts", "num_local_experts")  # as it is published, and as transformers 5 writes it
+EXPERTS = ("num_experts", "num_local_experts")  # in published configs, and as written by transformers 5
 KNOWN = ("qwen2", "qwen3", "qwen3_moe", "llama", "mistral")
 
 
@@ -14,7 +14,7 @@ KNOWN = ("qwen2", "qwen3", "qwen3_moe", "llama", "mistral")
 class ModelShape:
     """A decoder of equal blocks with grouped-query attention and a gated feed-forward part, dense or of experts.
 
-    Parameters are counted to the last one; tests compare with the real classes.
+    Parameter counts are exact; tests compare them with the real classes.
     """
 
     hidden: int
@@ -100,12 +100,12 @@ class ModelShape:
 
     @property
     def parameters(self) -> int:
-        """All of them; a tied weight once."""
+        """All parameters; a tied weight counts once."""
         return self.layers * self.block + self.root
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token is multiplied with: not the embedding, which is looked up, nor idle experts."""
+        """Parameters that a token is multiplied with: no embedding, which is looked up, and no inactive experts."""
         idle = (self.experts - self.experts_per_token) * self.expert if self.experts else 0
         return self.layers * (self.block - idle) + self.embedding
 

@@ -1,4 +1,4 @@
-"""A language model of about 1 M parameters that half knows arithmetic: something for a laptop to improve."""
+"""A language model of about 1 M parameters that half knows arithmetic, for training on a laptop."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ IGNORED = -100  # targets that cross_entropy leaves out
 
 @dataclass(frozen=True)
 class TinyModel:
-    """Settings of the model and of its training; a model is made once for each different set of these.
+    """Settings of the model and of its pretraining; each set of settings is trained once.
 
-    Supervised training on worked arithmetic ends at the first check at which the model's sampled answers solve
-    `target` of the validation problems: short of mastery, so that there is something left to learn.
+    Supervised training on worked arithmetic ends at the first check at which the model's sampled answers solve a
+    fraction `target` of the validation problems: short of mastery, so that there is something left to learn.
     """
 
     kinds: Sequence[str]
@@ -42,7 +42,7 @@ class TinyModel:
     warmup_steps: int = 30
     decay_steps: int = 800
     check_every: int = 10  # steps
-    check_below_loss: float = 0.15  # no check before: it would solve nothing, slowly
+    check_below_loss: float = 0.15  # no check above this loss: it would be slow, and nothing would be solved
     check_problems: int = 200
     target: float = 0.45
     max_steps: int = 1500
@@ -50,10 +50,10 @@ class TinyModel:
 
 
 def make_tiny_model(folder: str, **settings: Any) -> str:
-    """Make the model and its tokenizer in the Hugging Face format, or find it made; returns its folder.
+    """Return the folder of the model and its tokenizer in the Hugging Face format; train the model if it is missing.
 
-    folder: where models are kept; the name inside tells the settings (see `TinyModel`) apart. The same settings
-    give the same model.
+    folder: where models are kept, under names that depend on the settings (see `TinyModel`). The same settings give the
+    same model.
     """
     wanted = TinyModel(**settings | {"kinds": tuple(settings["kinds"])})
     made_of = {"settings": asdict(wanted), "template": CHAT_TEMPLATE, "problems": _problems(wanted, "train", 20)}
@@ -69,8 +69,7 @@ def make_tiny_model(folder: str, **settings: Any) -> str:
 
 
 def character_tokenizer() -> Qwen2Tokenizer:
-    """Return Qwen2's tokenizer without merges: one token for each byte, so for each ASCII character, and special
-    tokens.
+    """Return Qwen2's tokenizer without merges: one token per byte, so per ASCII character, and special tokens.
 
     Its class is the one that transformers loads for a Qwen2 model, whatever class the folder names.
     """
@@ -166,7 +165,7 @@ def _train_step(
 
 @torch.no_grad()
 def share_solved(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: Sequence[Problem]) -> float:
-    """Return the share of problems whose sampled worked answer ends in the right number."""
+    """Return the fraction of problems whose sampled worked answer ends in the right number."""
     prompts = [_prompt(problem) for problem in problems]
     batch = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
     longest = max(len(problem.worked) for problem in problems) + 1

@@ -1,4 +1,4 @@
-"""Loading a model's tokenizer."""
+"""Loading of a model's tokenizer."""
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -17,7 +17,7 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
 
 
 def padding_id(tokenizer: PreTrainedTokenizerBase, vocabulary: int | None) -> int:
-    """Return the id that batches are padded with: any that the model knows will do, since padding is never seen."""
+    """Return the id that batches are padded with: any in the vocabulary will do, since padding is never attended to."""
     for token_id in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token_id is not None and (vocabulary is None or token_id < vocabulary):
             return token_id

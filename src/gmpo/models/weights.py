@@ -1,4 +1,4 @@
-"""Whole tensors out of sharded parameters."""
+"""Gathering of whole tensors from sharded parameters."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,17 @@ from torch.distributed.tensor import DTensor, Replicate
 
 from gmpo.compat import AsyncCollectiveTensor
 
-BUCKET = 512 * 2**20  # bytes of whole tensors that are gathered together, and so held beside the shares
+BUCKET = 512 * 2**20  # bytes of whole tensors that are gathered together, and held besides the shards
 
 
 def whole_weights(
     model: nn.Module, device: torch.device, dtype: torch.dtype | None = None, bucket: int = BUCKET
 ) -> Iterator[tuple[str, Tensor]]:
-    """Name and whole tensor of each parameter, on `device`, cast to `dtype` where one is given.
+    """Yield name and whole tensor of each parameter, on `device`, cast to `dtype` if given.
 
-    Shares are cast before they travel. On a GPU a bucket of parameters is gathered at a time, so that many small ones
-    do not wait for each other and no second whole model stands beside the shares; on a CPU one parameter, since gloo
-    aborts now and then with several under way. Every rank must iterate to the end.
+    Shards are cast before they are sent. On a GPU a bucket of parameters is gathered at a time, so that many small ones
+    do not wait for each other and no second whole model is held besides the shards; on a CPU one parameter, since gloo
+    occasionally aborts with several in flight. Every rank must iterate to the end.
     """
     waiting: list[tuple[str, Tensor]] = []
     size = 0
@@ -32,7 +32,7 @@ def whole_weights(
 
 
 def _gathered(parameter: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    """Return the whole parameter; for a sharded one the gathering has begun."""
+    """Return the whole parameter; for a sharded one the gather is in flight."""
     if not isinstance(parameter, DTensor):
         return parameter.to(device, dtype)
     share = DTensor.from_local(

@@ -1,4 +1,4 @@
-"""Objectives: one class, one file, one YAML each; and the loss that they are part of."""
+"""Objectives, each with one class, one file and one YAML, and the loss that they are part of."""
 
 from gmpo.objectives.cispo import CISPO
 from gmpo.objectives.correction import ImportanceSampling, NoCorrection

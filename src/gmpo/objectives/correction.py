@@ -1,6 +1,6 @@
 """Weights for the mismatch between the engine, which samples, and the trainer, which computes the gradient.
 
-The weight of a token is w_t = π_old(y_t) / π_engine(y_t): both have the same parameters, and yet their kernels and
+The weight of a token is w_t = π_old(y_t) / π_engine(y_t): both have the same parameters, but their kernels and
 precisions differ.
 """
 
@@ -23,7 +23,7 @@ class Correction(Protocol):
         rollout_log_probs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> Float[Tensor, "B T"] | None:
-        """Weights of the response tokens, constants in the gradient; None leaves the loss as it is."""
+        """Return the weights of the response tokens, constants in the gradient; None leaves the loss as it is."""
         ...
 
     def touched(
@@ -32,13 +32,13 @@ class Correction(Protocol):
         rollout_log_probs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> Bool[Tensor, "N"]:
-        """For each response token, or each sequence, whether a bound changed its weight; empty without bounds."""
+        """Return whether a bound changed the weight of each token, or of each sequence; empty without bounds."""
         ...
 
 
 @dataclass(frozen=True)
 class NoCorrection:
-    """Takes the engine's distribution for the trainer's."""
+    """No correction: the engine's distribution is taken for the trainer's."""
 
     corrects_nothing: ClassVar[bool] = True
 
@@ -64,7 +64,7 @@ class NoCorrection:
 class ImportanceSampling:
     """Importance weights with bounds, of tokens or of whole sequences (the product of their tokens' weights).
 
-    mode "truncate" brings a weight outside of [low, high] back to the bound (truncated importance sampling, Yao et
+    mode "truncate" moves a weight outside of [low, high] to the bound (truncated importance sampling, Yao et
     al. 2025, https://fengyao.notion.site/off-policy-rl); "mask" makes it 0, which takes the token or sequence out
     of the gradient (IcePop, arXiv:2510.18855). It stays in the denominator.
     """
@@ -91,7 +91,7 @@ class ImportanceSampling:
         rollout_log_probs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> Float[Tensor, "B T"]:
-        """As `Correction`; what stands off the mask is not to be used."""
+        """Return the weights of the response tokens; values off the mask are meaningless."""
         weight = self._weight(old_log_probs, rollout_log_probs, mask)
         if self.mode == "truncate":
             bounded = weight.clamp(self.low, self.high)
@@ -105,12 +105,11 @@ class ImportanceSampling:
         rollout_log_probs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> Bool[Tensor, "N"]:
-        """As `Correction`."""
         outside = self._outside(self._weight(old_log_probs, rollout_log_probs, mask))
         return outside[mask] if self.level == "token" else outside[mask.any(-1)].squeeze(-1)
 
     def _weight(self, old_log_probs: Tensor, rollout_log_probs: Tensor, mask: Tensor) -> Tensor:
-        """[B, T], or [B, 1] for sequences."""
+        """Return weights [B, T], or [B, 1] for sequences."""
         log_weight = log_ratios(old_log_probs, rollout_log_probs, mask).detach()
         return exp_bounded(log_weight if self.level == "token" else log_weight.sum(-1, keepdim=True))
 
@@ -119,10 +118,10 @@ class ImportanceSampling:
 
 
 def sequence_weight(correction: Float[Tensor, "B T"] | None, mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B"]:
-    """The geometric mean of a sequence's weights: how a correction enters an objective with one ratio a sequence.
+    """Return the geometric mean of each sequence's weights, for objectives with one ratio per sequence.
 
-    Tokens of weight 0 are left out of the mean: a single one would otherwise take out its whole sequence. 0 for
-    a sequence of which nothing is left.
+    Tokens of weight 0 are left out of the mean: a single one would otherwise remove its whole sequence. 0 for
+    a sequence with no token left.
     """
     if correction is None:
         return mask.any(-1).float()
@@ -131,5 +130,5 @@ def sequence_weight(correction: Float[Tensor, "B T"] | None, mask: Bool[Tensor, 
 
 
 def without_removed(log_probs: Float[Tensor, "B T"], correction: Float[Tensor, "B T"] | None) -> Float[Tensor, "B T"]:
-    """`log_probs` without a gradient where the weight is 0; like a clipped token, such a one counts in the mean."""
+    """Return `log_probs`, detached where the weight is 0; like clipped tokens, these still count in the mean."""
     return log_probs if correction is None else torch.where(correction > 0, log_probs, log_probs.detach())

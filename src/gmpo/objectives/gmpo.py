@@ -50,7 +50,7 @@ class GMPO(PerSequence):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """Return the tokens held back; a sequence clipped as a whole has all of its tokens clipped."""
+        """Return the clipped tokens; a sequence clipped as a whole has all of its tokens clipped."""
         if self.clip_level == "none":
             return super().clipped(log_ratio, advantages, mask)
         if self.clip_level == "sequence":

@@ -1,4 +1,4 @@
-"""Group Relative Policy Optimization and what differs from it by a setting: DAPO, Dr.GRPO."""
+"""Group Relative Policy Optimization, and by its settings DAPO and Dr.GRPO."""
 
 import math
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class GRPO(Objective):
         if (self.aggregation == "sequence_sum_norm") != (self.horizon is not None):
             raise ValueError(
                 f"horizon={self.horizon} with aggregation={self.aggregation}: the horizon (a length in tokens) "
-                "belongs to sequence_sum_norm, and to no other"
+                "is for sequence_sum_norm only"
             )
         if self.horizon is not None and not self.horizon >= 1:
             raise ValueError(f"horizon is a length in tokens and must be at least 1, not {self.horizon}")
@@ -81,7 +81,7 @@ class GRPO(Objective):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """Return the tokens held back; those held by the dual clip count as high."""
+        """Return the clipped tokens; those of the dual clip count as high."""
         advantages_B1 = advantages.unsqueeze(-1)
         high, low = outside(log_ratio, advantages_B1, mask, *log_range(self.clip_low, self.clip_high))
         if self.dual_clip is not None:

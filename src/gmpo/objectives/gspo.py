@@ -39,6 +39,6 @@ class GSPO(PerSequence):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """Return the tokens held back; a clipped sequence has all of its tokens clipped."""
+        """Return the clipped tokens; a clipped sequence has all of its tokens clipped."""
         log_ratio_B1 = masked_mean(log_ratio, mask).unsqueeze(-1)
         return outside(log_ratio_B1, advantages.unsqueeze(-1), mask, *log_range(self.clip_low, self.clip_high))

@@ -1,4 +1,4 @@
-"""Estimators of the KL divergence from samples of the policy, and the penalty made of them."""
+"""Estimators of the KL divergence from samples of the policy, and the KL penalty."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ KINDS = ("k1", "k2", "k3", "abs")
 def kl_estimate(
     log_probs: Float[Tensor, "*B T"], ref_log_probs: Float[Tensor, "*B T"], kind: str
 ) -> Float[Tensor, "*B T"]:
-    """Per-token estimate of KL(policy || reference), differentiable in `log_probs`.
+    """Return the per-token estimate of KL(policy || reference), differentiable in `log_probs`.
 
     With d = log π − log π_ref: k1 = d, k2 = d²/2, k3 = exp(−d) − 1 + d, abs = |d|
     (http://joschu.net/blog/kl-approx.html). A "+" after the name keeps the estimate's value and takes the gradient
@@ -37,7 +37,7 @@ def kl_estimate(
 
 
 def check_kind(kind: str) -> str:
-    """The kind itself; raises ValueError for one that does not exist."""
+    """Return the kind; raises ValueError where it does not exist."""
     if kind.removesuffix("+") not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, each also with '+', not {kind!r}")
     return kind
@@ -45,10 +45,10 @@ def check_kind(kind: str) -> str:
 
 @dataclass(frozen=True)
 class KLPenalty:
-    """coefficient · KL(policy || reference), added to the loss or taken off the reward.
+    """coefficient · KL(policy || reference), added to the loss or subtracted from the reward.
 
     In the loss, each token's estimate is averaged as the objective averages tokens (GRPO, arXiv:2402.03300, eq. 3).
-    Off the reward goes the sum over a response's tokens, under the policy that sampled it.
+    From the reward the sum over a response's tokens is subtracted, under the policy that sampled it.
     """
 
     coefficient: float = 0.0  # 0: there is no reference model
@@ -64,7 +64,7 @@ class KLPenalty:
 
     @property
     def needs_reference(self) -> bool:
-        """Whether there is anything to compute."""
+        """Whether a reference model is needed."""
         return self.coefficient > 0
 
     @property
@@ -74,9 +74,9 @@ class KLPenalty:
 
     @property
     def in_reward(self) -> bool:
-        """Whether the reward does."""
+        """Whether the reward has a KL term."""
         return self.needs_reference and self.placement == "reward"
 
     def of_response(self, old_log_probs: Float[Tensor, "T"], ref_log_probs: Float[Tensor, "T"]) -> float:
-        """What is taken off the reward of one response."""
+        """Return what is subtracted from the reward of one response."""
         return self.coefficient * kl_estimate(old_log_probs, ref_log_probs, self.kind).sum().item()

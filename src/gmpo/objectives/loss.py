@@ -1,4 +1,4 @@
-"""The whole loss of an update: an objective and what is added to it."""
+"""The loss of an update: an objective, a KL penalty and an entropy bonus."""
 
 from dataclasses import dataclass, field
 
@@ -15,8 +15,8 @@ from gmpo.types import MicroBatch, MiniBatch
 class PolicyLoss:
     """objective + kl.coefficient · KL − entropy_coefficient · entropy, all over one denominator.
 
-    KL and entropy are averaged over tokens as the objective does it, so that the weight between the terms is
-    the same however a mini-batch is cut.
+    KL and entropy are averaged over tokens as the objective averages, so that the relative weight of the terms does not
+    depend on how a mini-batch is split.
     """
 
     objective: Objective
@@ -68,7 +68,7 @@ class PolicyLoss:
 
     @property
     def learns_from_zero_advantage(self) -> bool:
-        """Whether a sequence of advantage 0 has a gradient all the same."""
+        """Whether a sequence of advantage 0 has a gradient."""
         return self.objective.learns_from_zero_advantage or self.kl.in_loss or self.entropy_coefficient != 0
 
     @property

@@ -1,4 +1,4 @@
-"""The base class of objectives, what they are given, and the ratios and averages that they share."""
+"""The base class of objectives, their inputs, and the ratios and averages that they share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Clipped(NamedTuple):
-    """Response tokens that the clip range holds back, by the side that can clip."""
+    """Clipped response tokens, by the side that clips."""
 
     high: Bool[Tensor, "B T"]
     low: Bool[Tensor, "B T"]
@@ -45,13 +45,15 @@ class LossInputs:
 class Objective(ABC):
     """A policy-gradient loss over whole sequences."""
 
-    learns_from_zero_advantage: ClassVar[bool] = False  # whether one of advantage 0 has a gradient, or skips the model
+    learns_from_zero_advantage: ClassVar[bool] = (
+        False  # a sequence of advantage 0 has a gradient; False: it skips the model
+    )
 
     @abstractmethod
     def loss(self, inputs: LossInputs) -> Float[Tensor, ""]:
         """Return the loss of a micro-batch; summed over micro-batches it is the mini-batch's.
 
-        A sequence whose mask is all False counts for nothing.
+        A sequence whose mask is all False does not count.
         """
 
     @abstractmethod
@@ -62,7 +64,7 @@ class Objective(ABC):
     def average(
         self, values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], denominator: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
-        """Return this micro-batch's part of the mean of per-token values: the weight of a KL or entropy term."""
+        """Return this micro-batch's part of the mean of per-token values, for a KL or entropy term."""
 
     def clipped(
         self,
@@ -70,7 +72,7 @@ class Objective(ABC):
         advantages: Float[Tensor, "B"],
         mask: Bool[Tensor, "B T"],
     ) -> Clipped:
-        """Return the response tokens outside of the clip range, on the side that can clip: here none."""
+        """Return the clipped response tokens: here none."""
         return Clipped(torch.zeros_like(mask), torch.zeros_like(mask))
 
     def __call__(
@@ -96,7 +98,7 @@ class Objective(ABC):
 
 
 class PerSequence(Objective):
-    """Divides by sequences: values are averaged over each sequence's tokens, then over sequences."""
+    """An objective that divides by sequences: values are averaged over each sequence's tokens, then over sequences."""
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
         return count_sequences(mask)
@@ -108,7 +110,7 @@ class PerSequence(Objective):
 
 
 class PerToken(Objective):
-    """Divides by tokens: every token of the mini-batch weighs the same."""
+    """An objective that divides by tokens: every token of the mini-batch has the same weight."""
 
     def count(self, mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
         return count_tokens(mask)
@@ -134,15 +136,15 @@ def log_ratios(
     old_log_probs: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
 ) -> Float[Tensor, "B T"]:
-    """Return log π_θ − log π_old on response tokens, and 0 off the mask whatever stands there."""
+    """Return log π_θ − log π_old on response tokens, and 0 off the mask whatever is there."""
     return on_mask(log_probs, mask) - on_mask(old_log_probs, mask)
 
 
 def exp_bounded(log_ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Return the exponential, of at most half of the exponents that the type holds (44 in float32, 354 in float64).
+    """Return the exponential, of at most half of the type's largest exponent (44 in float32, 354 in float64).
 
-    Sums over tokens and squares in a gradient norm then stay finite. No ratio near the bound (10^19)
-    means anything any more; beyond it there is no gradient.
+    Sums over tokens and squares in a gradient norm then stay finite. A ratio near the bound (10^19) is meaningless;
+    beyond it there is no gradient.
     """
     bound = math.log(torch.finfo(log_ratio.dtype).max) / 2
     return log_ratio.clamp(-bound, bound).exp()
@@ -164,7 +166,7 @@ def masked_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Floa
 
 
 def check_clip_range(**values: float) -> None:
-    """Refuse clip ranges below 0, by name."""
+    """Raise ValueError, with its name, for a clip range below 0."""
     for name, value in values.items():
         if not isinstance(value, int | float) or not value >= 0:
             raise ValueError(f"{name} is the width of a clip range and must be at least 0, not {value}")

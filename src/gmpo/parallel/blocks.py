@@ -5,7 +5,7 @@ from transformers import PreTrainedModel
 
 
 def blocks_of(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """Return the name and the list of a model's blocks: the outermost list of modules that holds most parameters.
+    """Return name and list of a model's blocks: the outermost list of modules that holds most parameters.
 
     Raises ValueError for a model without one.
     """

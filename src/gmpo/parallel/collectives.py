@@ -1,4 +1,4 @@
-"""Python objects between ranks. All functions are collective, and do nothing but return where there is one rank."""
+"""Exchange of Python objects between ranks. All functions are collective; with one rank they just return."""
 
 import pickle
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def world_size() -> int:
 
 
 def gather(item: T) -> list[T]:
-    """Return the values of all ranks, by rank, on every rank. For small objects: everything travels to everyone."""
+    """Return the values of all ranks, by rank, on every rank. For small objects: everything is sent to everyone."""
     if world_size() == 1:
         return [item]
     items: list[T | None] = [None] * world_size()
@@ -36,9 +36,9 @@ def gather_lists(items: list[T]) -> list[T]:
 
 
 def exchange(outgoing: Sequence[Sequence[T]]) -> list[T]:
-    """Send outgoing[r] to rank r; returns what came in, in the order of the ranks that sent it.
+    """Send outgoing[r] to rank r; returns the received items in the order of their senders.
 
-    What a rank sends to itself is handed over as it is, everything else arrives as a copy.
+    Items that a rank sends to itself are passed on as they are; all others arrive as copies.
     """
     own = rank()
     if world_size() == 1:
@@ -54,7 +54,7 @@ def exchange(outgoing: Sequence[Sequence[T]]) -> list[T]:
         if r == own:
             received += outgoing[own]
         elif parcel.numel():
-            received += pickle.loads(parcel.numpy().tobytes())  # from a rank of this very run
+            received += pickle.loads(parcel.numpy().tobytes())  # from a rank of this run
     return received
 
 

@@ -1,8 +1,8 @@
 """Attention over sequences that are split over ranks (DeepSpeed-Ulysses, arXiv:2309.14509).
 
-Each rank holds a part of the tokens. Around attention the ranks trade: every rank gives away tokens and gets heads, so
-that it sees the whole sequence for its share of the heads, and back. Models are not touched: these are attention
-functions registered with transformers under names of their own.
+Each rank holds a part of the tokens. Around attention the ranks exchange tokens for heads, so that each sees the whole
+sequence for its part of the heads, and then back. Models are not changed: these are attention functions registered with
+transformers under names of their own.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Attention = Callable[..., tuple[Tensor, Tensor | None]]
 
 SDPA, VARLEN, FLASH = "sdpa", "varlen", "flash_attention_2"
 ATTENTIONS = (SDPA, VARLEN, FLASH)
-PACKING = (VARLEN, FLASH)  # know where a sequence ends within a row of several
+PACKING = (VARLEN, FLASH)  # these separate the sequences of one row
 
 
 def causal_attention(
@@ -53,14 +53,14 @@ def varlen_attention(
     max_length_q: int,
     **unused: object,
 ) -> tuple[Float[Tensor, "1 N H D"], None]:
-    """Apply causal attention within each of several sequences that stand one after the other in a row.
+    """Apply causal attention within each of the sequences packed into a row.
 
-    On a GPU torch's own kernel for variable lengths; on a CPU, which has none, sequence by sequence.
+    On a GPU by torch's kernel for variable lengths; on a CPU, which has none, sequence by sequence.
     """
     if query.is_cuda:
         from torch.nn.attention.varlen import varlen_attn
 
-        repeats = query.shape[1] // key.shape[1]  # torch 2.11 knows no grouped heads here
+        repeats = query.shape[1] // key.shape[1]  # torch 2.11 does not support grouped heads here
         key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
         tokens_first = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
         ends, longest, causal = cu_seq_lens_q, max_length_q, (-1, 0)
@@ -72,16 +72,16 @@ def varlen_attention(
 
 
 def flash_kwargs(lengths: Tensor) -> FlashAttentionKwargs:
-    """Return what attention needs to know of sequences of these lengths in one row, as transformers names it."""
+    """Return transformers' attention arguments for sequences of these lengths in one row."""
     ends = torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
     longest = int(lengths.max())
     return FlashAttentionKwargs(cu_seq_lens_q=ends, cu_seq_lens_k=ends, max_length_q=longest, max_length_k=longest)
 
 
 def attention_name(attention: str, group: ProcessGroup | None) -> str:
-    """Return the name by which transformers finds `attention`, for sequences split over `group` where one is given.
+    """Return transformers' name of `attention`, for sequences split over `group` if given.
 
-    Raises ValueError for an attention that is none of sdpa, varlen and flash_attention_2.
+    Raises ValueError for an attention other than sdpa, varlen and flash_attention_2.
     """
     if attention not in ATTENTIONS:
         raise ValueError(f"model.attention={attention} must be one of {', '.join(ATTENTIONS)}")
@@ -95,7 +95,7 @@ def attention_name(attention: str, group: ProcessGroup | None) -> str:
 
 
 class _Ulysses:
-    """An attention function over tokens that are split over the ranks of a group, as equal parts."""
+    """An attention function over tokens that are split over the ranks of a group in equal parts."""
 
     def __init__(self, attention: Attention, group: ProcessGroup) -> None:
         self.attention = attention
@@ -135,10 +135,10 @@ class _Ulysses:
 
 
 class _GatherColumns(torch.autograd.Function):
-    """Concatenates, along a new first dimension, what all ranks of a group computed.
+    """Concatenation of all ranks' tensors along a new first dimension.
 
-    Every rank goes on to the same loss from the whole, so each one's own part of the gradient is all of it: nothing
-    is to be sent on the way back.
+    Every rank computes the same loss from the whole, so its own part of the gradient is complete: the backward pass
+    sends nothing.
     """
 
     @staticmethod
@@ -154,9 +154,9 @@ class _GatherColumns(torch.autograd.Function):
 
 
 def gather_columns(own: Float[Tensor, "R k"], counts: list[int], group: ProcessGroup) -> Float[Tensor, "R K"]:
-    """Put together the columns that ranks computed, in the order of the ranks; counts[r] is the number of rank r.
+    """Concatenate the columns of all ranks, in the order of the ranks; counts[r] is the number of rank r.
 
-    The loss is to be computed from them on every rank, and gradients are to be summed over the ranks.
+    Compute the loss from them on every rank, and sum gradients over the ranks.
     """
     padded = torch.nn.functional.pad(own, (0, max(counts) - own.shape[1]))
     parts = _GatherColumns.apply(padded, group)

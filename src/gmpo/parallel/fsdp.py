@@ -1,4 +1,4 @@
-"""Parameters sharded over ranks by FSDP2, and what is recomputed instead of kept."""
+"""Sharding of parameters over ranks by FSDP2, and activation checkpointing."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from gmpo.parallel.blocks import blocks_of
 from gmpo.parallel.mesh import Mesh
 
 aten = torch.ops.aten
-KEPT = [  # by selective checkpointing: products of matrices and attention; the cheap rest is computed again
+KEPT = [  # by selective checkpointing: matrix products and attention; the cheap rest is recomputed
     aten.mm.default,
     aten.addmm.default,
     aten.bmm.default,
@@ -26,15 +26,15 @@ KEPT = [  # by selective checkpointing: products of matrices and attention; the 
 
 @dataclass(frozen=True)
 class Sharding:
-    """How parameters, gradients, optimizer state and activations are kept.
+    """The placement of parameters, gradients, optimizer state and activations.
 
-    offload: each rank's share of the first three lives in CPU memory, where the optimizer works too; a block is on
-    the GPU only while it computes. reshard_after_forward: give a block's parameters back between forward and backward
-    instead of keeping them; a number keeps shares over so many ranks. reduce_gradients: over ranks in the last
-    micro-batch of an optimizer step only (until then every rank keeps whole gradients), or in each one: "shards" sums
-    over the ranks of one copy of the parameters each time and over the copies at the end, "always" over all.
-    checkpointing: of activations; "all" keeps a block's input alone, "selective" products of matrices and attention
-    (torch's own, not flash_attention_2) as well.
+    offload: keep each rank's shard of the first three in CPU memory, where the optimizer works too; a block is on the
+    GPU only while it computes. reshard_after_forward: reshard a block's parameters between forward and backward instead
+    of keeping them gathered; a number keeps shards over that many ranks. reduce_gradients: "last" reduces over ranks in
+    the last micro-batch of an optimizer step only (until then every rank keeps whole gradients), the others in each
+    one: "shards" sums over the ranks of one copy of the parameters each time and over the copies at the end, "always"
+    over all. checkpointing: of activations; "all" keeps only a block's input, "selective" also matrix products and
+    attention (torch's own, not flash_attention_2).
     """
 
     offload: bool = False
@@ -57,13 +57,13 @@ class Sharding:
                 raise ValueError(f"sharding.{name}={value} must be one of {', '.join(allowed)}")
 
     def shard(self, module: nn.Module, mesh: Mesh, compute_dtype: torch.dtype, offload: bool | None = None) -> None:
-        """Shard what is not sharded yet of a module's parameters, in place: blocks first, then the model.
+        """Shard those of a module's parameters that are not sharded yet, in place: blocks first, then the model.
 
-        compute_dtype: what the parameters are cast to for forward and backward; gradients are reduced in the type
-        that the parameters are kept in. offload: overrides the setting.
+        compute_dtype: the dtype of the parameters in forward and backward; gradients are reduced in the dtype that the
+        parameters are kept in. offload: overrides the setting.
 
-        One rank with nothing to cast and nowhere to offload to keeps plain parameters: FSDP2 would copy them for each
-        pass, which takes a tenth of an update of 1 M parameters.
+        One rank with nothing to cast or offload keeps plain parameters: FSDP2 would copy them for each pass, which
+        takes a tenth of an update of 1 M parameters.
         """
         kept_in = next(module.parameters()).dtype
         on_cpu = self.offload if offload is None else offload
@@ -71,7 +71,7 @@ class Sharding:
         if mesh.parameters.size() == 1 and compute_dtype == kept_in and not (on_cpu and device != "cpu"):
             module.to(device)
             return
-        usual = self.reshard_after_forward is True  # FSDP2's own choice, which spares the outermost module
+        usual = self.reshard_after_forward is True  # FSDP2's default, which skips the outermost module
         fully_shard(
             module,
             mesh=mesh.parameters,
@@ -83,9 +83,9 @@ class Sharding:
         )
 
     def checkpoint_activations(self, model: PreTrainedModel) -> None:
-        """Have blocks compute activations again in the backward pass instead of keeping them.
+        """Make blocks recompute activations in the backward pass instead of keeping them.
 
-        transformers' own switch does so in training mode alone, which brings dropout with it.
+        transformers' own switch works only in training mode, which would enable dropout.
         """
         if self.checkpointing == "none":
             return
@@ -96,16 +96,16 @@ class Sharding:
             block.forward = partial(checkpoint, block.forward, **settings)
 
     def before_backward(self, model: nn.Module, is_last: bool) -> None:
-        """Say which gradients are reduced over ranks after the coming micro-batch."""
+        """Set which gradients are reduced over ranks after the next micro-batch."""
         if isinstance(model, FSDPModule):
             model.set_requires_gradient_sync(is_last or self.reduce_gradients != "last")
             model.set_requires_all_reduce(is_last or self.reduce_gradients == "always")
 
 
 def reshard(model: nn.Module) -> None:
-    """Give each rank its share back after a pass without gradients.
+    """Reshard all FSDP modules after a no-grad forward.
 
-    FSDP2 leaves the outermost module whole then, and blocks too where they are not resharded after forward.
+    FSDP2 leaves the outermost module gathered then, and blocks too where they are not resharded after forward.
     """
     for module in model.modules():
         if isinstance(module, FSDPModule):

@@ -1,4 +1,4 @@
-"""How the ranks of a run are arranged; arithmetic only, without torch."""
+"""The arrangement of a run's ranks. Arithmetic only, without torch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Layout:
-    """dp_replicate x dp_shard x cp ranks, the last of these the fastest to change from rank to rank.
+    """dp_replicate x dp_shard x cp ranks; cp changes fastest from rank to rank.
 
     Ranks that differ in cp alone train the same sequences, a part of each (context parallelism). Parameters are
-    sharded over dp_shard x cp ranks; there are dp_replicate copies of these shares.
+    sharded over dp_shard x cp ranks; there are dp_replicate copies of these shards.
     """
 
     dp_replicate: int
@@ -19,9 +19,9 @@ class Layout:
 
     @classmethod
     def of(cls, world_size: int, dp_replicate: int = 1, dp_shard: int | None = None, cp: int = 1) -> Layout:
-        """Return the layout of `world_size` ranks; dp_shard=None takes all that are left.
+        """Return the layout of `world_size` ranks; dp_shard=None takes all remaining ranks.
 
-        Raises ValueError, with the arithmetic, where the sizes do not make that number.
+        Raises ValueError, with the arithmetic, where the sizes do not multiply to that number.
         """
         for name, size in {"dp_replicate": dp_replicate, "dp_shard": dp_shard, "cp": cp}.items():
             optional = size is None and name == "dp_shard"
@@ -45,7 +45,7 @@ class Layout:
 
     @property
     def world_size(self) -> int:
-        """All ranks."""
+        """The number of all ranks."""
         return self.data_parallel * self.cp
 
     @property
@@ -75,12 +75,12 @@ class EngineLayout:
 
     @property
     def engines(self) -> int:
-        """How many there are."""
+        """The number of engines."""
         return self.world_size // self.tensor_parallel
 
     @property
     def engine(self) -> int:
-        """Which one this rank belongs to."""
+        """The engine that this rank belongs to."""
         return self.rank // self.tensor_parallel
 
     @property
@@ -90,7 +90,7 @@ class EngineLayout:
 
 
 def kv_repeats(heads: int, kv_heads: int, cp: int) -> int:
-    """Return how often each key/value head is repeated, so that each of cp ranks gets as many.
+    """Return how often each key/value head is repeated, so that each of cp ranks gets equally many.
 
     Raises ValueError, with the arithmetic, where the query heads cannot be divided.
     """
@@ -104,7 +104,7 @@ def kv_repeats(heads: int, kv_heads: int, cp: int) -> int:
 
 
 def check_tensor_parallel(size: int, heads: int, kv_heads: int, width: int | None) -> None:
-    """Raise ValueError, with the arithmetic, where an engine cannot spread a model over so many ranks.
+    """Raise ValueError, with the arithmetic, where an engine cannot split a model over this many ranks.
 
     width: of the feed-forward part, or of one expert's.
     """

@@ -1,4 +1,4 @@
-"""The ranks as device meshes."""
+"""Device meshes of the ranks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ REPLICATE, SHARD = "dp_replicate", "dp_shard_cp"
 
 @dataclass(frozen=True)
 class Mesh:
-    """The same ranks seen twice: by the sequences that they train, and by the parameters that they hold."""
+    """Two meshes of the same ranks: by the sequences that they train, and by the parameters that they hold."""
 
     layout: Layout
     sequences: DeviceMesh  # data_parallel x context_parallel
-    parameters: DeviceMesh  # dp_replicate x dp_shard_cp; of one dimension where there is one copy
+    parameters: DeviceMesh  # dp_replicate x dp_shard_cp; one-dimensional where there is one copy
 
     @classmethod
     def of(cls, layout: Layout, device_type: str) -> Mesh:
@@ -35,16 +35,16 @@ class Mesh:
 
     @property
     def data_parallel_group(self) -> ProcessGroup:
-        """One rank of each data-parallel group: between them they train every sequence once."""
+        """One rank of each data-parallel group: together they train every sequence once."""
         return self.sequences.get_group(DATA_PARALLEL)
 
     @property
     def device(self) -> torch.device:
-        """This rank's."""
+        """This rank's device."""
         kind = self.parameters.device_type
         return torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
 
     @property
     def context_parallel_group(self) -> ProcessGroup | None:
-        """The ranks that share this rank's sequences; None where it has them alone."""
+        """The ranks that share this rank's sequences; None where it shares them with none."""
         return self.sequences.get_group(CONTEXT_PARALLEL) if self.layout.cp > 1 else None

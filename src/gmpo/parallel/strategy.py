@@ -23,14 +23,14 @@ from gmpo.parallel.layout import Layout
 from gmpo.parallel.mesh import Mesh
 from gmpo.run.errors import RunError
 
-GPU_BACKENDS = "cpu:gloo,cuda:nccl"  # Python objects, and what is offloaded, travel between CPUs
+GPU_BACKENDS = "cpu:gloo,cuda:nccl"  # Python objects and offloaded tensors are exchanged between CPUs
 
 
 @dataclass(frozen=True)
 class Saving:
-    """A checkpoint whose shares are on their way to disk, or there."""
+    """A checkpoint whose shards are being written, or written."""
 
-    meta: storage.State  # what is not of many ranks, and not written yet
+    meta: storage.State  # the unsharded rest, not written yet
     future: Future[Metadata] | None  # None: written
 
     def done(self) -> bool:
@@ -39,10 +39,10 @@ class Saving:
 
 
 class MeshStrategy(ModelParallelStrategy):
-    """FSDP2 over dp_replicate x dp_shard x cp ranks (see `Layout`); dp_shard=None takes all that are left.
+    """FSDP2 over dp_replicate x dp_shard x cp ranks (see `Layout`); dp_shard=None takes all remaining ranks.
 
-    timeout: seconds that a rank waits for all others before the run ends with an error. It has to outlast the
-    difference between the fastest and the slowest rank's generation. Collectives of fewer ranks have torch's default.
+    timeout: seconds that a rank waits for all others before the run ends with an error. It must exceed the difference
+    between the fastest and the slowest rank's generation. Collectives of fewer ranks have torch's default.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class MeshStrategy(ModelParallelStrategy):
         self._writers: dist.ProcessGroup | None = None
 
     def setup_environment(self) -> None:
-        """Join the other ranks, then arrange them.
+        """Join the other ranks and build the mesh.
 
-        Where Lightning's own method would make a mesh of data x tensor, this makes `Mesh`: nothing else differs.
+        Differs from Lightning's method only in building `Mesh` instead of a mesh of data x tensor.
         """
         self._setup_distributed()
         self.mesh = Mesh.of(Layout.of(self.world_size, *self.sizes), self.root_device.type)
@@ -66,7 +66,7 @@ class MeshStrategy(ModelParallelStrategy):
         self.lightning_module._device_mesh = self._device_mesh
 
     def model_to_device(self) -> None:
-        """Move what FSDP does not manage: it has put parameters where they belong, which may be the CPU."""
+        """Move what FSDP does not manage: it has already placed parameters, perhaps on the CPU."""
         module = self.lightning_module
         assert module is not None
         for child in module.children():
@@ -77,9 +77,9 @@ class MeshStrategy(ModelParallelStrategy):
     def save_checkpoint(
         self, checkpoint: storage.State, filepath: str | Path, storage_options: bool | None = None
     ) -> None:
-        """Write the shares of all ranks into the folder `filepath`, and the rest beside them.
+        """Write the shards of all ranks into the folder `filepath`, and the rest beside them.
 
-        storage_options: None does so at once. Otherwise `saving` holds the rest, to be completed when the shares are
+        storage_options: None writes at once. Otherwise `saving` holds the rest, to be completed when the shards are
         written: true returns as soon as they are copied, false when they are written.
         """
         state = {"state_dict": checkpoint.pop("state_dict")}
@@ -94,9 +94,9 @@ class MeshStrategy(ModelParallelStrategy):
             storage.complete(Path(filepath), checkpoint, None)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> storage.State:
-        """Load weights and optimizer state into what this rank holds; return the rest. Nothing in it can run code.
+        """Load weights and optimizer state into this rank's shards; return the rest. No code in it can run.
 
-        The optimizer takes its moments and counts from the checkpoint, its settings (learning rate, betas, weight
+        The optimizer takes its moments and counts from the checkpoint; its settings (learning rate, betas, weight
         decay) stay those that it was built with.
         """
         folder = Path(checkpoint_path)
@@ -123,7 +123,7 @@ class MeshStrategy(ModelParallelStrategy):
 
 
 def join(rank: int, world_size: int, address: str | None, timeout: float, gpu: int | None) -> None:
-    """Make the process group as Lightning would, but before it, where a launcher started all ranks.
+    """Make the process group as Lightning would, but earlier, where a launcher started all ranks.
 
     address: host:port of rank 0; None where the launcher left that in the environment. gpu: this process's, if any.
     """
@@ -140,7 +140,7 @@ def join(rank: int, world_size: int, address: str | None, timeout: float, gpu: i
 def leave() -> None:
     """Leave the process group once all ranks are done.
 
-    A rank that ends while gloo's threads still work on a collective may abort on the way out, with a wrong exit code.
+    A rank that ends while gloo's threads still work on a collective may abort at exit, with a wrong exit code.
     """
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         torch.distributed.barrier()

@@ -1,15 +1,15 @@
-"""Bytes that a forward and backward pass keeps, by formulas.
+"""Formulas for the bytes that a forward and backward pass keeps.
 
 They count the tensors that transformers' Qwen and Llama blocks keep for the backward pass and the temporaries at its
-peak, for each token that a rank reads. Tests hold them to torch's memory tracker (docs/planning.md). Letters: D hidden
-width, Q and K width of all query and key/value heads, I width of a feed-forward part, E experts of which a token meets
-k, b bytes of a number.
+peak, for each token that a rank reads. Tests compare them with torch's memory tracker (docs/planning.md). Letters: D
+hidden width, Q and K width of all query and key/value heads, I width of a feed-forward part, E experts of which k are
+active for a token, b bytes of a number.
 """
 
 from gmpo.models.chunk_size import chunk_size
 from gmpo.models.shape import ModelShape
 
-WIDE = 4  # bytes of what follows from logits, unless these have more
+WIDE = 4  # bytes of values computed from logits, unless logits have more
 
 
 def block_kept(shape: ModelShape, b: int, packed: bool) -> int:
@@ -30,7 +30,7 @@ def block_kept_selectively(shape: ModelShape, b: int) -> int:
 
 
 def block_backward(shape: ModelShape, b: int) -> int:
-    """Return the temporaries at the peak of one block's backward pass, beside what is kept."""
+    """Return the bytes of temporaries at the peak of one block's backward pass, besides what is kept."""
     widest = 3 * shape.experts_per_token * shape.hidden if shape.experts else 3 * shape.intermediate
     return b * (widest + shape.hidden)
 
@@ -51,19 +51,19 @@ def block_input(shape: ModelShape, b: int) -> int:
 
 
 def around_blocks(shape: ModelShape, b: int) -> int:
-    """Return what is kept outside the blocks: the last norm, the head's input, rotary tables, token ids."""
+    """Return the bytes kept outside the blocks: the last norm, the head's input, rotary tables, token ids."""
     return shape.hidden * (4 + 2 * b) + 2 * b * shape.head_dim + 8
 
 
 def head(shape: ModelShape, b: int, tokens: int, max_logits: int, with_entropy: bool) -> int:
-    """Return the bytes of one chunk: its logits, a wide copy, and exponentials beside it where entropies are wanted."""
+    """Return the bytes of one chunk: its logits, a wide copy, and exponentials where entropies are wanted."""
     n, vocab = chunk_size(tokens, shape.vocabulary, max_logits)
     wide = max(b, WIDE)
     return n * vocab * (b + (wide if b < wide else 0) + (wide if with_entropy else 0))
 
 
 def head_backward(shape: ModelShape, b: int, tokens: int, max_logits: int) -> int:
-    """Return what stands beside a chunk: the sums of gradients of all tokens and of its vocabulary entries."""
+    """Return the bytes besides a chunk: gradient sums of all tokens and of the chunk's vocabulary entries."""
     if b >= WIDE:
         return b * tokens * shape.hidden
     n, vocab = chunk_size(tokens, shape.vocabulary, max_logits)
@@ -80,7 +80,7 @@ def _attention_kept(shape: ModelShape, b: int, packed: bool) -> int:
 
 
 def _feed_forward_kept(shape: ModelShape, b: int) -> int:
-    """Count gate, activation, up and their product; for experts also what is sent, what comes back, and routes."""
+    """Count gate, activation, up and their product; for experts also dispatched and returned tokens, and routes."""
     if not shape.experts:
         return 4 * b * shape.intermediate
     k = shape.experts_per_token

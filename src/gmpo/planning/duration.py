@@ -1,4 +1,4 @@
-"""The planner's estimate of how long a run takes, logged where it is more than minutes."""
+"""The planner's estimate of a run's duration, logged where it is more than minutes."""
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -8,20 +8,20 @@ from gmpo.planning.plan import expected_lengths
 from gmpo.planning.recipe import Recipe
 from gmpo.planning.speed import step_seconds
 
-SLOW = 120.0  # seconds of a rollout step from which on a run says so
+SLOW = 120.0  # seconds of a rollout step; slower runs log the estimate
 UNITS = (("days", 86400.0), ("h", 3600.0), ("min", 60.0))
 
 
 def expected_duration(cfg: DictConfig, steps: int) -> str | None:
-    """Say how long a rollout step and so many of them take; None where a step takes less than SLOW seconds.
+    """Return a sentence with the duration of one and of all rollout steps; None below SLOW seconds a step.
 
-    Also None where the sizes of the model, or of an engine that is not known, cannot be told. The parameters of a rank
-    are counted by division, without torch.
+    Also None where the sizes of the model are unknown, or the engine is. The parameters of a rank are counted by
+    division, without torch.
     """
     try:
         recipe = Recipe.of(cfg)
         seconds = step_seconds(recipe, shard_of(recipe), expected_lengths(recipe))["step"]
-    except (ValueError, OmegaConfBaseException):  # an engine of a user's has other keys
+    except (ValueError, OmegaConfBaseException):  # a user's own engine has other keys
         return None
     if seconds < SLOW:
         return None

@@ -17,9 +17,9 @@ MEMORY_SHARES = (0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 def check_fits(cfg: DictConfig) -> None:
-    """Raise ValueError, with the arithmetic and the smallest remedy, where a model of known sizes cannot fit the GPUs.
+    """Raise ValueError, with the arithmetic and the smallest change, where a model of known sizes cannot fit the GPUs.
 
-    Nothing is said where there is no GPU, or where the formulas do not know the model.
+    Checks nothing where there is no GPU, or where the formulas do not cover the model.
     """
     if cfg.cluster.gpu_memory_gib is None:
         return
@@ -30,18 +30,18 @@ def check_fits(cfg: DictConfig) -> None:
     if complaints := complaints_of(recipe, memory.shard_of(recipe)):
         raise ValueError(
             f"this recipe does not fit the cluster: {'; '.join(complaints)}. {in_words(smallest_change(cfg))}. "
-            "`python plan.py` with the same arguments shows everything. Say what your machines have by "
+            "`python plan.py` with the same arguments shows everything. Give your machines' memory by "
             "cluster.gpu_memory_gib and cluster.host_memory_gib; cluster.gpu_memory_gib=null skips this check"
         )
 
 
 def limit_gib(recipe: Recipe) -> float:
-    """Return the memory that a rank has: a GPU's, or its part of a machine's."""
+    """Return the memory of a rank: a GPU's, or its part of a machine's."""
     return recipe.gpu_gib if recipe.gpu_gib is not None else recipe.host_gib / recipe.devices
 
 
 def complaints_of(recipe: Recipe, shard: Shard) -> list[str]:
-    """Return what does not fit, each with its arithmetic; an empty list where everything does."""
+    """Return everything that does not fit, with its arithmetic; an empty list if all fits."""
     found = []
     limit = limit_gib(recipe)
     for phase, parts in memory.phases(recipe, shard).items():
@@ -62,9 +62,9 @@ def complaints_of(recipe: Recipe, shard: Shard) -> list[str]:
 
 
 def smallest_change(cfg: DictConfig) -> Change | None:
-    """Return the first change that helps: one setting before two and three, cheap ones in time first, then machines.
+    """Return the first change that helps: one setting before two or three, the fastest first, more machines last.
 
-    None where none of the tried ones does.
+    None where none of those tried helps.
     """
     settings = _possible(cfg, _settings(cfg))
     machines = _possible(cfg, [[{"cluster.nodes": cfg.cluster.nodes * times} for times in (2, 4, 8, 16)]])
@@ -83,7 +83,7 @@ def smallest_change(cfg: DictConfig) -> Change | None:
 
 
 def in_words(change: Change | None) -> str:
-    """Return the change for the end of a message."""
+    """Return a change as the last sentence of a message."""
     if change is None:
         return "No change that was tried makes it fit: take a larger cluster or a smaller model"
     words = [f"{key}={_typed(value)}" for key, value in change.items()]
@@ -99,7 +99,7 @@ def changed(cfg: DictConfig, change: Mapping[str, Any]) -> DictConfig:
 
 
 def _settings(cfg: DictConfig) -> list[list[Change]]:
-    """Return alternatives, from the mildest to the one that spares most; kinds in the order of what they cost."""
+    """Return the alternatives of each kind, from mild to most effective; kinds in the order of their cost in time."""
     least = -(-(cfg.data.max_prompt_tokens + cfg.sampling.max_tokens) // layout_of(cfg).cp)
     sharding, engine = cfg.sharding, cfg.rollout.engine
     kinds: list[list[Change]] = [
@@ -109,7 +109,7 @@ def _settings(cfg: DictConfig) -> list[list[Change]]:
         [{"policy.reference_on_cpu": True}] if cfg.kl.coefficient and not cfg.policy.reference_on_cpu else [],
         [{"sharding.reduce_gradients": "shards"}] if sharding.reduce_gradients == "last" else [],
     ]
-    if "gpu_memory_utilization" in engine:  # the cache wants more, the trainer less: no value spares most
+    if "gpu_memory_utilization" in engine:  # the cache needs more, the trainer less: no value is best for both
         kinds += [
             [{"rollout.engine.gpu_memory_utilization": share}]
             for share in MEMORY_SHARES

@@ -1,4 +1,4 @@
-"""Memory of a rank in each phase of a rollout step, by formulas; and of a node."""
+"""Formulas for the memory of a rank in each phase of a rollout step, and of a node."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from gmpo.planning.recipe import GIB, VLLM, Recipe
 
 KEPT = 4  # bytes of a parameter as it is kept, of its gradient, and of each of AdamW's two moments
 
-# What no formula gives, in GiB; stated among the plan's assumptions.
+# Constants that no formula gives, in GiB; the plan lists them among its assumptions.
 GPU_PROCESS = 2.0  # CUDA context, NCCL's buffers, kernels
 ASLEEP = 1.5  # what a sleeping engine keeps on its GPU: CUDA graphs and buffers
 ENGINE_WORK = 2.0  # CUDA graphs and workspace of an engine that is awake
 CPU_PROCESS = 2.0  # Python, torch and vLLM in a process on a CPU
-HOST_PROCESS = 8.0  # the same beside a GPU, with pinned buffers
+HOST_PROCESS = 8.0  # the same for a process with a GPU, with pinned buffers
 BUCKET = 0.5  # gathered at once for the engine, as gmpo.models.weights has it
-RESERVE = 0.05  # of all memory: fragments, and what the formulas miss
+RESERVE = 0.05  # of all memory: fragmentation, and what the formulas miss
 
-Parts = dict[str, float]  # GiB by what they are for
+Parts = dict[str, float]  # GiB by purpose
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Parameters of this rank, and of what is gathered from all: numbers of elements."""
+    """Numbers of parameters: this rank's, and of the modules that are gathered."""
 
     own: float  # this rank's share of all parameters
     block: int
@@ -31,7 +31,7 @@ class Shard:
 
     @property
     def whole(self) -> int:
-        """The model."""
+        """Parameters of the whole model."""
         return self.layers * self.block + self.root
 
 
@@ -42,7 +42,7 @@ def shard_of(recipe: Recipe) -> Shard:
 
 
 def phases(recipe: Recipe, shard: Shard) -> dict[str, Parts]:
-    """Return what a rank holds on its GPU (or in its CPU process), by phase and part, in GiB."""
+    """Return a rank's memory on its GPU (or in its CPU process), by phase and part, in GiB."""
     return {
         "generate": _generate(recipe, shard),
         "weight_sync": _weight_sync(recipe, shard),
@@ -52,7 +52,7 @@ def phases(recipe: Recipe, shard: Shard) -> dict[str, Parts]:
 
 
 def host(recipe: Recipe, shard: Shard) -> Parts:
-    """Return what all ranks of the first node hold in its own memory, in GiB; without a GPU that is everything."""
+    """Return the host memory of all ranks of the first node, in GiB; without a GPU that is everything."""
     own = shard.own * KEPT
     if not recipe.gpu:
         fullest = max(phases(recipe, shard).values(), key=lambda parts: sum(parts.values()))
@@ -68,13 +68,13 @@ def host(recipe: Recipe, shard: Shard) -> Parts:
 
 
 def engine_weights(recipe: Recipe) -> float:
-    """Return GiB of an engine's weights on each of its ranks."""
+    """Return the GiB of an engine's weights on each of its ranks."""
     return recipe.shape.parameters * recipe.bytes / recipe.tensor_parallel / GIB
 
 
 def kv_cache(recipe: Recipe) -> float:
-    """Return GiB for keys and values on each rank; at most 0 where the engine's share does not hold its weights."""
-    if recipe.engine != VLLM:  # as much as a batch of its sequences takes
+    """Return the GiB of keys and values on each rank; at most 0 where the engine's share cannot hold its weights."""
+    if recipe.engine != VLLM:  # as much as a batch of its sequences needs
         together = min(recipe.max_num_seqs, -(-recipe.batch.responses // recipe.engines))
         return together * recipe.engine_tokens * kv_bytes_per_token(recipe) / GIB
     if recipe.gpu_gib is None:
@@ -86,18 +86,18 @@ def kv_cache(recipe: Recipe) -> float:
 
 
 def kv_bytes_per_token(recipe: Recipe) -> int:
-    """Return bytes on each rank of an engine: one with more ranks than key/value heads repeats them."""
+    """Return the bytes on each rank of an engine; one with more ranks than key/value heads repeats the heads."""
     heads = max(1, recipe.shape.kv_heads // recipe.tensor_parallel)
     return 2 * recipe.bytes * recipe.shape.layers * heads * recipe.shape.head_dim
 
 
 def concurrent_sequences(recipe: Recipe, tokens: float) -> int:
-    """Return how many sequences of so many tokens have their keys and values in one engine at once."""
+    """Return the number of sequences of this length whose keys and values fit into one engine."""
     return max(0, int(kv_cache(recipe) * GIB / (kv_bytes_per_token(recipe) * tokens)))
 
 
 def _resident(recipe: Recipe, shard: Shard) -> Parts:
-    """Return what the trainer keeps on its GPU between passes, in bytes."""
+    """Return the bytes that the trainer keeps on its GPU between passes."""
     own = shard.own * KEPT
     parts = {"process": (GPU_PROCESS if recipe.gpu else CPU_PROCESS) * GIB}
     if not recipe.offload:
@@ -110,7 +110,7 @@ def _resident(recipe: Recipe, shard: Shard) -> Parts:
 
 
 def _engine(recipe: Recipe, awake: bool, only_weights: bool = False) -> Parts:
-    """Return what the engine holds on this rank, in bytes."""
+    """Return the bytes that the engine holds on this rank."""
     if recipe.engine_elsewhere:
         return {}
     awake = awake or recipe.prefetch
@@ -133,22 +133,20 @@ def _generate(recipe: Recipe, shard: Shard) -> Parts:
 
 
 def _weight_sync(recipe: Recipe, shard: Shard) -> Parts:
-    """Count a gathered bucket of parameters and a copy of the largest as the engine takes it; vLLM lays out a block
-    anew.
-    """
+    """Count a gathered bucket of parameters and the engine's copy of the largest one; vLLM lays out a block again."""
     gathered = BUCKET * GIB + recipe.bytes * (2 * recipe.shape.largest + shard.block / recipe.tensor_parallel)
     return _gib(_resident(recipe, shard) | _engine(recipe, awake=True, only_weights=True) | {"gathered": gathered})
 
 
 def _gathered(recipe: Recipe, shard: Shard, blocks: int) -> float:
-    """Return bytes of whole parameters: those outside the blocks, and of so many blocks, or all where they are kept."""
+    """Return the bytes of gathered parameters: outside the blocks, and of `blocks` blocks, or of all if kept."""
     if recipe.unsharded:
         return 0.0
     return recipe.bytes * (shard.root + (shard.layers if recipe.keep_blocks else blocks) * shard.block)
 
 
 def _in_flight(recipe: Recipe, shard: Shard) -> Parts:
-    """Return bytes of the block that a GPU gathers while it computes another."""
+    """Return the bytes of the block that a GPU gathers while it computes another."""
     return {"in flight": shard.block * recipe.bytes} if recipe.gpu and not recipe.unsharded else {}
 
 
@@ -196,7 +194,7 @@ def _larger(stages: list[Parts]) -> Parts:
 
 
 def _kept_and_computed_again(recipe: Recipe) -> tuple[int, int]:
-    """Return bytes for each token: of every block until its backward pass, and of the one that is recomputed for it."""
+    """Return bytes for each token: kept of every block until its backward pass, and recomputed of the current one."""
     shape, b = recipe.shape, recipe.bytes
     everything = activations.block_kept(shape, b, recipe.packed)
     if recipe.checkpointing == "none":
@@ -208,7 +206,7 @@ def _kept_and_computed_again(recipe: Recipe) -> tuple[int, int]:
 
 
 def _gradients(recipe: Recipe, shard: Shard) -> float:
-    """Return bytes of gradients that wait for the optimizer step."""
+    """Return the bytes of gradients that wait for the optimizer step."""
     own = 0.0 if recipe.offload else shard.own * KEPT
     if recipe.unsharded or recipe.reduce_gradients == "always" or recipe.batch.micro_batches(recipe.batch.longest) == 1:
         return own

@@ -30,7 +30,7 @@ class Plan:
     optimizer_steps_per_rollout_step: int
     sequences_per_optimizer_step: int  # in one data-parallel group
     micro_batches: int  # of an optimizer step on each rank, at the expected length
-    most_micro_batches: int  # where every response is as long as allowed
+    most_micro_batches: int  # if every response has the maximum length
     data_parallel: int
     dp_replicate: int
     dp_shard: int
@@ -53,14 +53,14 @@ class Plan:
     kv_cache_gib: float
     concurrent_sequences: dict[str, int]  # of one engine
     fits: bool
-    complaints: list[str]  # why not
-    remedy: Change | None  # the smallest change that makes it fit, where there is one
+    complaints: list[str]  # why it does not fit
+    remedy: Change | None  # the smallest change that makes it fit, if any
     step_seconds: dict[str, float]  # by phase
     expected_tokens: dict[str, float]
     assumptions: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return numbers rounded to what they are worth."""
+        """Return the plan with numbers rounded to their precision."""
         return _rounded(asdict(self))
 
 
@@ -126,33 +126,33 @@ def make_plan(cfg: DictConfig, shard: Shard | None = None, origin: str | None = 
 
 
 def expected_lengths(recipe: Recipe) -> Lengths:
-    """Return the mean lengths that are assumed."""
+    """Return the assumed mean lengths."""
     return Lengths(min(EXPECTED_PROMPT, recipe.max_prompt_tokens), EXPECTED_RESPONSE * recipe.max_response_tokens)
 
 
 def assumptions(recipe: Recipe, lengths: Lengths) -> list[str]:
-    """Return what the numbers rest on, beside the formulas."""
+    """Return the assumptions behind the numbers, besides the formulas."""
     said = [
         f"sequences have {lengths.prompt:.0f} + {lengths.response:.0f} tokens on average, one response of each engine "
-        "as many as allowed, and all are in the loss",
+        "has the maximum length, and all are in the loss",
         f"forward and backward reach {speed.COMPUTE:.0%} of {recipe.tflops:g} TFLOP/s, decoding {speed.READING:.0%} of "
         f"{recipe.memory_gb_s:g} GB/s, collectives {speed.SENDING:.0%} of {recipe.node_gb_s:g} GB/s within a node and "
         f"{recipe.network_gb_s:g} GB/s beyond",
-        "rewards are computed while others are generated; no group is refilled",
+        "rewards are computed during generation; no group is refilled",
     ]
     if not recipe.gpu:
-        said.append(f"a process takes {memory.CPU_PROCESS:g} GiB beside model and engine")
+        said.append(f"a process takes {memory.CPU_PROCESS:g} GiB besides model and engine")
     else:
         said.append(
             f"CUDA and NCCL take {memory.GPU_PROCESS:g} GiB of a GPU, a sleeping engine {memory.ASLEEP:g} GiB, one at "
-            f"work {memory.ENGINE_WORK:g} GiB beside weights, passes and KV cache; {RESERVE:.0%} of memory stay free"
+            f"work {memory.ENGINE_WORK:g} GiB besides weights, passes and KV cache; {RESERVE:.0%} of memory stay free"
         )
         said.append(f"a process takes {memory.HOST_PROCESS:g} GiB of its host; the export gathers the model on one")
     if recipe.prefetch:
         where = (
-            "GPUs of its own" if recipe.engine_elsewhere else "the same ones, whose rate both then share: not counted"
+            "GPUs of its own" if recipe.engine_elsewhere else "the same GPUs, whose rate both then share: not counted"
         )
-        said.append(f"generation goes on beside the update, on {where}")
+        said.append(f"generation runs during the update, on {where}")
     if recipe.offload:
         said.append(f"GPU and host exchange {speed.CPU_LINK_GB_S:g} GB/s; AdamW reads {speed.CPU_READING_GB_S:g} GB/s")
     return said

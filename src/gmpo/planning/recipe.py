@@ -49,7 +49,7 @@ class Batch:
 
     @property
     def optimizer_steps(self) -> int:
-        """For each rollout step."""
+        """Optimizer steps of each rollout step."""
         return self.prompts // self.mini_batch_prompts
 
     @property
@@ -63,17 +63,17 @@ class Batch:
         return -(-self.responses // self.data_parallel)
 
     def micro_batches(self, tokens: float) -> int:
-        """Return the micro-batches of one optimizer step on each rank, for sequences of so many tokens."""
+        """Return the micro-batches of one optimizer step on each rank, for sequences of this length."""
         return -(-self.sequences_per_step // max(1, int(self.tokens_at_once // tokens)))
 
     def log_prob_batches(self, tokens: float) -> int:
-        """Return the micro-batches of a rollout step's pass for log-probs on each rank."""
+        """Return the micro-batches of a rollout step's log-prob pass on each rank."""
         return -(-self.sequences_per_group // max(1, int(self.tokens_without_gradient // tokens)))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything of a config that the planner reads, in one place."""
+    """All figures of a config that the planner reads."""
 
     shape: ModelShape
     layout: Layout
@@ -86,10 +86,10 @@ class Recipe:
     bytes: int  # of a number in forward, backward and engine
     packed: bool  # attention by torch's kernel for variable lengths
     offload: bool
-    keep_blocks: bool  # gathered between forward and backward
+    keep_blocks: bool  # keep them gathered between forward and backward
     reduce_gradients: str
     checkpointing: str
-    reference: bool  # whether a KL needs one
+    reference: bool  # whether the KL needs a reference model
     reference_on_cpu: bool
     asynchronous: bool
     old_log_probs_by_trainer: bool  # in a pass of their own
@@ -99,9 +99,9 @@ class Recipe:
     gpu_memory_utilization: float
     kv_cache_gib: float  # on a CPU
     enable_sleep_mode: bool
-    prefetch: bool  # generating the next step's responses beside the update
-    engine_elsewhere: bool  # on GPUs that the trainer has not
-    max_num_seqs: int  # at once; of an engine that does not say, all of a rollout step
+    prefetch: bool  # generating the next step's responses during the update
+    engine_elsewhere: bool  # on GPUs that the trainer does not use
+    max_num_seqs: int  # in parallel; for an engine without this setting, all of a rollout step
     max_num_batched_tokens: int
     devices: int
     nodes: int
@@ -115,7 +115,7 @@ class Recipe:
 
     @property
     def unsharded(self) -> bool:
-        """Whether FSDP is left out, as `Sharding.shard` does: one rank with nothing to cast or bring from the CPU."""
+        """Whether `Sharding.shard` leaves out FSDP: one rank with nothing to cast or to offload."""
         alone_and_wide = self.layout.world_size == 1 and self.bytes >= BYTES["float32"]
         return alone_and_wide and not (self.offload or (self.reference and self.reference_on_cpu))
 
@@ -152,7 +152,7 @@ class Recipe:
             log_prob_tokens=min(cfg.batch.max_tokens_per_log_prob_batch, largest_pass * batch.optimizer_steps),
             bytes=BYTES[cluster.dtype],
             packed=attention == "varlen" or (attention == "auto" and gpu and cluster.dtype != "float32"),
-            offload=gpu and sharding.offload,  # else it is the same memory
+            offload=gpu and sharding.offload,  # without a GPU it is the same memory
             keep_blocks=sharding.reshard_after_forward is False,
             reduce_gradients=sharding.reduce_gradients,
             checkpointing=sharding.checkpointing,
@@ -182,7 +182,7 @@ class Recipe:
 
     @property
     def engines(self) -> int:
-        """How many generate at once."""
+        """The number of engines."""
         return self.layout.world_size // self.tensor_parallel
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from gmpo.planning.fitting import in_words
 from gmpo.planning.plan import Plan
 
-WIDE = 120  # columns, where no terminal says how many
+WIDE = 120  # columns, where no terminal gives a number
 PHASES = {"weight_sync": "weight sync", "log_probs": "log-probs"}
 
 
@@ -33,7 +33,7 @@ def print_plan(plan: Plan, cfg: DictConfig) -> None:
 
 
 def _arithmetic(plan: Plan, cfg: DictConfig) -> Table:
-    table = Table(title="what a rollout step is", title_justify="left", show_header=False)
+    table = Table(title="a rollout step", title_justify="left", show_header=False)
     updates = (
         f"{plan.prompts_per_step} / {plan.mini_batch_prompts} prompts = {plan.optimizer_steps_per_rollout_step} of "
         f"{plan.mini_batch_prompts * plan.group_size} responses"
@@ -44,14 +44,14 @@ def _arithmetic(plan: Plan, cfg: DictConfig) -> Table:
         "optimizer steps": updates,
         "each data-parallel group": (
             f"{plan.sequences_per_optimizer_step} sequences of an optimizer step in {plan.micro_batches} "
-            f"micro-batch(es), {plan.most_micro_batches} where all are as long as allowed"
+            f"micro-batch(es), {plan.most_micro_batches} at the maximum length"
         ),
         "mesh": (
             f"{plan.world_size} ranks = {plan.dp_replicate} dp_replicate x {plan.dp_shard} dp_shard x "
             f"{plan.context_parallel} cp; {plan.data_parallel} data-parallel groups"
         ),
-        "parameters": f"{plan.parameters:,}, sharded over {plan.fsdp_shard} ranks; a token meets "
-        f"{plan.active_parameters:,}",
+        "parameters": f"{plan.parameters:,}, sharded over {plan.fsdp_shard} ranks; "
+        f"{plan.active_parameters:,} active for a token",
         "engines": (
             f"{plan.engines} of {plan.tensor_parallel} rank(s); the KV cache of one holds "
             f"{plan.concurrent_sequences['expected']} sequences of the expected length, "
@@ -60,7 +60,7 @@ def _arithmetic(plan: Plan, cfg: DictConfig) -> Table:
     }
     for name, value in rows.items():
         table.add_row(name, value)
-    kept = cfg.checkpoint.keep + (1 if cfg.checkpoint.best is None else 2)  # one more while it is written
+    kept = cfg.checkpoint.keep + (1 if cfg.checkpoint.best is None else 2)  # one more while writing
     disk = f"{kept} checkpoints of {plan.checkpoint_gib:,.3g} GiB at a time, {plan.export_gib:,.3g} GiB for the model"
     table.add_row("disk", disk)
     return table
@@ -87,7 +87,7 @@ def _memory(plan: Plan) -> Table:
 
 def _time(plan: Plan) -> Table:
     table = Table("a rollout step", *(PHASES.get(phase, phase) for phase in plan.step_seconds), title_justify="left")
-    table.title = "time, as an estimate"
+    table.title = "estimated time"
     table.add_row("seconds", *(_rough(seconds) for seconds in plan.step_seconds.values()))
     return table
 

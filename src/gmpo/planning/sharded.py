@@ -1,4 +1,4 @@
-"""Parameters as they lie on a rank: the model's own class, without weights, sharded by FSDP2."""
+"""The parameters on a rank: of the model's own class, without weights, sharded by FSDP2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from gmpo.planning.memory import Shard
 def sharded(config: Mapping[str, Any], layout: Layout) -> Shard:
     """Count the parameters of rank 0, which holds the most, while one process poses as all ranks.
 
-    config: as config.json has it. Nothing is allocated: the model stands on the meta device.
+    config: as in config.json. Nothing is allocated: the model is on the meta device.
     """
     settings = {key: value for key, value in config.items() if key != "model_type"}
     with torch.device("meta"):

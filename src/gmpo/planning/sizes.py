@@ -1,4 +1,4 @@
-"""The origin of the model's sizes that the planner uses."""
+"""The model's sizes for the planner, and their origin."""
 
 from omegaconf import DictConfig
 
@@ -7,10 +7,9 @@ from gmpo.models.files import check_is_model, check_trainable, hub_config, local
 
 
 def find_sizes(cfg: DictConfig) -> str:
-    """Fill in model.shape where the hub gives the model's config.json; returns where the sizes come from.
+    """Fill in model.shape from the hub's config.json if necessary; returns where the sizes come from.
 
-    Raises ValueError, with the files it looked for, where neither a folder, the cache, the hub nor configs/model has
-    them.
+    Raises ValueError, with the files it looked for, where no folder, cache, hub or file in configs/model has them.
     """
     path = cfg.model.path
     if path is None:

@@ -1,4 +1,4 @@
-"""How long a rollout step takes, roughly: arithmetic on data sheets, with the assumptions below."""
+"""A rough estimate of a rollout step's duration: arithmetic on data sheets, with the assumptions below."""
 
 from dataclasses import dataclass
 
@@ -15,20 +15,21 @@ GIGA, TERA = 1e9, 1e12
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of a prompt and of a response, as they are expected on average."""
+    """Expected mean tokens of a prompt and of a response."""
 
     prompt: float
     response: float
 
     @property
     def sequence(self) -> float:
-        """Both."""
+        """Tokens of prompt and response."""
         return self.prompt + self.response
 
 
 def step_seconds(recipe: Recipe, shard: Shard, lengths: Lengths) -> dict[str, float]:
-    """Return seconds by phase and in all; responses have the average length, one is as long as allowed, all are in the
-    loss.
+    """Return seconds by phase and in total.
+
+    Responses have the expected length, except one of the maximum length; all are in the loss.
     """
     sync, generate = _weight_sync(recipe), _generate(recipe, lengths)
     log_probs, update = _log_probs(recipe, shard, lengths), _update(recipe, shard, lengths)
@@ -38,24 +39,24 @@ def step_seconds(recipe: Recipe, shard: Shard, lengths: Lengths) -> dict[str, fl
 
 
 def forward_operations(recipe: Recipe, tokens: float, length: float) -> float:
-    """Return multiplications and additions of a forward pass over so many tokens in sequences of this length."""
+    """Return the multiplications and additions of a forward pass over `tokens`, in sequences of this length."""
     shape = recipe.shape
     return tokens * 2 * (shape.active_parameters + shape.layers * shape.query_width * length)
 
 
 def _compute_seconds(recipe: Recipe, operations: float) -> float:
-    """Return the seconds of operations that all ranks share."""
+    """Return the seconds of operations that are divided over all ranks."""
     return operations / (recipe.layout.world_size * recipe.tflops * TERA * COMPUTE)
 
 
 def _link(recipe: Recipe, ranks: int) -> float:
-    """Return bytes a second that a rank receives in a collective of so many neighbours."""
+    """Return the bytes per second that a rank receives in a collective of this many neighbouring ranks."""
     gb_s = recipe.node_gb_s if ranks <= recipe.devices else recipe.network_gb_s
     return gb_s * GIGA * SENDING
 
 
 def _gathering(recipe: Recipe, passes: int, rounds: float) -> float:
-    """Return seconds of gathering each block's parameters on every rank, so often in each of so many micro-batches."""
+    """Return the seconds of gathering all blocks on every rank, `passes` times in each of `rounds` micro-batches."""
     ranks = recipe.layout.fsdp_shard
     size = recipe.shape.parameters * recipe.bytes * (1 - 1 / ranks)
     seconds = passes * rounds * size / _link(recipe, ranks)
@@ -70,7 +71,7 @@ def _weight_sync(recipe: Recipe) -> float:
 
 
 def _generate(recipe: Recipe, lengths: Lengths) -> float:
-    """Return seconds: prompts once each (a prefix cache), then token by token; at the end fewer and fewer together."""
+    """Return seconds: each prompt once (prefix cache), then token by token, with fewer sequences towards the end."""
     ranks = recipe.tensor_parallel
     prompts = recipe.batch.prompts / recipe.engines
     sequences = prompts * recipe.batch.group_size
@@ -85,10 +86,10 @@ def _generate(recipe: Recipe, lengths: Lengths) -> float:
 
 
 def _decode(recipe: Recipe, together: float, lengths: Lengths) -> float:
-    """Return seconds of one token of each of so many sequences: weights are read once, keys and values for each."""
+    """Return the seconds of one token of `together` sequences: weights are read once, keys and values for each."""
     shape, ranks = recipe.shape, recipe.tensor_parallel
     read = shape.parameters
-    if shape.experts:  # an expert is read where any sequence is sent to it
+    if shape.experts:  # an expert is read if any sequence is routed to it
         idle = (1 - shape.experts_per_token / shape.experts) ** together
         read -= int(idle * shape.layers * shape.experts * shape.expert)
     cache = together * kv_bytes_per_token(recipe) * lengths.sequence
@@ -120,7 +121,7 @@ def _update(recipe: Recipe, shard: Shard, lengths: Lengths) -> float:
 
 
 def _optimizer(recipe: Recipe, shard: Shard) -> float:
-    """Return seconds of AdamW, which reads parameter, gradient and two moments and writes three of them."""
+    """Return the seconds of AdamW, which reads parameter, gradient and two moments, and writes three of them."""
     size = 7 * KEPT * shard.own
     if not recipe.offload:
         return size / (recipe.memory_gb_s * GIGA * READING)

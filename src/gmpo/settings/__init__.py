@@ -1,1 +1,1 @@
-"""Every setting: kind, unit and a line of text."""
+"""All settings, each with its kind, unit and a line of text."""

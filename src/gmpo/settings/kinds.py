@@ -1,4 +1,4 @@
-"""Kinds of values: what a key of the config takes, and how it says so."""
+"""Kinds of values that a key of the config takes, and their names in messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from omegaconf import DictConfig, ListConfig
 
 
 class Kind(Protocol):
-    """What a key takes. Its text follows "must be"."""
+    """The values that a key takes. Its text follows "must be"."""
 
     def holds(self, value: Any) -> bool:
-        """Return whether this is such a value."""
+        """Return whether the value is of this kind."""
         ...
 
 
@@ -21,7 +21,7 @@ class Kind(Protocol):
 class Number:
     """A finite number.
 
-    least, most: bounds that may be met, least only unless `above` is set. whole: an integer.
+    least, most: inclusive bounds; with `above`, least is exclusive. whole: integers only.
     """
 
     least: float = -math.inf
@@ -46,7 +46,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Switch:
-    """True or false, and no text that reads like one of them."""
+    """True or false; a text that reads like one of them is refused."""
 
     def holds(self, value: Any) -> bool:
         """Return whether a value is a Boolean."""
@@ -58,7 +58,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Text:
-    """A text. empty: it may have no character. numbers: a number is taken as one, as in run.name=7."""
+    """A text. empty: may be empty. numbers: accepts a number as a text, as in run.name=7."""
 
     empty: bool = True
     numbers: bool = False
@@ -80,7 +80,7 @@ class Choice:
     values: tuple[str | int | None, ...]
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value is one of them; true is no 1."""
+        """Return whether a value is one of them; true does not count as 1."""
         return any(type(value) is type(choice) and value == choice for choice in self.values)
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class ListOf:
     example: str = ""
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value is such a list."""
+        """Return whether a value is a list of such entries."""
         return isinstance(value, list | tuple | ListConfig) and all(map(self.entry.holds, value))
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class ListOf:
 
 @dataclass(frozen=True)
 class Keys:
-    """A part with keys of its own. what: names them in a message."""
+    """A mapping with keys of its own. what: its name in a message."""
 
     what: str = "keys and values, such as {KEY: VALUE}"
 

@@ -9,7 +9,7 @@ from gmpo.settings.kinds import Kind, ListOf, Number, Switch, Text, or_null
 class Row:
     """One setting.
 
-    text: what it is. unit: of a number, and of what. note: what a refusal adds to the kind.
+    text: its description. unit: of a number, and of what. note: what an error message adds to the kind.
     """
 
     kind: Kind
@@ -20,7 +20,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Settings about one thing. A key may hold * for any name."""
+    """Settings of one subject. In a key, * matches any name."""
 
     title: str
     rows: dict[str, Row]

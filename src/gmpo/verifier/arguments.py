@@ -11,7 +11,7 @@ BASE = re.compile(r"\\log\s?_\s?(10(?!\d)|\d)")  # \log_10 x, and \log_23 as the
 
 
 def braced(text: str) -> str:
-    """Put braces around arguments of fractions, roots and binomials, exponents such as (1/3), bases of logarithms."""
+    """Add braces to arguments of fractions, roots and binomials, exponents such as (1/3), and bases of logarithms."""
     if "\\log" in text:
         text = BASE.sub(r"\\log_{\1}", NATURAL.sub(r"\\ln ", text))
     return _Reader(TOKEN.findall(text)).formula() if TAKES_ARGUMENTS.search(text) else text
@@ -60,7 +60,7 @@ class _Reader:
         return self.group("[", "]") if self.next() == "[" else ""
 
     def exponent(self) -> str:
-        """Read an exponent that is a command or stands in parentheses; any other stays as it is."""
+        """Read an exponent that is a command or in parentheses; any other is left as it is."""
         self.skip_blanks()
         sign = "-" if self.tokens[self.at : self.at + 2] == ["-", "("] else ""
         self.at += len(sign)
@@ -72,7 +72,7 @@ class _Reader:
         return f"{{{sign}{inside}}}"
 
     def group(self, opening: str, closing: str) -> str:
-        """Read from an opening bracket to its counterpart, or to the end."""
+        """Read from an opening bracket to the closing one, or to the end."""
         parts, unclosed = [], 0
         self.depth += 1
         while self.at < len(self.tokens):
@@ -84,10 +84,10 @@ class _Reader:
         return "".join(parts)
 
     def next(self) -> str:
-        """Return the next token, nothing at the end."""
+        """Return the next token, or an empty text at the end."""
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
 
     def skip_blanks(self) -> None:
-        """Go to the next token that is no blank."""
+        """Skip to the next token that is not blank."""
         while self.next().isspace():
             self.at += 1

@@ -1,11 +1,11 @@
-"""Unicode as plain LaTeX: mathematical characters, full-width forms, Chinese marks."""
+"""Conversion of Unicode to plain LaTeX: mathematical characters, full-width forms, Chinese punctuation."""
 
-# ruff: noqa: RUF001  # the characters that look like others are what this file is about
+# ruff: noqa: RUF001  # this file is about characters that look like others
 
 import re
 import unicodedata
 
-# characters whose compatibility form (NFKC) says less or something else
+# characters whose compatibility form (NFKC) loses or changes meaning
 BEFORE = {
     **{"｛": "\\{", "｝": "\\}", "º": "^\\circ ", "˚": "^\\circ ", "…": "\\ldots ", "⋯": "\\ldots ", "‥": "\\ldots "},
     **{"ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}", "ℕ": "\\mathbb{N}"},
@@ -43,7 +43,7 @@ VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 
 
 def in_latex(text: str) -> str:
-    """Return the text in ASCII and LaTeX commands where they say the same; words of any script stay."""
+    """Return the text in equivalent ASCII and LaTeX commands; words of any script stay."""
     if text.isascii():
         return text
     text = RAISED_OVER_LOWERED.sub(lambda found: _fraction(*found.groups()), text)

@@ -7,7 +7,7 @@ from gmpo.verifier.words import TEXT
 NAMED = re.compile(r"(?i)(?:the )?(?:correct )?(?:answer|option|choice)\s?(?:is|:)?\s?|(?:故?选项?|选择)\s?:?\s?")
 VERDICT = re.compile(r"(?i)\s(?:is|are) (?:the )?(?:correct|right|true)(?: (?:answer|choice|option))?$")
 LETTER = re.compile(r"\{?\s*\(?\s*\{?([A-J])\}?\s*\)?[.:]?\s*\}?")
-CHOICE = re.compile(  # a letter and what it stands for
+CHOICE = re.compile(  # a letter and the answer after it
     r"(?:\\text\s?\{\s*\(?(?P<text>[A-J])\)?[.:]?\s*\}[.:]?|\\text\s?\{\s*\(?(?P<within>[A-J])[).:](?=\s[^{}]*\})|"
     r"\{?\((?P<round>[A-J])\)\}?:?(?=\s)|(?P<dotted>[A-J])(?:[).:](?=\s)|\s*\\text\s?\{\s*\}))\s*(?P<rest>[\w\\$.{-].*)",
     re.DOTALL,
@@ -19,7 +19,7 @@ SEPARATED = re.compile(r"(?i)\band\b|\bor\b|[\s,;&{}()\\.]")
 
 
 def choice(text: str) -> tuple[str, str] | None:
-    """Return letter and answer of "(B) 12"; None where the letter of another choice follows."""
+    """Return letter and answer of "(B) 12"; None where another choice's letter follows."""
     found = CHOICE.fullmatch(_unnamed(text))
     if found is None:
         return None
@@ -33,7 +33,7 @@ def choice(text: str) -> tuple[str, str] | None:
 
 
 def letter(text: str) -> str | None:
-    """Return the letter of an answer that is a choice's letter and nothing more."""
+    """Return the letter of an answer that is only a choice's letter."""
     text = VERDICT.sub("", _unnamed(" ".join(TEXT.sub(r"\1", text).split())))
     found = LETTER.fullmatch(text.removesuffix("."))
     if found is None:
@@ -43,7 +43,7 @@ def letter(text: str) -> str | None:
 
 
 def letters(text: str) -> frozenset[str] | None:
-    """Return the letters of an answer that is several choices, in any order; None where it is none."""
+    """Return the letters of an answer of several choices, in any order; None for any other answer."""
     plain = SEPARATED.sub("", TEXT.sub(r"\1 ", text))
     if len(plain) < 2 or not re.fullmatch("[A-J]+", plain) or len(set(plain)) < len(plain):
         return None
@@ -51,7 +51,7 @@ def letters(text: str) -> frozenset[str] | None:
 
 
 def _unnamed(text: str) -> str:
-    """Return the answer without "Option" and the like before its letter."""
+    """Return the answer without words such as "Option" before its letter."""
     whole = re.fullmatch(r"\\text\s?\{([^{}]*)\}", text)
     inside = whole[1].strip() if whole else text
     named = NAMED.match(inside)

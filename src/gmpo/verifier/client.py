@@ -1,4 +1,4 @@
-"""The process that checks answers, seen from the trainer."""
+"""The trainer's client of the process that checks answers."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class _Server:
 
 
 class Checker:
-    """Hands checks to `gmpo.verifier.server` and their outcomes back, in a process group of its own.
+    """A client that sends checks to `gmpo.verifier.server`, a process group of its own, and returns their outcomes.
 
-    A server that dies is started again and gets what it had not answered, once more.
-    worked_out: right answers that are not worked out have an outcome of their own.
+    A server that dies is restarted, and unanswered checks are sent once more.
+    worked_out: report right answers that are not worked out as an outcome of their own.
     """
 
     def __init__(self, processes: int, timeout: float, memory_gib: float, worked_out: bool) -> None:
@@ -50,10 +50,10 @@ class Checker:
         self._lock = threading.RLock()
         self._numbers = count(1)
         self._server: _Server | None = None
-        self._owner = os.getpid()  # a forked copy of this object leaves the server alone
+        self._owner = os.getpid()  # a forked copy of this object must not touch the server
 
     def start(self) -> None:
-        """Start the server, if it does not run, without waiting for it."""
+        """Start the server if it is not running, without waiting for it."""
         self._running()
 
     def wait_until_ready(self) -> None:
@@ -66,7 +66,7 @@ class Checker:
     def submit(self, answer: str, gold: str) -> Future[str]:
         """Return the outcome: right, not worked out, wrong, timeout, died or unreadable.
 
-        RuntimeError if no server can be started.
+        Raises RuntimeError if no server can be started.
         """
         check = _Check(next(self._numbers), answer, gold)
         with self._lock:
@@ -74,7 +74,7 @@ class Checker:
         return check.outcome
 
     def close(self) -> None:
-        """End the server and its workers; what is not answered yet counts as died."""
+        """End the server and its workers; unanswered checks count as died."""
         if os.getpid() != self._owner:
             return
         with self._lock:
@@ -102,7 +102,7 @@ class Checker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    start_new_session=True,  # Ctrl-C is for the trainer, which closes this one's input by ending
+                    start_new_session=True,  # Ctrl-C is for the trainer, whose exit closes the server's input
                     env=os.environ | {"OMP_NUM_THREADS": "1"},
                 )
                 self._server = _Server(process)
@@ -114,7 +114,7 @@ class Checker:
         check.attempts += 1
         server.unanswered[check.number] = check
         assert server.process.stdin is not None
-        with suppress(BrokenPipeError, ValueError):  # it has ended: the listener sees it and sends again
+        with suppress(BrokenPipeError, ValueError):  # it has ended: the listener notices and sends again
             server.process.stdin.write(check.line())
             server.process.stdin.flush()
 

@@ -1,4 +1,4 @@
-"""Numbers as sympy knows them: exact ones are equal exactly, decimals within rounding."""
+"""Comparison of sympy's numbers: exact ones exactly, decimals within rounding."""
 
 from fractions import Fraction
 
@@ -8,9 +8,9 @@ from sympy.core.function import AppliedUndef
 from gmpo.verifier.numbers import TOLERANCE
 from gmpo.verifier.parsing import Parsed
 
-DIGITS = 60  # to which exact numbers are evaluated
-EXACTLY = Fraction(1, 10**50)  # relative, of exact numbers so evaluated
-VANISHING = 500  # a difference without a digit among so many is 0
+DIGITS = 60  # precision for the evaluation of exact numbers
+EXACTLY = Fraction(1, 10**50)  # relative tolerance for these
+VANISHING = 500  # a difference without a nonzero digit among this many is 0
 
 
 def is_constant(e: Parsed) -> bool:
@@ -19,13 +19,13 @@ def is_constant(e: Parsed) -> bool:
 
 
 def with_imaginary_unit(e: Expr) -> Expr:
-    """Replace the letter i by the imaginary unit where everything else is a number."""
+    """Replace the letter i by the imaginary unit if everything else is a number."""
     symbols = list(e.free_symbols)
     return e.subs(symbols[0], I) if [symbol.name for symbol in symbols] == ["i"] else e
 
 
 def with_combinations(e: Parsed) -> Parsed:
-    """Replace C(10, 3) by a binomial coefficient where the other answer is a number."""
+    """Replace C(10, 3) by a binomial coefficient; apply it where the other answer is a number."""
     if not (isinstance(e, Expr) and e.has(AppliedUndef)):
         return e
     return e.replace(lambda f: isinstance(f, AppliedUndef) and f.func.__name__ == "C" and len(f.args) == 2, _binomial)

@@ -1,4 +1,4 @@
-"""Ellipses: a list or a sum that holds one is compared as it is written, a decimal that ends in one goes on."""
+"""Ellipses: lists and sums with one are compared as written, a decimal that ends in one continues."""
 
 import re
 from itertools import pairwise
@@ -12,7 +12,7 @@ LEADING = re.compile(r"-?\d+")
 
 
 def with_one_ellipsis(text: str) -> str:
-    r"""Write \dots, \cdots and ... as \ldots; of a decimal that goes on, its cycle where it shows one."""
+    r"""Write \dots, \cdots and ... as \ldots, and a decimal that continues by its repeating cycle if it shows one."""
     if "dots" not in text and ".." not in text.replace(" ", ""):
         return text
     text = DOTS.sub(lambda _: ELLIPSIS, text).strip()
@@ -32,7 +32,7 @@ def _decimal(whole: str, digits: str) -> str:
 
 
 def has_ellipsis(text: str) -> bool:
-    """Return whether a text leaves something out in the middle or at the end."""
+    """Return whether a text has an ellipsis in the middle or at the end."""
     return "\\ldots" in text
 
 

@@ -1,6 +1,6 @@
-"""Equivalence of two answers: math-verify's judgement, with numbers compared exactly.
+"""Equivalence of two answers by math-verify, with numbers compared exactly.
 
-It parses and computes, so it may take any time and any memory: it runs in a worker process.
+It parses and computes, which may take any amount of time and memory, so it runs in a worker process.
 """
 
 import re
@@ -50,7 +50,7 @@ def equivalent(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
 
 
 def same_texts(text: str, gold: str) -> bool:
-    """Return whether two formulas mean the same; they have no units and are prepared for the parser."""
+    """Return whether two formulas mean the same; they must have no units and be prepared for the parser."""
     places = [p for p in map(decimal_places, (text, gold)) if p is not None]
     same = partial(same_meaning, places=min(places, default=None))
     ratio, gold_ratio = read_ratio(text), read_ratio(gold)
@@ -60,7 +60,7 @@ def same_texts(text: str, gold: str) -> bool:
     if a is None or b is None:
         return False
     if sorted(t[:2] == "\\{" for t in (text, gold)) == [False, True] and any(map(is_pair, (text, gold))):
-        return False  # {1, 2} is a set and (1, 2) a pair; math-verify takes one for the other
+        return False  # {1, 2} is a set and (1, 2) a pair; math-verify does not distinguish them
     if len(set(map(bool, map(CLOSED_INFINITY.search, (text, gold))))) > 1:
         return False  # the parser opens [0, infinity]
     return same(a, b)
@@ -74,9 +74,9 @@ def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
     a, b = _without_assignment(a, b)
     a, b = _assigned_tuple(a, b), _assigned_tuple(b, a)
     if type(a) is type(b) and a == b:
-        return not a.has(zoo)  # 1/0 is no number, nor is 2/0
+        return not a.has(zoo)  # neither 1/0 nor 2/0 is a number
     if a in INFINITE or b in INFINITE:
-        return False  # a limit has still to be found
+        return False  # a limit still has to be evaluated
     a = with_combinations(a) if is_constant(b) else a
     if is_constant(a) and is_constant(b):
         return same_constant(with_imaginary_unit(a), with_imaginary_unit(b), places)
@@ -94,7 +94,7 @@ def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
         if not _same_members(members, gold_members, places):
             return False
         if all(isinstance(e, FiniteSet) or is_constant(e) for e in (a, b)):
-            return True  # in any order; whether a list may stand for a pair, math-verify decides
+            return True  # in any order; math-verify decides whether a list may be a pair
     elif any(isinstance(e, NO_NUMBER) and is_constant(other) for e, other in ((a, b), (b, a))):
         return False
     if (known := _same_relation(a, b, places)) is not None:
@@ -109,7 +109,7 @@ def same_meaning(a: Parsed, b: Parsed, places: int | None) -> bool:
 def _same_relation(a: Parsed, b: Parsed, places: int | None) -> bool | None:
     """Compare two answers of which at least one is an equation or inequality; return None to leave it to math-verify.
 
-    An answer that has still to be solved is not the solution.
+    An answer that still has to be solved is not the solution.
     """
     relation, gold_relation = is_relation(a), is_relation(b)
     if isinstance(b, Eq) and b.free_symbols and not is_assignment(b) and not isinstance(a, Eq):
@@ -132,7 +132,7 @@ def _same_relation(a: Parsed, b: Parsed, places: int | None) -> bool | None:
 
 
 def _name(e: Parsed) -> str | None:
-    """Return the name of a symbol; e counts as one."""
+    """Return the name of a symbol; Euler's e counts as one."""
     return "e" if e == E else e.name if isinstance(e, Symbol) else None
 
 
@@ -149,7 +149,7 @@ def _without_assignment(a: Parsed, b: Parsed) -> tuple[Parsed, Parsed]:
 
 
 def _as_tuple(e: Parsed) -> Tuple | None:
-    """Return a tuple for a tuple, or for what may be meant as a pair."""
+    """Return a tuple for a tuple, or for anything that may mean a pair."""
     if isinstance(e, Interval):
         return Tuple(e.start, e.end) if e.left_open and e.right_open else None
     return e if isinstance(e, Tuple) else None
@@ -177,7 +177,7 @@ def _members(e: Parsed) -> Sequence[Parsed] | None:
 
 
 def _same_members(a: Sequence[Parsed], b: Sequence[Parsed], places: int | None) -> bool:
-    """Return whether each member of one set has its own counterpart in the other."""
+    """Return whether the members of two sets can be paired one to one."""
     left = list(b)
     for member in a:
         alike = (i for i, other in enumerate(left) if isinstance(other, Set) == isinstance(member, Set))

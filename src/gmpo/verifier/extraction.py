@@ -1,15 +1,15 @@
-"""The place of the final answer in a response. Every function here takes time linear in its text."""
+"""Extraction of the final answer from a response. Every function takes time linear in its text."""
 
 import re
 
-# a box without braces holds a number or one letter: in prose, \boxed stands before any word
+# a box without braces holds a number or one letter: in prose, any word may follow \boxed
 BARE = r"-?(?:\.?\d|[A-Za-z](?![A-Za-z]))[^\s{}$\\]*"
 BOX_OR_BRACE = re.compile(rf"\\(?:boxed|fbox)(?:\s{{0,20}}(?:\{{|({BARE}))|(?![A-Za-z]))|\\[{{}}]|[{{}}]")
-# what a box holds that was left blank, or that stands for any answer
+# the content of a blank box, or of a placeholder for any answer
 NO_CONTENT = re.compile(r"(?:[\s{}$~_?.…]|\\[ ,;:!_]|\\q?quad(?![A-Za-z])|\\[lc]?dots(?![A-Za-z]))*")
-# bold or not, "answer" or "final answer"; the blanks are bounded so that no text takes quadratic time
+# bold or not, "answer" or "final answer"; the number of blanks is bounded so that no text takes quadratic time
 ANSWER_LINE = re.compile(r"(?i)(?:\banswer|答案[是为]?)[ \t*_]{0,20}[:\uff1a][ \t*_}]{0,20}|【答案】")
-# a line that holds one formula answers by it; $5 + $6 holds amounts of money and no formula
+# in a line with one formula that is the answer; $5 + $6 has amounts of money and no formula
 FORMULA = re.compile(r"\$((?=\S)[^$\n]*(?<=\S)|\s[^$\n]*\s)\$(?!\d)|\\\(((?:[^\\\n]|\\[^()])*)\\\)")
 # a minus right after a digit or a bracket is a subtraction, not a sign
 NUMBER = re.compile(r"(?:(?<![\d)\]])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
@@ -19,9 +19,9 @@ TAG = re.compile(r"</?answer>")
 
 
 def final_answer(response: str, last_number: bool = False) -> str | None:
-    """Return the last `\\boxed{...}`, else what follows the last "Answer:" on its line, else the last `<answer>` tag's.
+    """Return the last `\\boxed{...}`, else the rest of the last "Answer:" line, else the last `<answer>` tag's content.
 
-    None where there is none of them; thoughts hold no answer. last_number: where there is none, the last number.
+    None where there is none of them; thoughts are ignored. last_number: return the last number instead of None.
     """
     text = without_thoughts(response)
     answer = last_boxed(text)
@@ -35,9 +35,9 @@ def final_answer(response: str, last_number: bool = False) -> str | None:
 
 
 def without_thoughts(response: str) -> str:
-    """Return what follows the last `</think>`, up to thoughts that begin anew; the whole where nothing follows it.
+    """Return the text after the last `</think>`, up to further thoughts; the whole text if nothing follows.
 
-    Thoughts that never end are no answer: what stands before them counts.
+    Thoughts that never end are no answer: the text before them counts.
     """
     *_, end = (0, *(found.end() for found in THOUGHTS_END.finditer(response)))
     text = response[end:]
@@ -52,7 +52,7 @@ def numbers(text: str) -> list[str]:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Return the content of the last `\boxed{...}` or `\fbox{...}` that is closed and not blank, or of `\boxed 5`."""
+    r"""Return the content of the last closed, non-blank `\boxed{...}` or `\fbox{...}`, or of `\boxed 5`."""
     content, opened_last = None, -1
     open_braces: list[int] = []  # where the content of a box begins, or -1 for another brace
     for found in BOX_OR_BRACE.finditer(text):
@@ -80,7 +80,7 @@ def _last_answer_line(text: str) -> str | None:
 
 
 def _last_tagged(text: str) -> str | None:
-    """Return the content of the last pair of tags; of a tag that is not closed, where generation stopped at its end."""
+    """Return the content of the last pair of tags, or of an unclosed last tag: generation may stop at `</answer>`."""
     before, closing, _ = text.rpartition("</answer>")
     _, opening, content = (before if closing else text).rpartition("<answer>")
     return _of_line(content.strip()) if opening else None

@@ -1,4 +1,4 @@
-r"""Families of numbers, \frac{\pi}{2} + k\pi for every integer k: whatever the letter and the first member."""
+r"""Families of numbers, \frac{\pi}{2} + k\pi for every integer k, with any letter and any first member."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ FAMILY_IN_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class Family:
-    """Members with a letter that runs through Z or N."""
+    """Members with a letter that ranges over Z or N."""
 
     members: str
     letter: str
@@ -30,7 +30,7 @@ class Family:
 
 
 def read_family(text: str) -> Family | None:
-    """Return the family that a text is, None for any other."""
+    """Return the family of a text that describes one, else None."""
     if "\\in" in text and (found := FAMILY.fullmatch(text)):
         return Family(found["members"].strip(" ,;"), found["letter"], found["domain"])
     if "integer" in text and (found := FAMILY_IN_WORDS.fullmatch(text)):

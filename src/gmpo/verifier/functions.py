@@ -1,4 +1,4 @@
-"""Expressions in variables: the same where their values agree at points of both signs and their difference is 0."""
+"""Comparison of expressions in variables, by their values at points of both signs and by their difference."""
 
 from collections.abc import Iterator
 from itertools import islice, product
@@ -9,14 +9,14 @@ from gmpo.verifier.constants import DIGITS, EXACTLY, close, same_constant
 from gmpo.verifier.numbers import TOLERANCE
 
 PROBES = (Rational(7, 11), Rational(29, 13), Rational(101, 17))  # values of the first variable, all positive
-MOST_SIGNS = 8  # combinations of signs that are tried
+MOST_SIGNS = 8  # combinations of signs to try
 
 
 def same_function(a: Expr, b: Expr, places: int | None) -> bool | None:
-    """Return whether two expressions in the same variables are the same; None where this cannot tell.
+    """Return whether two expressions in the same variables are equal; None where this cannot be decided.
 
-    Quicker than to simplify their difference, and no small difference is overlooked. Where only one of them is
-    real, as 1/sqrt(n) and sqrt(1/n) might be, they are not compared.
+    Faster than simplifying their difference, and no small difference is overlooked. Where only one of them is real, as
+    may happen with 1/sqrt(n) and sqrt(1/n), they are not compared.
     """
     if a.free_symbols != b.free_symbols:
         return None
@@ -41,7 +41,7 @@ def _differ(a: Expr, b: Expr, at: dict[Symbol, Expr], places: int | None) -> boo
 
 
 def _is_real(e: Expr, at: dict[Symbol, Expr]) -> bool:
-    """Return whether every root and logarithm in `e` has a real value at a point; an expression with i need not."""
+    """Return whether every root and logarithm in `e` is real at a point; always true for an expression with i."""
     if e.has(I):
         return True
     bases = [power.base for power in e.atoms(Pow) if not power.exp.is_integer] + [f.args[0] for f in e.atoms(log)]

@@ -1,4 +1,4 @@
-"""Spelling that carries no meaning: spaces, fonts, sizes, marks of layout, Unicode for LaTeX."""
+"""Removal of LaTeX spelling without meaning: spaces, fonts, sizes, layout, Unicode."""
 
 import re
 
@@ -12,7 +12,7 @@ FORMULA_FONTS = "mathbf boldsymbol bm pmb mathit underline uline ensuremath math
 SWITCHES = "rm bf sf tt it sl sc em cal left right middle displaystyle textstyle scriptstyle scriptscriptstyle limits"
 SWITCHES += " nolimits tiny scriptsize footnotesize small normalsize large Large LARGE huge Huge noindent centering"
 FUNCTIONS = "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sin cos tan cot sec csc ln log exp"
-PLAIN = {  # what says the same in plain LaTeX
+PLAIN = {  # equivalents in plain LaTeX
     "\\\\": "\\\\",  # the end of a row, not a backslash and a blank
     **{"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\nicefrac": "\\frac", "\\sfrac": "\\frac"},
     **{"\\dbinom": "\\binom", "\\tbinom": "\\binom", "\\surd": "\\sqrt ", "√": "\\sqrt ", "\\bar": "\\overline"},
@@ -58,13 +58,13 @@ ORNAMENT = re.compile(
         re.escape(key) + ("(?![A-Za-z])" if key[-1].isalpha() else "") for key in sorted(PLAIN, key=len, reverse=True)
     )
 )
-# negative spaces and the blanks after them, the height of a row, other spaces, colours, what is not seen or no content
+# negative spaces and the blanks after them, the height of a row, other spaces, colours, invisible and empty parts
 LAYOUT = re.compile(
     r"\\!\s*|(?<=\\\\)\[[\d.]+ ?[a-z]{2}\]|\\(?:text)?color\{[^{}]*\}"
     r"|\\(?:[hv]space\*?|[hv]?phantom|tag\*?|label|rule(?:\[[^\[\]]*\])?\{[^{}]*\})\s?\{[^{}]*\}"
-    r"|(?<!\\)%[ \t]*[A-Za-z(][^\n]*\n"  # a comment of LaTeX
+    r"|(?<!\\)%[ \t]*[A-Za-z(][^\n]*\n"  # a LaTeX comment
 )
-DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[$%])")  # a backslash that was escaped twice
+DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[$%])")  # a doubly escaped backslash
 IN_PARENTHESES = re.compile(r"-?\d*\.\d*\(\d+\)")  # 0.1(6)
 DOTTED = re.compile(r"\.(\d*)\\dot\s?\{?(\d)\}?(?:(\d*)\\dot\s?\{?(\d)\}?)?")
 AT_END = re.compile(r"(?<!\s)(?:\\(?:checkmark|blacksquare|square|Box|qed|newline|par|bigstar)(?![A-Za-z])|\\\\|\s)+$")

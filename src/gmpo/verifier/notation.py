@@ -1,6 +1,6 @@
 """The notation of an answer: its text without clutter, its unit, its percent sign.
 
-Everything here takes time linear in the answer and evaluates nothing, so it runs in the trainer's process.
+All functions take time linear in the answer and evaluate nothing, so they run in the trainer's process.
 """
 
 import re
@@ -15,7 +15,7 @@ from gmpo.verifier.times import same_time
 from gmpo.verifier.units import SHORT, measured, same_measure, unit_of, without_unit
 from gmpo.verifier.words import TEXT, counted, phrase, same_words, with_scale, without_lead
 
-LONGEST_ANSWER = 1000  # characters; of a longer one only the text counts
+LONGEST_ANSWER = 1000  # characters; longer answers are compared as text only
 GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?P<mark>[, ])\d{3}(?:(?P=mark)\d{3})*(?![\d/]|,\d)(?!\s*\\frac)")
 BRACKETED_PAIR = re.compile(r"[(\[{]\s*\d{1,3}(?:,\d{3})+\s*[)\]}]")
 ALL_REALS = ("all real numbers", "all reals", "set of real numbers", "set of all real numbers", "any real number")
@@ -37,24 +37,24 @@ EXPONENT = re.compile(r"(-?[\d.]+)[eE]([+-]?\d{1,3})")
 
 @dataclass(frozen=True)
 class ParsedAnswer:
-    """An answer, and what was written around it."""
+    """An answer, and the notation around it."""
 
     text: str
     unit: str | None = None
     percent: bool = False
     choice: str | None = None  # the letter before it
-    measured: str | None = None  # the unit in full: also of one without a name, and with the scale of degrees
+    measured: str | None = None  # the full unit: also of a unit without a name, and with the scale of degrees
 
     @property
     def number(self) -> Number | None:
-        """The number that the text is, where it is one and nothing more."""
+        """The number, if the text is only a number."""
         return read_number(self.text)
 
 
 def parse_answer(answer: str) -> ParsedAnswer:
-    """Take clutter, words, unit and percent sign off an answer."""
+    """Strip clutter, words, unit and percent sign from an answer."""
     if INTEGER.fullmatch(answer):
-        return ParsedAnswer(answer)  # most answers are one
+        return ParsedAnswer(answer)  # most answers are plain numbers
     text = without_lead(clean_latex(answer))
     labelled = choice(text)
     if labelled is not None:
@@ -100,14 +100,14 @@ def _plain_number(text: str) -> str:
 
 
 def _without_grouping(text: str) -> str:
-    """Turn 1,000 and 1 000 into 1000; a tuple such as (1,234) is left alone."""
+    """Turn 1,000 and 1 000 into 1000, but not a tuple such as (1,234)."""
     if BRACKETED_PAIR.search(text):
         return text
     return GROUPED.sub(lambda found: re.sub("[, ]", "", found.group()), text)
 
 
 def canonical(answer: str) -> str:
-    """Return the same text for answers that are plainly the same; votes are counted by it."""
+    """Return the same text for answers that are obviously the same; votes are counted by it."""
     if len(answer) > LONGEST_ANSWER:
         return answer
     written = parse_answer(answer)
@@ -116,9 +116,9 @@ def canonical(answer: str) -> str:
 
 
 def compare_notation(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
-    """Return whether two answers are the same where their notation alone shows it, else None.
+    """Return whether two answers are the same if their notation alone decides it, else None.
 
-    Amounts in different units differ; a unit that only one of them has counts for nothing.
+    Amounts in different units differ; a unit that only one of them has is ignored.
     """
     if not same_measure(answer.measured, gold.measured):
         return False
@@ -141,7 +141,7 @@ def compare_notation(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
 
 
 def _same_choice(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
-    """Compare the letters of two choices where both name one; a list of letters may stand in any order."""
+    """Compare the letters of two choices if both name one; a list of letters may be in any order."""
     if answer.choice or gold.choice or letter(gold.text):
         named = [w.choice or letter(w.text) for w in (answer, gold)]
         return named[0] == named[1] if None not in named else None
@@ -159,7 +159,7 @@ def _same_numeral(answer: str, gold: str) -> bool | None:
 
 
 def _same_with_suffix(answer: ParsedAnswer, gold: ParsedAnswer) -> bool | None:
-    """Compare 12 m, 12th or 12 pm with the number 12, where the letters cannot be variables; 10 m/s with a unit."""
+    """Compare 12 m, 12th or 12 pm with the number 12 if the letters cannot be variables; also 10 m/s with a unit."""
     found = SUFFIXED.fullmatch(answer.text)
     if gold.number is not None and found is not None and (number := read_number(found[1])):
         return same_number(number, gold.number) and (gold.unit is None or SHORT.get(found[2], gold.unit) == gold.unit)

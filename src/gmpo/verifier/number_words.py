@@ -47,7 +47,7 @@ def _whole(parts: list[str]) -> int | None:
 
 
 def _may_follow(part: str, before: str | None) -> bool:
-    """Return whether the second word continues the number: twenty-one does, one twenty and one two do not."""
+    """Return whether `part` continues the number: twenty-one does, one twenty and one two do not."""
     if before is None or before in SCALES:
         return True
     return VALUES[before] >= 20 and 0 < VALUES[part] < 10

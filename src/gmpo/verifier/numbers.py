@@ -1,4 +1,4 @@
-"""Rational numbers as people write them, read and compared exactly."""
+"""Exact parsing and comparison of rational numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 LONGEST = 400  # characters
-TOLERANCE = Fraction(1, 10**6)  # relative, of decimals
+TOLERANCE = Fraction(1, 10**6)  # relative, for decimals
 
 TIMES_TEN = r"\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?(?P<power>-?\d{1,3})\}?"
 DECIMAL = re.compile(rf"(?P<digits>\d+\.?\d*|\.\d+)(?:{TIMES_TEN}|[eE](?P<e>[+-]?\d{{1,3}}))?")
@@ -26,7 +26,7 @@ WRITTEN_PLACES = re.compile(r"\d*\.(\d+)")
 
 @dataclass(frozen=True)
 class Number:
-    """A rational number as it was written."""
+    """A rational number, with the precision of its notation."""
 
     value: Fraction
     places: int | None = None  # digits after the point, of a decimal that is not whole; None: exact
@@ -37,9 +37,7 @@ class Number:
 
 
 def read_number(text: str) -> Number | None:
-    """Parse an integer, decimal, fraction, mixed number, repeating decimal or number times a power of ten; else return
-    None.
-    """
+    """Return an integer, decimal, fraction, mixed number, repeating decimal or number times a power of ten, or None."""
     text = text.strip()
     if len(text) > LONGEST:
         return None
@@ -56,9 +54,9 @@ def same_number(a: Number, b: Number) -> bool:
 
 
 def within_rounding(a: Fraction, b: Fraction, places: int) -> bool:
-    """Return whether a decimal with `places` digits after the point may stand for the other number.
+    """Return whether two numbers agree, of which one is a decimal with `places` digits after the point.
 
-    It must lie within a relative 1e-6 of it and within one unit of its last place; within 1e-6 of an integer, too.
+    They must be within a relative 1e-6 and within one unit of the last place; within 1e-6 if one is an integer.
     """
     relative = TOLERANCE * max(abs(a), abs(b))
     absolute = Fraction(10) ** -places

@@ -1,6 +1,6 @@
-"""How much arithmetic an expression, as it was parsed, leaves to be done.
+"""The amount of arithmetic that a parsed expression leaves undone.
 
-The parser evaluates next to nothing: 513^2 - 487^2 is still a difference of powers, and 19x - 4x still a sum.
+The parser evaluates almost nothing: 513^2 - 487^2 is still a difference of powers, and 19x - 4x still a sum.
 """
 
 from collections import Counter
@@ -37,9 +37,9 @@ from sympy.core.function import Function
 from sympy.functions.elementary.hyperbolic import HyperbolicFunction, InverseHyperbolicFunction
 from sympy.functions.elementary.trigonometric import InverseTrigonometricFunction, TrigonometricFunction
 
-AT_SIGHT = 10  # up to here an operation on numbers is done at sight, and costs 1
-MOST_TERMS = 64  # of a product of sums that is looked into
-FACTORED = 10**12  # radicands up to here are taken apart
+AT_SIGHT = 10  # operations on numbers up to this are done at sight, and cost 1
+MOST_TERMS = 64  # of a product of sums that is examined
+FACTORED = 10**12  # radicands up to this are factored
 OF_NUMBERS = (
     *(TrigonometricFunction, InverseTrigonometricFunction, HyperbolicFunction, InverseHyperbolicFunction, log),
     *(Abs, re, im, arg, conjugate),
@@ -48,10 +48,10 @@ Monomial: TypeAlias = frozenset[tuple[Basic, Basic | int]]
 
 
 def cost(e: Basic | MatrixBase, free: Set[Basic] = frozenset()) -> int:
-    """Return what carrying out the operations in `e` costs: 1 each, 2 where numbers beyond AT_SIGHT meet.
+    """Return the cost of carrying out the operations in `e`: 1 each, 2 between numbers beyond AT_SIGHT.
 
-    A fraction of two integers is a number, and c times a root, a function or pi is carried out. Among several answers
-    the dearest counts. free: subexpressions that cost nothing.
+    A fraction of two integers is a number, and c times a root, a function or pi counts as carried out. Of several
+    answers the most expensive counts. free: subexpressions that cost nothing.
     """
     return _Cost(free).of(e, inside=False)
 
@@ -90,7 +90,7 @@ class _Cost:
 
 
 def is_constant(e: Basic) -> bool:
-    """Return whether `e` holds no variable; the letter i is none."""
+    """Return whether `e` has no variable; the letter i is not one."""
     return all(symbol.name == "i" for symbol in e.free_symbols)
 
 
@@ -99,7 +99,7 @@ def has_i(e: Basic) -> bool:
 
 
 def factors(e: Basic) -> Iterator[tuple[Basic, bool]]:
-    """Yield the factors of a product, and of each whether it stands below the fraction bar."""
+    """Yield the factors of a product, and for each whether it is below the fraction bar."""
     if isinstance(e, Mul):
         for part in e.args:
             yield from factors(part)
@@ -157,7 +157,7 @@ def _root_cost(base: Basic, exponent: Rational) -> int:
 
 
 def _leaves_root(n: int, degree: int) -> int:
-    """Return the largest number whose power of this degree divides n; 1 where n is too large to be taken apart."""
+    """Return the largest number whose power of this degree divides n; 1 if n is too large to factor."""
     if not 1 < n <= FACTORED:
         return 1
     return prod(prime ** (times // degree) for prime, times in factorint(n).items())
@@ -170,7 +170,7 @@ def _is_big(number: Number) -> bool:
 
 
 def _is_rational(e: Basic) -> bool:
-    """Return whether `e` is built from sums, products and whole powers of numbers alone."""
+    """Return whether `e` consists of sums, products and integer powers of numbers only."""
     if isinstance(e, Rational | Float):
         return True
     if isinstance(e, Pow):
@@ -201,7 +201,7 @@ def _base(e: Basic) -> Basic:
 
 
 def _monomials(e: Basic) -> Set[Monomial]:
-    """Return the terms of `e` without coefficients, as they will be once its products of sums are multiplied out."""
+    """Return the terms of `e` without coefficients, as after multiplying out its products of sums."""
     if _is_rational(e):
         return {frozenset()}
     if isinstance(e, Add):

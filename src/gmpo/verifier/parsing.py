@@ -1,4 +1,4 @@
-"""From an answer's text to sympy, with what math-verify does not read: one plus-minus, inequalities joined by words.
+"""Parsing of an answer with sympy, including notation that math-verify lacks: plus-minus, inequalities joined by words.
 
 It parses and computes, so it runs in a worker process.
 """
@@ -28,23 +28,23 @@ INEQUALITY = re.compile(r"[<>]|\\(?:[lg]e?|ne)(?![A-Za-z])")
 OR = re.compile(r",?\s*\\text\s?\{\s*,?\s*or\s*\}|\bor\b|\\lor(?![A-Za-z])|\\vee(?![A-Za-z])")
 AND = re.compile(r",?\s*\\text\s?\{\s*,?\s*and\s*\}|\band\b|\\land(?![A-Za-z])|\\wedge(?![A-Za-z])")
 CONJUGATE = re.compile(r"\\overline\{([^{}]*\d[^{}]*i|[^{}]*i[^{}]*\d)\}")
-NAMED = re.compile(r"[^=<>,;]*=([^=<>]+)")  # what is before the sign may be no formula: Area(ABC) = 5
+NAMED = re.compile(r"[^=<>,;]*=([^=<>]+)")  # the left side need not be a formula: Area(ABC) = 5
 NO_NAME = re.compile(r"\\(?:ne|not|approx|sim|to|implies|pm|in|cup|text|neq|[A-Za-z]*[aA]rrow)(?![A-Za-z])|\d\s*$")
 
-NORMAL = NormalizationConfig(nits=True)  # units of its own would take the t off 2t
-CONVERSION = ConversionConfig(lowercase_symbols=False)  # R is not r
+NORMAL = NormalizationConfig(nits=True)  # its own units would strip the t from 2t
+CONVERSION = ConversionConfig(lowercase_symbols=False)  # R and r differ
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that its own timeouts are off
 
 
 def is_pair(text: str) -> bool:
-    """Return whether one bracket holds the whole text."""
+    """Return whether one pair of brackets encloses the whole text."""
     return text.startswith("(") and text.find(")") == len(text) - 1
 
 
 @lru_cache(maxsize=1024)
 def parsed(text: str) -> Parsed | None:
-    """Return what sympy understands, evaluated as little as possible; None where it cannot be read."""
+    """Return the sympy object of a text, evaluated as little as possible; None if it cannot be parsed."""
     if len(PLUS_MINUS.findall(text)) == 1:
         return _both_signs(text)
     if found := CONJUGATE.fullmatch(text):
@@ -68,7 +68,7 @@ def _parsed(text: str) -> Parsed | None:
 
 
 def _converted(text: str) -> Parsed | None:
-    """Convert a text by math-verify's own steps, keeping the case of letters."""
+    """Convert a text by math-verify's steps, but keep the case of letters."""
     latex = normalize_latex(text, NORMAL)
     for version in dict.fromkeys((latex, get_last_eq(latex))):
         try:
@@ -79,7 +79,7 @@ def _converted(text: str) -> Parsed | None:
                 conversion_config=CONVERSION,
             )
         except Exception:  # noqa: BLE001
-            continue  # it raises what it likes on what it cannot read
+            continue  # it may raise anything on text that it cannot read
         return e if isinstance(e, Parsed) else None
     return None
 
@@ -90,7 +90,7 @@ def _value(text: str) -> str | None:
 
 
 def _both_signs(text: str) -> Parsed | None:
-    """Return the set of the meanings with the upper and with the lower signs."""
+    """Return the set of the two meanings, with the upper and with the lower signs."""
     upper = _parsed(MINUS_PLUS.sub("-", PLUS_MINUS.sub("+", text)))
     lower = _parsed(MINUS_PLUS.sub("+", PLUS_MINUS.sub("-", text)))
     if upper is None or lower is None:
@@ -99,7 +99,7 @@ def _both_signs(text: str) -> Parsed | None:
 
 
 def _solutions(text: str) -> Set | None:
-    """Return the set of a solved relation in one variable; an interval is its own."""
+    """Return the set of a solved relation in one variable; an interval is returned as it is."""
     e = _parsed(text)
     if isinstance(e, Eq) and isinstance(e.rhs, Set):
         return e.rhs
@@ -113,5 +113,5 @@ def _in_order(e: Parsed | None) -> Parsed | None:
     if isinstance(e, Eq) and isinstance(e.rhs, Symbol) and not e.lhs.free_symbols:
         return Eq(e.rhs, e.lhs, evaluate=False)
     if isinstance(e, And) and all(isinstance(link, GreaterThan | StrictGreaterThan) for link in e.args):
-        return type(e)(*(link.reversed for link in reversed(e.args)), evaluate=False)  # math-verify has its own And
+        return type(e)(*(link.reversed for link in reversed(e.args)), evaluate=False)  # math-verify's own And
     return e

@@ -1,4 +1,4 @@
-"""Processes that can be killed: what takes too long in them, or too much memory, ends with its process."""
+"""A pool of worker processes that are killed when a task takes too much time or memory."""
 
 import os
 import resource
@@ -22,24 +22,24 @@ def start_pool(
     prepare: Callable[..., None] | None = None,
     *args: Any,
 ) -> ProcessPool:
-    """Start processes, each with `memory` bytes beyond what it has when it is prepared; wait until the first is ready.
+    """Start processes, each with `memory` bytes beyond its use after `prepare`; wait until the first is ready.
 
     prepare: called with `args` in each process before anything else.
     """
     pool = ProcessPool(processes, context=get_context(method), initializer=_begin, initargs=(memory, prepare, args))
-    pool.schedule(_ready).result()  # a process that starts is not one that takes too long
+    pool.schedule(_ready).result()  # so that starting does not count towards a task's time
     return pool
 
 
 def silence() -> None:
-    """Discard output: parsers print what they do not understand, into outcomes or a pipe that nobody reads."""
+    """Discard output: parsers print what they do not understand, into the outcomes or a pipe that nobody reads."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
 
 
 def _begin(memory: int, prepare: Callable[..., None] | None, args: tuple[Any, ...]) -> None:
-    """Bound the memory, let a signal end the process whatever it computes, and let it print nothing."""
+    """Limit the memory, let signals end the process at any time, silence it, and prepare it."""
     if prepare is not None:
         prepare(*args)
     silence()

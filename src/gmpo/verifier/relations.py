@@ -1,4 +1,4 @@
-"""Equations and inequalities: which are solved, and which are the same."""
+"""Equations and inequalities: tests for solved ones and for equivalent ones."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ from sympy.core.function import AppliedUndef, Function
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
-POINTS = (Rational(17, 11), Rational(23, 7), Rational(-31, 13))  # of the first variable, where a factor is measured
+POINTS = (Rational(17, 11), Rational(23, 7), Rational(-31, 13))  # values of the first variable, for finding a factor
 
 
 def is_relation(e: Basic) -> bool:
     """Return whether `e` is an equation, an inequality, or several of them."""
-    return isinstance(e, Boolean) and not isinstance(e, Symbol)  # to sympy a symbol may be a truth value
+    return isinstance(e, Boolean) and not isinstance(e, Symbol)  # for sympy a symbol may be a truth value
 
 
 def is_solved(e: Basic) -> bool:
-    """Return whether a relation gives one variable: it stands alone beside a constant, or between two."""
+    """Return whether a relation has one variable alone on a side, with a constant on the other, or between two."""
     links = e.args if isinstance(e, And) else (e,)
     if len(e.free_symbols) != 1 or not all(isinstance(link, Relational) for link in links):
         return False
@@ -41,7 +41,7 @@ def is_assignment(e: Basic) -> bool:
     """Return whether an equation assigns a constant to a name, a function or a segment (sin A, AB)."""
     left = e.lhs if isinstance(e, Eq) else None
     if isinstance(left, Pow) and isinstance(left.base, AppliedUndef):
-        left = left.base  # the inverse of a function is written as a power
+        left = left.base  # an inverse function is written as a power
     if isinstance(left, Symbol | AppliedUndef | Derivative):
         return True
     return isinstance(e, Eq) and not e.rhs.free_symbols and (isinstance(left, Function) or _is_segment(left))
@@ -56,7 +56,7 @@ def _is_segment(e: Basic | None) -> bool:
 
 
 def same_equation(a: Eq, b: Eq, same: Callable[[Expr, Expr], bool]) -> bool:
-    """Return whether equation `a` is gold equation `b` times a constant. None is solved: x = 2 is not x + 1 = 3."""
+    """Return whether equation `a` is gold equation `b` times a constant. Nothing is solved: x = 2 is not x + 1 = 3."""
     if is_solved(b) != is_solved(a) or a.free_symbols != b.free_symbols:
         return False
     x, y = a.lhs - a.rhs, b.lhs - b.rhs

@@ -1,4 +1,4 @@
-"""Notation that the parser does not read, rewritten for it: sets, systems, matrices, intervals, degrees in radians."""
+"""Rewriting of notation that the parser does not read: sets, systems, matrices, intervals, degrees in radians."""
 
 import re
 
@@ -34,7 +34,7 @@ CHOOSE = (
     (re.compile(r"(?<![\w\\])C_\{?(\d+|[mn])\}?\s?\^\{?(\d+|k)\}?"), r"\\binom{\1}{\2}"),
 )
 REAL_ROOT = re.compile(r"\\sqrt\[(\d{0,3}[13579])\]\{\s*-\s*([\w.]+|\\frac\{\w+\}\{\w+\})\s*\}")
-# the parser takes these for Euler's constant, the imaginary unit and a power of ten
+# the parser reads these as Euler's constant, the imaginary unit and a power of ten
 VARIABLES = re.compile(
     r"(?P<other>\\(?:text|operatorname|mathbb|mathcal|begin|end|variable)\s?\{[^{}]*\}|\\(?!Gamma(?![A-Za-z]))[A-Za-z]+)"
     r"|\\Gamma(?!\s*\()|(?P<name>I)|E_(?:\{(?P<group>[^{}]*)\}|(?P<index>\w))"
@@ -45,7 +45,7 @@ VARIABLE_LETTERS = re.compile(r"I|\\Gamma|E_")
 
 
 def prepared(text: str) -> str:
-    """Rewrite an answer for the parser: the same in notation that it reads."""
+    """Return an answer in equivalent notation that the parser reads."""
     if "\\" in text:
         text = REAL_ROOT.sub(r"(-\\sqrt[\1]{\2})", _with_plain_sets(text).replace("smallmatrix", "matrix"))
     if VARIABLE_LETTERS.search(text):
@@ -74,7 +74,7 @@ def _variable(found: re.Match[str]) -> str:
 
 
 def _with_plain_sets(text: str) -> str:
-    """Set builders and sets of pairs without their braces, half-lines as intervals, rows of a system in a list."""
+    """Remove the braces of set builders and sets of pairs; write half-lines as intervals, and systems as lists."""
     for pattern in (SET_OF_PAIRS, SUCH_THAT):
         if found := pattern.fullmatch(text):
             text = found[1].strip()

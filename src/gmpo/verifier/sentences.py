@@ -1,4 +1,4 @@
-"""Answers that are words and formulas: the words must agree, and each formula with its counterpart."""
+"""Comparison of answers of words and formulas: the words must be the same, and each formula must match."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def same_sentence(a: str, b: str, same: Callable[[str, str], bool]) -> bool:
 
 
 def bare(text: str) -> str:
-    r"""Return a formula without markup and blanks; braces and points stay where they tell 2^{n-1} from 2^n-1."""
+    r"""Return a formula without markup and blanks; braces and points stay where they distinguish 2^{n-1} from 2^n-1."""
     plain = re.sub(r"\s", "", TEXT.sub(r"\1", text))
     while plain != (plain := re.sub(r"\{(\w)\}", r"\1", plain)):
         pass

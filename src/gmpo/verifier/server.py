@@ -1,10 +1,10 @@
 """The process that checks answers: `python -m gmpo.verifier.server PROCESSES TIMEOUT GIB [worked_out]`.
 
-It keeps a pool of worker processes, kills the one whose check outlives its deadline, and starts another. It reads
-checks from standard input, a JSON line [number, answer, gold answer] each, and writes [number, outcome] as
-each is done, after the line "ready".
-A process of its own, because workers are forked: here nothing else has threads, a GPU or much memory. It ends, and its
-workers with it, when its input ends or the process that started it does.
+It keeps a pool of worker processes, and replaces a worker whose check exceeds its deadline. It reads checks from
+standard input, a JSON line [number, answer, gold answer] each, and writes [number, outcome] as each is done, after the
+line "ready".
+It is a process of its own because workers are forked: here nothing else has threads, a GPU or much memory. It ends,
+with its workers, when its input or its parent process ends.
 """
 
 import json
@@ -39,14 +39,14 @@ def check(answer: str, gold: str, strictly: bool = False) -> str:
         if not equivalent(*pair):
             return "wrong"
     except MemoryError:
-        os._exit(1)  # what it computed is not given back: another worker takes over
+        os._exit(1)  # memory is not returned: another worker takes over
     except Exception:  # noqa: BLE001
-        return "unreadable"  # a parser raises what it likes on a strange answer, even what cannot be sent from here
+        return "unreadable"  # a parser may raise anything, even errors that cannot be pickled
     return "not worked out" if strictly and not seems_worked_out(*pair) else "right"
 
 
 def seems_worked_out(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
-    """Return whether a right answer is worked out; where that cannot be told, it is right."""
+    """Return whether a right answer is worked out; also true where that cannot be decided."""
     try:
         return worked_out(answer, gold)
     except Exception:  # noqa: BLE001
@@ -54,17 +54,17 @@ def seems_worked_out(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
 
 
 def outcome(done: Future[str]) -> str:
-    """Return right, wrong, not worked out, or why there is no verdict: timeout, died, unreadable."""
+    """Return right, wrong or not worked out, or the reason for no verdict: timeout, died, unreadable."""
     try:
         return done.result()
     except TimeoutError:
         return "timeout"
     except Exception:  # noqa: BLE001
-        return "died"  # whatever became of the worker, its check is answered
+        return "died"  # whatever happened to the worker, its check is answered
 
 
 def write_outcome(output: int, number: int, done: Future[str]) -> None:
-    """Write one outcome in one call, because the pool's threads share the output."""
+    """Write one outcome in a single call, because the pool's threads share the output."""
     os.write(output, f"[{number}, {json.dumps(outcome(done))}]\n".encode())
 
 
@@ -94,7 +94,7 @@ def serve(processes: int, timeout: float, memory: int, strictly: bool) -> None:
 
 
 def warm_up(strictly: bool) -> None:
-    """Let the parser build its tables once, before workers are forked, instead of once in each."""
+    """Build the parser's tables once, before workers are forked, instead of once in each."""
     for text in TYPICAL:
         check(text, text + "+0", strictly)
 

@@ -1,4 +1,4 @@
-"""A fraction that is left where the gold answer is a decimal: 57/160 for 0.35625. Decided by notation alone."""
+"""The test for a fraction where the gold answer is a decimal: 57/160 for 0.35625. Decided by notation alone."""
 
 import re
 
@@ -11,7 +11,7 @@ AT_SIGHT = 10  # 9/2 and 3/4 are as good as their decimals
 
 
 def undivided(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
-    """Return whether the division that the gold answer has done is left in an answer equal to it."""
+    """Return whether an answer equal to the gold answer leaves a division that the gold answer has carried out."""
     fraction = FRACTION.fullmatch(answer.text)
     if fraction is None or DECIMAL.fullmatch(gold.text) is None or answer.percent or gold.percent:
         return False

@@ -1,4 +1,4 @@
-"""Units of measurement as answers write them. Amounts are not converted: 5 m and 500 cm differ."""
+"""Units of measurement in answers. Amounts are not converted: 5 m and 500 cm differ."""
 
 import re
 from collections import Counter
@@ -129,7 +129,7 @@ DERIVED = {  # units in other units, without a factor
     "km/second": {"km": 1, "second": -1},
     "bit/second": {"bit": 1, "second": -1},
 }
-PREFIXED.pop("pm")  # half of a day
+PREFIXED.pop("pm")  # means p.m.
 POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3", "squared": "^2", "cubed": "^3", "平方": "^2"}
 WRITTEN_POWER = re.compile(r"\^\{?(-?[1-9])\}?")
 DEGREES = re.compile(
@@ -142,7 +142,7 @@ SYMBOL = (
 )
 RAISED = r"(?:\s?\^\s?(?:\{\s?-?\d\s?\}|\d))"
 SYMBOL_AT_END = re.compile(rf"{SYMBOL}{RAISED}?$")
-# several symbols, a power, or a quotient: nothing else can be meant
+# several symbols, a power, or a quotient: unambiguous
 COMPOUND_AT_END = re.compile(
     rf"(?:/\s?{SYMBOL}{RAISED}?|{SYMBOL}{RAISED}?(?:\s?(?:/|\\cdot(?![A-Za-z]))?\s?{SYMBOL}{RAISED}?)+|{SYMBOL}{RAISED}|"
     r"\\mu\s*\\text\s?\{[^{}]*\}|\\text\s?\{\s?[kMGm]\s?\}\s?\\Omega|\\(?:Omega|AA))$"
@@ -153,24 +153,24 @@ WORDS_AT_END = re.compile(r"(?<=[\d})\s])([A-Za-z][A-Za-z./ -]*|[€£¥₹]|平
 CHINESE_AT_END = re.compile(r"\\text\s?\{\s*(平?方?[一-鿿]{1,3})\s*\}$")
 IN_DEGREES = re.compile(r"(?i)deg(?:ree)?s? (C|F|celsius|fahrenheit)")
 TWO_LETTERS = re.compile(r"(?!pi|mu|nu|xi|am|pm)[A-Za-z]{2}")
-LONGEST = 80  # characters at the end in which a unit is looked for
+LONGEST = 80  # characters at the end that are searched for a unit
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as it is written."""
+    """A unit of an answer."""
 
-    name: str | None  # as in NAMES; None for a unit that has no name there
-    measured: str | None  # what must agree where both answers have one: base units with their powers
+    name: str | None  # as in NAMES; None for a unit that is not there
+    measured: str | None  # must agree if both answers have one: base units with their powers
 
 
 NONE = Unit(None, None)
 
 
 def without_unit(text: str) -> tuple[str, Unit]:
-    """Split a text into what stands before a unit at its end, and the unit.
+    """Split a text into the part before a unit at its end, and the unit.
 
-    What can only be a unit is taken off even where it is not known. The degrees of a sine are no unit.
+    Text that can only be a unit is split off even if the unit is unknown. The degrees of a sine are no unit.
     """
     if degrees := DEGREES.search(text):
         if TRIGONOMETRIC.search(text):
@@ -207,7 +207,7 @@ def _degrees(scale: str | None) -> Unit:
 
 
 def measured(words: str) -> str:
-    """Return base units with their powers: N and kg m/s^2 are the same, m/s and m s are not."""
+    """Return base units with their powers, the same for N and kg m/s^2, but not for m/s and m s."""
     powers: Counter[str] = Counter()
     for place, part in enumerate(re.split(r"/|\bper\b", words)):
         raised = None
@@ -226,16 +226,16 @@ def measured(words: str) -> str:
 
 
 def same_measure(a: str | None, b: str | None) -> bool:
-    """Return whether two amounts measure the same kind of thing; degrees may be those of a temperature."""
+    """Return whether two amounts measure the same quantity; degrees may be those of a temperature."""
     if a is None or b is None or a == b:
         return True
     return "degree^1" in (a, b) and a.startswith("degree") and b.startswith("degree")
 
 
 def unit_of(words: str, in_text: bool) -> str | None:
-    """Return the unit that these words name, such as "mile/hour" or "cm^2"; None where a word is not a unit.
+    """Return the unit that these words name, such as "mile/hour" or "cm^2"; None if a word is not a unit.
 
-    in_text: the words stand inside \\text{}, where a single letter is a unit and not a variable.
+    in_text: the words are inside \\text{}, where a single letter is a unit and not a variable.
     """
     parts = re.split(r"\s*(?:/|\bper\b)\s*", words.strip(" .~,"))
     in_text = in_text or any(_one_unit(part, in_text=False) for part in parts[:1])  # km/h

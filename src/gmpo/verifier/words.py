@@ -1,4 +1,4 @@
-"""Words around an answer: what leads to it, what is counted, millions."""
+"""Words around an answer: lead-ins, counted things, millions."""
 
 import re
 import string
@@ -21,7 +21,7 @@ LEAD = re.compile(
 )
 SENTENCE = re.compile(r"(?:\\text\s?\{\s*)?[A-Za-z][A-Za-z ,']*\b(?:is|are|equals):?\s+(?=[-\d$\\(.])")
 IN_TEXT = re.compile(r"\\text\s?\{\s*(-?\$?-?\.?\d[^{}]*|[A-Z](?:, ?[A-Z])+)\}")  # a number, or letters of choices
-# words that make another answer of the number beside them
+# words that change the meaning of the number beside them
 ORDINAL = r"(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|[a-z]+teen|[a-z]+tie|hundred|thousand|million|billion)ths"
 TELLING = re.compile(
     r"(?i)(?<![\\A-Za-z])(?:if|when|otherwise|than|least|most|more|less|between|not|except|remainder|mod|base|dozens?|"
@@ -49,7 +49,7 @@ FILLER = re.compile(r"^(?:there (?:is|are|exists?) |the |an |a )+")
 
 
 def without_lead(text: str) -> str:
-    """Remove what leads to the answer: `\approx`, `\text{Total: }`, "The answer is"."""
+    """Remove a lead-in to the answer: `\approx`, `\text{Total: }`, "The answer is"."""
     found = LEAD.match(text)
     if found and (rest := text[found.end() :].strip()):
         return without_lead(rest.removesuffix("}") if rest.count("}") > rest.count("{") else rest)
@@ -71,9 +71,9 @@ def with_scale(text: str) -> str:
 
 
 def counted(text: str) -> str | None:
-    """Return what stands before the words that say what is counted, such as "apples"; None where no such words follow.
+    """Return the text before words for what is counted, such as "apples"; None without these words at the end.
 
-    A word that may be a variable, a sign or part of the number is not counted.
+    A word that may be a variable, a sign or part of the number does not qualify.
     """
     if found := CHINESE_COUNTED.search(text):
         return text[: found.start()].strip()
@@ -93,7 +93,7 @@ def _is_word(token: str) -> bool:
 
 
 def phrase(text: str) -> str | None:
-    """Return an answer in words, without markup, capitals, its article and "there is"."""
+    """Return an answer in words without markup, capitals, article and "there is"."""
     words = TEXT.sub(r"\1", text).strip("{} .")
     if not PHRASE.fullmatch(words):
         return words if OTHER_SCRIPT.fullmatch(words) else None
@@ -103,7 +103,7 @@ def phrase(text: str) -> str | None:
 
 
 def same_words(a: str, b: str) -> bool:
-    """Return whether two answers are the same words; capitals count where letters may be variables."""
+    """Return whether two answers are the same words; case matters where letters may be variables."""
     words = phrase(b)
     if words is None or phrase(a) != words:
         return False
@@ -111,7 +111,7 @@ def same_words(a: str, b: str) -> bool:
 
 
 def _is_plain(word: str) -> bool:
-    """Return whether letters are a word, not a product of variables such as mgh or abc."""
+    """Return whether letters are a word rather than a product of variables such as mgh or abc."""
     return word in SMALL_WORDS.split() or (
         len(word) > 2 and any(vowel in word for vowel in "aeiouy") and "".join(sorted(word)) != word
     )

@@ -1,6 +1,6 @@
-"""Whether a right answer is worked out, or only repeats the exercise: 513^2 - 487^2 instead of 26000.
+"""The test whether a right answer is worked out, or only repeats the exercise: 513^2 - 487^2 instead of 26000.
 
-It looks at the parsed answers, so it runs in a worker process.
+It examines parsed answers, so it runs in a worker process.
 """
 
 import re
@@ -38,15 +38,15 @@ from gmpo.verifier.notation import ParsedAnswer
 from gmpo.verifier.operations import cost, factors, is_constant
 from gmpo.verifier.parsing import Parsed, parsed, prepared
 
-LEFT_OPEN = 2  # what an answer's operations may cost less than, beyond those of the gold answer
+LEFT_OPEN = 2  # an answer's operations must cost less than this beyond those of the gold answer
 LIMITS = {Sum: "sum", Product: "sum", Integral: "integral", Limit: "limit", Derivative: "derivative"}
-FUNCTIONS = {  # to be evaluated where they stand alone with numbers
+FUNCTIONS = {  # must be evaluated where their arguments are numbers alone
     **dict.fromkeys((log, InverseTrigonometricFunction, InverseHyperbolicFunction), "inverse function"),
     **dict.fromkeys((floor, ceiling, Mod), "remainder"),
     **dict.fromkeys((factorial, binomial, gamma), "factorial"),
 }
 N = r"\s*\{?\s*\d+\s*\}?"
-EVALUATED = {  # by the parser, so that they are seen in the text alone
+EVALUATED = {  # by the parser, so only the text shows them
     "factorial": re.compile(rf"\\[dt]?binom{N}{N}|\d\s*\}}?\s*\\choose{N}"),
     "remainder": re.compile(r"\\?(?<![A-Za-z])(?:gcd|lcm|max|min)(?![A-Za-z])"),
 }
@@ -54,9 +54,9 @@ FACTORIALS = re.compile(r"!|\\[dt]?binom|\\choose|\\Gamma")
 
 
 def worked_out(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
-    """Return whether an answer that equals the gold answer leaves nothing to do that the gold answer has done.
+    """Return whether an answer equal to the gold answer leaves nothing undone that the gold answer has done.
 
-    One operation at sight, such as 2^3 or \\frac{6}{\\sqrt{3}}, is no exercise. Answers that the parser does not read
+    One operation at sight, such as 2^3 or \\frac{6}{\\sqrt{3}}, does not count. Answers that the parser cannot read
     count as worked out.
     """
     texts = prepared(answer.text), prepared(gold.text)
@@ -74,7 +74,7 @@ def worked_out(answer: ParsedAnswer, gold: ParsedAnswer) -> bool:
 
 
 def _value(e: Parsed, text: str, other: Parsed) -> Parsed | None:
-    """Return the last side of an equation or of a chain of them, beside what is none."""
+    """Return the last side of an equation or of a chain of them; other expressions as they are."""
     if isinstance(other, Relational):
         return e
     if isinstance(e, And) and all(isinstance(link, Eq) for link in e.args):
@@ -83,14 +83,14 @@ def _value(e: Parsed, text: str, other: Parsed) -> Parsed | None:
 
 
 def _arithmetic(e: Parsed) -> Set[Basic]:
-    """Return the parts of an answer that hold no function."""
+    """Return the parts of an answer that contain no function."""
     return set() if isinstance(e, MatrixBase) else {part for part in preorder_traversal(e) if not part.has(Function)}
 
 
 def _kinds(e: Parsed, text: str, alone: bool) -> Iterator[str]:
-    """Name the kinds of operations in an answer that are no arithmetic.
+    """Yield the names of the operations in an answer that are not arithmetic.
 
-    alone: of functions only those of numbers that stand in no other function.
+    alone: include only functions of numbers that are in no other function.
     """
     text = text.rpartition("=")[2] if alone else text
     yield from (kind for kind, pattern in EVALUATED.items() if pattern.search(text))
@@ -112,7 +112,7 @@ def _kinds_of(e: Basic, alone: bool) -> Iterator[str]:
 
 
 def _is_factored(e: Parsed) -> bool:
-    """Return whether a polynomial with whole coefficients is written as a product of two sums or more."""
+    """Return whether a polynomial with integer coefficients is written as a product of two or more sums."""
     sums = 0
     for part, below in factors(e) if isinstance(e, Mul | Pow) else ():
         base, times = (part.base, part.exp) if isinstance(part, Pow) else (part, Integer(1))
@@ -127,7 +127,7 @@ def _is_expanded(e: Parsed) -> bool:
 
 
 def _is_polynomial(e: Basic) -> bool:
-    """Return whether `e` is a sum of monomials with whole coefficients."""
+    """Return whether `e` is a sum of monomials with integer coefficients."""
     terms = e.args if isinstance(e, Add) else (e,)
     return all(
         isinstance(base, Integer) or (base.is_Symbol and isinstance(times, Integer) and times > 0 and not below)

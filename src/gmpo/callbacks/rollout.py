@@ -20,16 +20,13 @@ from gmpo.types import Group, PromptBatch, Sampling, Stage
 class RolloutCallback(OrderedCallback):
     """Fills each batch in place: responses, rewards, and in training advantages.
 
-    Training uses the reward, validation its verifier. Refills and validation wait for the newest weights. Checkpoints
-    hold the prefetched responses.
+    Training uses the reward, validation its verifier. Refills and validation wait for the newest weights.
 
     Args:
-        advantage: as in `BatchAdvantages`.
-        samples, validation_samples: responses to each prompt.
+        samples, validation_samples: responses to each prompt. advantage: as in `BatchAdvantages`.
         seed: the run's; each request's seed is derived from it, so a run can be repeated exactly.
-        overlong, dynamic_sampling: for training only; fresh prompts come from the trainer's DataModule.
-        async_steps: 1 generates the next rollout step's responses during this one's update, from weights that are one
-            rollout step old; the engine must run in a process of its own.
+        async_steps: 1 generates the next step's responses during this one's update, from weights one step old; the
+            engine must run in a process of its own. Checkpoints hold these responses.
     """
 
     order = 30  # later callbacks see the groups
@@ -62,7 +59,6 @@ class RolloutCallback(OrderedCallback):
         return self.collector.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore prefetched responses and expected lengths."""
         self.collector.load_state_dict(state_dict)
 
     def setup(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
@@ -116,7 +112,7 @@ class RolloutCallback(OrderedCallback):
         """Fill in responses and rewards of validation prompts."""
         self.collector.engine.sync(pl_module)
         batch.groups = self.collector.groups(batch.prompts, self.validation)
-        report_of(self.collector.reward)  # dropped: only training's report is logged
+        report_of(self.collector.reward)  # dropped: only training's is logged
 
     def teardown(self, trainer: Trainer, pl_module: PolicyModule, stage: str) -> None:
         """End the engine and the reward's processes."""

@@ -19,16 +19,9 @@ from gmpo.models.weights import whole_weights
 from gmpo.objectives import PolicyLoss
 from gmpo.parallel.distribute import Distribution
 from gmpo.parallel.strategy import MeshStrategy
+from gmpo.policy import optimization
 from gmpo.policy.forward import Forward
 from gmpo.policy.old_log_probs import EngineGap, OldLogProbs
-from gmpo.policy.optimization import (
-    BuildOptimizer,
-    BuildSchedule,
-    check_optimizer,
-    class_name,
-    resume_schedule,
-    trained_parameters,
-)
 from gmpo.policy.reference import Reference
 from gmpo.policy.update import OnSkip, Update
 from gmpo.run.state import RunState
@@ -41,28 +34,24 @@ class PolicyModule(LightningModule):
     """Updates a causal language model on rollouts, several optimizer steps for each batch.
 
     Args:
-        pretrained: the model.
-        optimizer: called with the parameters.
-        schedule: called with the optimizer; stepped once for each optimizer step.
+        optimizer, schedule: called with the parameters, and with the optimizer; both step together.
         mini_batch_prompts: prompts of one optimizer step, over all ranks.
         max_tokens_per_micro_batch: on each rank; the cp ranks that share a micro-batch pool their budgets.
         max_tokens_per_log_prob_batch: the same for passes without a gradient.
-        max_logits_per_chunk: as in `Chunks`.
-        gradient_clip: the largest norm of the gradient over all parameters; null: none.
+        max_logits_per_chunk: as in `Chunks`. gradient_clip: the largest norm over all parameters; null: none.
         temperature: of the sampling; it divides the logits, so that ratios compare the distributions sampled from.
         old_log_probs: source of the behaviour policy's log-probs: a pass of the trainer, or the engine's rollout.
         skip_zero_advantage: responses of advantage 0 skip the update's passes if the loss has no other term for them.
         reference_on_cpu: keep the reference model, if any, out of the GPU's memory.
         max_skipped_steps: this many optimizer steps in a row without a finite loss and gradient end the run.
-        state: the run's; None: that of a run that has not begun.
     """
 
     def __init__(
         self,
         pretrained: Pretrained,
         loss: PolicyLoss,
-        optimizer: BuildOptimizer,
-        schedule: BuildSchedule,
+        optimizer: optimization.BuildOptimizer,
+        schedule: optimization.BuildSchedule,
         mini_batch_prompts: int,
         max_tokens_per_micro_batch: int,
         max_tokens_per_log_prob_batch: int,
@@ -136,7 +125,7 @@ class PolicyModule(LightningModule):
     def configure_optimizers(self) -> dict[str, object]:
         """Build the optimizer and its schedule, which `training_step` steps by hand."""
         assert self.model is not None, "configure_model() comes first"
-        optimizer = self.build_optimizer(trained_parameters(self.model))
+        optimizer = self.build_optimizer(optimization.trained_parameters(self.model))
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -145,16 +134,16 @@ class PolicyModule(LightningModule):
         checkpoint["base_model"] = str(folder.resolve()) if folder.is_dir() else self.pretrained.path
         checkpoint["overrides"] = dict(self.pretrained.overrides)
         checkpoint["policy"] = self.state.state_dict()
-        checkpoint["optimizer"] = class_name(self.optimizers(use_pl_optimizer=False))
+        checkpoint["optimizer"] = optimization.class_name(self.optimizers(use_pl_optimizer=False))
         checkpoint["lr_schedulers"] = []  # a schedule follows from its settings and the count of optimizer steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the counts, and advance this run's own schedule to the count of optimizer steps."""
-        check_optimizer(checkpoint.get("optimizer"), self.optimizers(use_pl_optimizer=False))
+        optimization.check_optimizer(checkpoint.get("optimizer"), self.optimizers(use_pl_optimizer=False))
         self.state.load_state_dict(checkpoint["policy"])
         self._trained = self.state.rollout_step
         checkpoint["lr_schedulers"] = []  # older checkpoints have one: Lightning would load its settings too
-        resume_schedule(self.lr_schedulers(), self.state.policy_version)
+        optimization.resume_schedule(self.lr_schedulers(), self.state.policy_version)
 
     def transfer_batch_to_device(self, batch: PromptBatch, device: object, dataloader_idx: int) -> PromptBatch:
         """Return the batch itself: it holds no tensors, and callbacks fill in this very object."""

@@ -75,3 +75,31 @@ def test_weights_travel_when_they_are_newer_and_only_then(qwen2_folder: str) -> 
     engine.sync(newer)
     assert dict(engine.generate(REQUESTS)) != as_loaded
     assert engine.policy_version == 1
+
+
+class Forgets(TransformersEngine):
+    """Gives no response to its last request, and cannot sleep."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        yield from super().generate(requests[:-1])
+
+    def sleep(self) -> None:
+        raise OSError("wide awake")
+
+
+def test_a_request_without_a_response_is_an_error_that_names_the_rule(qwen2_folder: str) -> None:
+    engine = Supervised(InProcessEngine(Forgets(qwen2_folder, "float32", max_num_seqs=8), timeout=60))
+    engine.start()
+    engine.sync(policy(qwen2_folder))
+    with pytest.raises(EngineError, match="no response to 1 of 8 requests: it must yield each of the Request objects"):
+        list(engine.generate(REQUESTS))
+
+
+def test_an_engine_that_cannot_sleep_is_reported_once(qwen2_folder: str, caplog: pytest.LogCaptureFixture) -> None:
+    engine = Supervised(InProcessEngine(Forgets(qwen2_folder, "float32", max_num_seqs=8), timeout=60))
+    engine.start()
+    engine.sleep()
+    engine.sleep()
+    assert [record.message for record in caplog.records if "wide awake" in record.message] == [
+        "the engine failed: OSError: wide awake, so that it keeps its memory during the update"
+    ]

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 import torch
@@ -68,6 +67,7 @@ class Supervised:
         self.tensor_parallel = engine.tensor_parallel
         self.state = RunState()  # replaced by the run's in `attach`
         self._policy: Policy | None = None  # the last one synced
+        self._cannot_sleep = False
 
     @property
     def policy_version(self) -> int:
@@ -110,9 +110,13 @@ class Supervised:
                 raise self.reason(errors)
 
     def sleep(self) -> None:
-        """Free the GPU's memory; an error here shows again when the next weights are loaded."""
-        with suppress(EngineError):
+        """Free the GPU's memory; warn once where the engine cannot."""
+        try:
             self.engine.sleep()
+        except EngineError as error:
+            if not self._cannot_sleep:
+                log.warning("%s, so that it keeps its memory during the update", error)
+            self._cannot_sleep = True
 
     def close(self) -> None:
         """End this rank's engine, even while it generates."""
@@ -146,6 +150,11 @@ class Supervised:
                 if request in missing:
                     missing.remove(request)
                     yield request, response
+            if missing:
+                local = EngineError(
+                    f"the engine gave no response to {len(missing)} of {len(requests)} requests: it must yield each of "
+                    "the Request objects that it is given, with its response"
+                )
         except RunError as error:
             local = error
         return errors_of_ranks(local)

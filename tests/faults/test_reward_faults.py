@@ -50,7 +50,7 @@ def isolated(request: pytest.FixtureRequest) -> Isolated:
     ("isolated", "response", "said"),
     [
         (Hangs, "hang it", r"no score within reward\.timeout=2\.0 s"),
-        (Eats, "eat it", r"more than reward\.memory_gib=0\.5"),
+        (Eats, "eat it", r"exceeding reward\.memory_gib=0\.5"),
         (Raises, "1", "an odd number of digits"),
     ],
     indirect=["isolated"],

@@ -1,4 +1,4 @@
-"""What a recipe asks of a cluster, told on a laptop: `python plan.py --help` shows how."""
+"""Print the memory, time and batches that a recipe needs on a cluster: `python plan.py --help` shows how."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Groups of a real engine for a real policy, outside of a trainer."""
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 import pytest
@@ -12,7 +13,8 @@ from gmpo.rewards import ExactMatch, Overlong, Reward
 from gmpo.rollout import Scoring, SubprocessEngine, Supervised
 from gmpo.rollout.collector import Collector, GroupSampling
 from gmpo.rollout.transformers import TransformersEngine
-from gmpo.types import Group, Prompt, PromptBatch, Sampling, Stage
+from gmpo.run.errors import EngineError
+from gmpo.types import Group, Prompt, PromptBatch, Request, Response, Sampling, Stage
 
 TRAINING = GroupSampling(Stage.TRAIN, Sampling(max_tokens=6), samples=4)
 
@@ -124,3 +126,25 @@ def test_an_engine_is_let_go_where_a_step_is_left(qwen2_folder: str) -> None:
     rollouts.close()  # while `left` still holds every frame
     assert left.tb is not None
     assert engine.engine.pid is None
+
+
+class Forgets(TransformersEngine):
+    """Gives no response to its last request."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        yield from super().generate(requests[:-1])
+
+
+def test_a_prefetched_request_without_a_response_is_an_error_of_the_engine(qwen2_folder: str) -> None:
+    pl_module = policy(qwen2_folder)
+    engine = Supervised(Forgets(qwen2_folder, "float32", max_num_seqs=64))
+    engine.start()
+    rollouts = Collector(engine, ExactMatch(), Overlong(TRAINING.sampling.max_tokens), 0, Scoring(), prefetches=True)
+    rollouts.attach(pl_module.state)
+    engine.sync(pl_module)
+    rollouts.prefetch([make_prompt("1+1", 5)], TRAINING)
+    rollouts.wait()
+    pl_module.state.begin_step()
+    with pytest.raises(EngineError, match="no response to 1 of 4 requests"):  # generated again, with the same engine
+        rollouts.first_groups([make_prompt("1+1", 5)], TRAINING)
+    rollouts.close()

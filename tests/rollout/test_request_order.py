@@ -24,7 +24,7 @@ def test_long_ones_come_first_and_unknown_ones_between() -> None:
 
 def test_they_come_back_from_a_checkpoint(tmp_path: Path) -> None:
     for lengths in (expected(), ExpectedLengths()):
-        torch.save(lengths.state(), tmp_path / "state")
+        torch.save(lengths.state_dict(), tmp_path / "state")
         again = expected()
-        again.load_state(load_meta(tmp_path / "state"))
+        again.load_state_dict(load_meta(tmp_path / "state"))
         assert again.of == lengths.of

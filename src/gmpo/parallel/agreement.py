@@ -1,6 +1,6 @@
 """Errors that end a run on all ranks together. All functions are collective."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gmpo.parallel.collectives import gather
@@ -10,6 +10,16 @@ from gmpo.run.errors import RunError
 def errors_of_ranks(error: RunError | None) -> list[RunError]:
     """Return the errors of all ranks, by rank; those without one give None."""
     return [found for found in gather(error) if found is not None]
+
+
+def tried(act: Callable[[], object]) -> list[RunError]:
+    """Run `act`; return the RunErrors of all ranks."""
+    local: RunError | None = None
+    try:
+        act()
+    except RunError as error:
+        local = error
+    return errors_of_ranks(local)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from gmpo.metrics.clock import StepClock
-from gmpo.parallel.agreement import errors_of_ranks, raised_on_all_ranks
+from gmpo.parallel.agreement import raised_on_all_ranks, tried
 from gmpo.parallel.collectives import exchange, gather, rank, world_size
 from gmpo.rewards import Overlong, Reward, as_reward, report_of, verifier_of
 from gmpo.rollout.engine import request_seed
@@ -20,7 +20,6 @@ from gmpo.rollout.group_state import as_groups, as_state
 from gmpo.rollout.request_order import ExpectedLengths
 from gmpo.rollout.scoring import Scoring, score, timed
 from gmpo.rollout.supervised import Supervised, another_start_may_help
-from gmpo.run.errors import RunError
 from gmpo.run.state import RunState
 from gmpo.types import Group, Prompt, Request, Response, Sampling, Stage
 
@@ -152,7 +151,7 @@ class Collector:
         own = self._requests(prompts, each, step, asked)
         requests = self._longest_first(own)
         # not the supervised engine: here ranks cannot meet, and errors wait in the future
-        responses = timed(self.engine.engine.generate(requests), len(requests), clock)
+        responses = timed(self.engine.engine.generate(requests), requests, clock)
         future = self._beside.submit(self._scored, own, responses, self.reward, clock)
         self._prefetch = Prefetch(step, self.state.policy_version, asked, future, clock)
 
@@ -168,7 +167,7 @@ class Collector:
         prefetch = self._prefetch
         done = prefetch is not None and prefetch.report is not None and prefetch.future.exception() is None
         local = as_state(prefetch.future.result()) | {"report": prefetch.report} if prefetch and done else None
-        of_ranks, lengths = gather(local), {"lengths": self.lengths.state()}
+        of_ranks, lengths = gather(local), {"lengths": self.lengths.state_dict()}
         if prefetch is None or None in of_ranks:
             return lengths
         return lengths | {
@@ -180,7 +179,7 @@ class Collector:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore expected lengths, and prefetched groups if this run prefetches too, on as many ranks."""
         self._saved = state if self.prefetches and len(state.get("ranks", [])) == world_size() else None
-        self.lengths.load_state(state["lengths"])
+        self.lengths.load_state_dict(state["lengths"])
 
     def _penalize(self, groups: list[Group]) -> None:
         """Apply the length penalty and the overlong filter."""
@@ -192,12 +191,7 @@ class Collector:
     def _finished(self, prefetch: Prefetch) -> list[Group] | None:
         """Return prefetched groups; None if an engine failed on any rank, and must generate again."""
         groups: list[Group] = []
-        local: RunError | None = None
-        try:
-            groups = prefetch.future.result()
-        except RunError as error:
-            local = error
-        errors = errors_of_ranks(local)
+        errors = tried(lambda: groups.extend(prefetch.future.result()))
         if errors and not another_start_may_help(errors):
             raise self.engine.reason(errors)
         if errors and rank() == 0:

@@ -29,12 +29,12 @@ class ExpectedLengths:
         expected = [self.of.get((prompt.benchmark_name, prompt.index), usual) for prompt in prompts]
         return sorted(range(len(prompts)), key=lambda place: -expected[place])
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the lengths for a checkpoint."""
         benchmarks, indices = zip(*self.of, strict=True) if self.of else ((), ())
         return {"benchmarks": list(benchmarks), "indices": list(indices), "tokens": list(self.of.values())}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the lengths of a checkpoint."""
         keys = zip(state["benchmarks"], state["indices"], strict=True)
         self.of = dict(zip(keys, state["tokens"], strict=True))

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from gmpo.metrics.clock import StepClock
 from gmpo.rewards import Reward, as_reward, verifier_of
 from gmpo.rewards.scores import MalformedScoresError, as_score, end_coroutine, shown, values_of
-from gmpo.run.errors import RewardError
+from gmpo.run.errors import EngineError, RewardError
 from gmpo.types import Prompt, Request, Response, Rollout
 from gmpo.verifier.notation import canonical
 
@@ -51,19 +51,27 @@ def _short(text: str) -> str:
 
 
 def timed(
-    responses: Iterable[tuple[Request, Response]], asked: int, clock: StepClock
+    responses: Iterable[tuple[Request, Response]], requests: Sequence[Request], clock: StepClock
 ) -> Generator[tuple[Request, Response]]:
     """Yield `responses` as they come; count them, and their time as "generate".
 
-    asked: their total. "generate_tail" is the time in which at most a tenth of them were left.
+    "generate_tail" is the time in which at most a tenth of the `requests` were left. Raises EngineError, at the end, if
+    a request has no response.
     """
     finished: list[float] = []
-    clock.count_responses(0, asked)
+    missing = set(requests)
+    clock.count_responses(0, len(requests))
     with clock("generate"):
         for request, response in responses:
             finished.append(time.perf_counter())
-            clock.count_responses(len(finished), asked)
+            missing.discard(request)
+            clock.count_responses(len(finished), len(requests))
             yield request, response
+    if missing:
+        raise EngineError(
+            f"the engine gave no response to {len(missing)} of {len(requests)} requests: it must yield each of the "
+            "Request objects that it is given, with its response"
+        )
     if finished:
         clock.seconds["generate_tail"] += time.perf_counter() - finished[-1 - len(finished) // 10]
 

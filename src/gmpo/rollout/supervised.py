@@ -1,13 +1,13 @@
 """Engines that are watched, restarted once, and fail on all ranks together."""
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from gmpo.parallel.agreement import errors_of_ranks, raised_on_all_ranks
+from gmpo.parallel.agreement import errors_of_ranks, raised_on_all_ranks, tried
 from gmpo.parallel.collectives import gather, rank, world_size
 from gmpo.parallel.layout import EngineLayout
 from gmpo.rollout.engine import Engine
@@ -146,15 +146,10 @@ class Supervised:
         """Generate all `requests`, yield those that are `missing`, and return the errors of all ranks."""
         local: RunError | None = None
         try:
-            for request, response in timed(self.engine.generate(requests), len(requests), self.state.clock):
+            for request, response in timed(self.engine.generate(requests), requests, self.state.clock):
                 if request in missing:
                     missing.remove(request)
                     yield request, response
-            if missing:
-                local = EngineError(
-                    f"the engine gave no response to {len(missing)} of {len(requests)} requests: it must yield each of "
-                    "the Request objects that it is given, with its response"
-                )
         except RunError as error:
             local = error
         return errors_of_ranks(local)
@@ -165,7 +160,7 @@ class Supervised:
             return []
         with self.state.clock("weight_sync"):
             weights = policy.weights(policy.compute_dtype)
-            return _tried(lambda: self.engine.load_weights(weights, policy.policy_version))
+            return tried(lambda: self.engine.load_weights(weights, policy.policy_version))
 
     def _restart(self, errors: Sequence[RunError]) -> None:
         """Restart the engines of all ranks with the newest weights; raise if that fails or cannot help."""
@@ -178,20 +173,10 @@ class Supervised:
             self.engine.close()
             self.engine.start()
 
-        if errors := _tried(restart) or self._load_newest():
+        if errors := tried(restart) or self._load_newest():
             raise self.reason(errors)
 
 
 def another_start_may_help(errors: Sequence[RunError]) -> bool:
     """Return whether only engines failed, and not because of their weights."""
     return all(isinstance(error, EngineError) and not isinstance(error, NonFiniteError) for error in errors)
-
-
-def _tried(act: Callable[[], None]) -> list[RunError]:
-    """Run `act`; return the errors of all ranks."""
-    local: RunError | None = None
-    try:
-        act()
-    except RunError as error:
-        local = error
-    return errors_of_ranks(local)

@@ -11,7 +11,7 @@ from test_layers import SOURCE, imports
 from transformers import AutoModelForCausalLM
 
 from gmpo import compat
-from gmpo.rollout.vllm_classes import shared_memory_named
+from gmpo.rollout.vllm_compat import shared_memory_named
 
 PRIVATE = re.compile(r"(torch|transformers|lightning|vllm)\..*\b_(?!_)")
 HOMES = ("gmpo.compat", "gmpo.rollout.vllm")

@@ -110,10 +110,8 @@ def one_clear_error(started: Launch | None = None) -> Iterator[None]:
             first = next(iter(str(wrapped or error).splitlines()), "")
             wrapped = ValueError(f"the config is inconsistent: {first}. See what ~KEY left out, or KEY=VALUE broke")
         if started is not None and started.local_rank > 0:
-            time.sleep(FIRST_SPEAKS)
-            sys.exit(
-                redact(f"error on rank {started.rank}: {wrapped or error}")
-            )  # still alive: the error was not on every rank
+            time.sleep(FIRST_SPEAKS)  # a process that is alive after this met an error of its own
+            sys.exit(redact(f"error on rank {started.rank}: {wrapped or error}"))
         sys.exit(redact(f"error: {wrapped or error}"))
     except KeyboardInterrupt:
         print("stopped by SIGINT", file=sys.stderr)

@@ -77,14 +77,14 @@ def plan(cfg: DictConfig) -> None:
         check_chosen(cfg)
         check_added_keys(cfg)
         check_recipe(cfg)
-        source = find_sizes(cfg)
+        origin = find_sizes(cfg)
         check_recipe(cfg)  # again, with the sizes that the hub has
         config = model_config(cfg)
         assert config is not None, "find_sizes raises without one"
         ModelShape.of(config)
         from gmpo.planning.sharded import sharded  # heavy: torch, transformers
 
-        planned = make_plan(cfg, sharded(config, layout_of(cfg)), source)
+        planned = make_plan(cfg, sharded(config, layout_of(cfg)), origin)
     if cfg.format == "json":
         print(json.dumps(planned.to_json(), indent=2))
     else:

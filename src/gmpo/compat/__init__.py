@@ -1,7 +1,7 @@
 """All private API of torch, transformers and Lightning that the project uses, under names of our own.
 
 pyproject.toml bounds these packages from above, and tests/test_compat.py tries each name. vLLM's private API is in
-rollout/vllm_classes.py. parallel/strategy.py also overrides private hooks of Lightning's strategy.
+rollout/vllm_compat.py. parallel/strategy.py also overrides private hooks of Lightning's strategy.
 """
 
 from __future__ import annotations

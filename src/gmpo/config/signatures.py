@@ -21,32 +21,19 @@ LISTS, MAPPINGS = ("Sequence", "list"), ("Mapping", "dict")
 @cache
 def arguments(target: str) -> Mapping[str, Kind]:
     """Return the kind of each annotated argument of a class or function; empty without its source."""
-    module, _, name = target.rpartition(".")
-    source = _source(module)
-    if source is None:
-        return {}
-    found = {}
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            for argument, annotation in _annotated(node):
-                if (kind := kind_of(annotation)) is not None:
-                    found[argument] = kind
-    return found
+    kinds = {name: kind_of(annotation) for node in _definitions(target) for name, annotation in _annotated(node)}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 @cache
 def declares(target: str, name: str) -> bool:
     """Return whether a class declares `name: ClassVar[bool] = True`; False without its source."""
-    module, _, class_name = target.rpartition(".")
-    source = _source(module)
-    nodes = [] if source is None else ast.parse(source.read_text(encoding="utf-8")).body
     return any(
         isinstance(statement, ast.AnnAssign)
         and isinstance(statement.target, ast.Name)
         and isinstance(statement.value, ast.Constant)
         and (statement.target.id, statement.value.value) == (name, True)
-        for node in nodes
-        if isinstance(node, ast.ClassDef) and node.name == class_name
+        for node in _definitions(target)
         for statement in node.body
     )
 
@@ -73,6 +60,15 @@ def kind_of(annotation: ast.expr) -> Kind | None:
 def _plain(value: ast.expr) -> str | int | None:
     plain: str | int | None = ast.literal_eval(value)
     return plain
+
+
+@cache
+def _definitions(target: str) -> list[ast.ClassDef | ast.FunctionDef]:
+    """Return the definitions of a dotted name at the top of its module; none without its source."""
+    module, _, name = target.rpartition(".")
+    source = _source(module)
+    nodes = [] if source is None else ast.parse(source.read_text(encoding="utf-8")).body
+    return [node for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name]
 
 
 def _source(module: str) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from gmpo.parallel.collectives import gather
 from gmpo.rollout.engine import ASLEEP
-from gmpo.rollout.vllm_classes import decorated_classes_restored, shared_memory_named
+from gmpo.rollout.vllm_compat import decorated_classes_restored, shared_memory_named
 from gmpo.rollout.weight_sync import with_tied_head
 from gmpo.run.errors import NonFiniteError
 from gmpo.types import Request, Response
@@ -88,8 +88,9 @@ class VLLMEngine:
             os.environ["RANK"], os.environ["WORLD_SIZE"] = str(dist.get_rank()), str(ranks)
         else:
             os.environ["VLLM_HOST_IP"] = "127.0.0.1"  # its rendezvous with itself: no other machine takes part
-        name = gather(secrets.token_hex(4))[0]
-        with _process_left_as_it_is(), shared_memory_named(name), decorated_classes_restored() as moved:
+        shares_memory = on_cpu and ranks > 1
+        own_name = shared_memory_named(gather(secrets.token_hex(4))[0]) if shares_memory else nullcontext()
+        with _process_left_as_it_is(), own_name, decorated_classes_restored() as moved:
             from vllm import LLM
 
             self._llm = LLM(
